@@ -160,12 +160,13 @@ text: "Kind[str]" = Kind("text", str)
 
 
 def _within(value: float, minimum: Optional[float], maximum: Optional[float]) -> None:
-    # Written so that NaN, for which every comparison is false, is refused too.
-    if (minimum is not None and not value >= minimum) or (maximum is not None and not value <= maximum) or value != value:
-        message = "it must lie between {} and {}".format(
-            "-∞" if minimum is None else minimum, "∞" if maximum is None else maximum
-        )
-        raise ValueError(message)
+    # One chained comparison, so that NaN, for which every comparison is false, is refused too.
+    lower = float("-inf") if minimum is None else minimum
+    upper = float("inf") if maximum is None else maximum
+    if not lower <= value <= upper:
+        at_least = "" if minimum is None else "at least {}".format(minimum)
+        at_most = "" if maximum is None else "at most {}".format(maximum)
+        raise ValueError("it must be " + (" and ".join(filter(None, (at_least, at_most))) or "a number"))
 
 
 def integer(minimum: Optional[int] = None, maximum: Optional[int] = None) -> "Kind[int]":
