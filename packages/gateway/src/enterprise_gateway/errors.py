@@ -1,0 +1,169 @@
+"""Everything that can go wrong and that a client is told of, each with its HTTP status and its public words.
+
+GatewayError                          500
+├── BadRequest                        400   the request itself is wrong
+├── Unauthenticated                   401   no token, or one that isn't known
+├── Forbidden                         403   known, but not allowed
+│   ├── LimitReached                  403   too many kernels
+│   └── PolicyViolation               403   the administrator doesn't allow this value
+├── NotFound                          404
+│   ├── KernelNotFound                404
+│   ├── KernelspecNotFound            404
+│   └── SessionNotFound               404
+├── Conflict                          409   the name is taken
+├── Gone                              410
+├── PayloadTooLarge                   413
+├── UnsupportedMediaType              415
+├── NotSupported                      501   valid, but this installation can't do it
+├── Unavailable                       503   try again later
+└── LaunchFailed                      500   a kernel could not be started; the cause is in the words
+    └── LaunchTimeout                 500
+
+`str(error)` is written for the client: it never holds a secret, a path of the server or a traceback. What only the
+operator may know goes into the log, through the cause (`raise … from cause`).
+"""
+
+from http import HTTPStatus
+
+__all__ = [
+    "BadRequest",
+    "Conflict",
+    "Forbidden",
+    "GatewayError",
+    "Gone",
+    "KernelNotFound",
+    "KernelspecNotFound",
+    "LaunchFailed",
+    "LaunchTimeout",
+    "LimitReached",
+    "NotFound",
+    "NotSupported",
+    "PayloadTooLarge",
+    "PolicyViolation",
+    "SessionNotFound",
+    "Unauthenticated",
+    "Unavailable",
+    "UnsupportedMediaType",
+]
+
+
+class GatewayError(Exception):  # noqa: N818  the tree's leaves are named after what happened
+    """Something a client is told of.
+
+    Parameters
+    ----------
+    message
+        One or two sentences for the client: what failed, on which object, why, what to do.
+    reason
+        The short phrase of the status line; the status' own phrase where none is given.
+    """
+
+    status = HTTPStatus.INTERNAL_SERVER_ERROR
+
+    def __init__(self, message: str, *, reason: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.reason = reason or self.status.phrase
+
+
+class BadRequest(GatewayError):
+    """The request itself is wrong."""
+
+    status = HTTPStatus.BAD_REQUEST
+
+
+class Unauthenticated(GatewayError):
+    """The request carries no token, or one that isn't known."""
+
+    status = HTTPStatus.UNAUTHORIZED
+
+
+class Forbidden(GatewayError):
+    """The caller is known and not allowed to do this."""
+
+    status = HTTPStatus.FORBIDDEN
+
+
+class LimitReached(Forbidden):
+    """One more kernel would be more than the administrator allows."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, reason="Resource Limit")
+
+
+class PolicyViolation(Forbidden):
+    """The administrator's policy doesn't allow a value that the client asked for."""
+
+
+class NotFound(GatewayError):
+    """There is no such thing here, or it isn't the caller's."""
+
+    status = HTTPStatus.NOT_FOUND
+
+
+class KernelNotFound(NotFound):
+    """No kernel of this id exists for this caller."""
+
+    def __init__(self, kernel_id: str) -> None:
+        super().__init__(f"Kernel does not exist: {kernel_id}")
+
+
+class KernelspecNotFound(NotFound):
+    """No kernelspec of this name exists."""
+
+
+class SessionNotFound(NotFound):
+    """No session of this id exists."""
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__(f"Session not found: session_id={session_id!r}")
+
+
+class Conflict(GatewayError):
+    """The name is taken."""
+
+    status = HTTPStatus.CONFLICT
+
+
+class Gone(GatewayError):
+    """It existed and doesn't any more."""
+
+    status = HTTPStatus.GONE
+
+
+class PayloadTooLarge(GatewayError):
+    """The body is larger than the administrator allows."""
+
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+
+
+class UnsupportedMediaType(GatewayError):
+    """The body is not JSON by its own declaration."""
+
+    status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+
+
+class NotSupported(GatewayError):
+    """The request is valid, and this installation can't do it."""
+
+    status = HTTPStatus.NOT_IMPLEMENTED
+
+
+class Unavailable(GatewayError):
+    """The gateway can't do this now; trying again later may work."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+
+
+class LaunchFailed(GatewayError):
+    """A kernel could not be started; the message says why."""
+
+    def __init__(self, message: str, *, reason: str = "Kernel launch failed") -> None:
+        super().__init__(message, reason=reason)
+
+
+class LaunchTimeout(LaunchFailed):
+    """A kernel wasn't usable within its launch timeout."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, reason="Kernel launch timeout")
