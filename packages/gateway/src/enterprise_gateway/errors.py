@@ -47,7 +47,7 @@ __all__ = [
 ]
 
 
-class GatewayError(Exception):  # noqa: N818  the tree's leaves are named after what happened
+class GatewayError(Exception):
     """Something a client is told of.
 
     Parameters
