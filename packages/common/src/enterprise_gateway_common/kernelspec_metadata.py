@@ -1,0 +1,82 @@
+"""What a kernelspec's metadata says of how its kernel is started: one reading for the gateway and the puller.
+
+A kernel.json names its platform in `metadata.process_proxy` (`class_name`, `config`) or in
+`metadata.kernel_provisioner` (`provisioner_name`, `config`). Both are read; where both stand, the newer
+`kernel_provisioner` counts. A kernel.json is written by people: nothing here trusts its shape.
+"""
+
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
+
+__all__ = ["MalformedMetadataError", "ProvisionerStanza", "image_names", "provisioner_config", "provisioner_stanza"]
+
+_IMAGE_KEYS = ("image_name", "executor_image_name")
+
+
+class MalformedMetadataError(ValueError):
+    """A kernelspec's metadata has not the shape that it must have; the text says where."""
+
+
+class ProvisionerStanza(NamedTuple):
+    """How a kernelspec wants its kernel started."""
+
+    key: str
+    """`process_proxy` or `kernel_provisioner`: which of the two forms the kernelspec uses."""
+    name: str
+    """The process proxy's class name (a dotted path) or the provisioner's name."""
+    config: Dict[str, Any]
+
+
+def provisioner_stanza(metadata: Mapping[str, Any]) -> Optional[ProvisionerStanza]:
+    """Return how a kernelspec wants its kernel started, or `None` where it doesn't say.
+
+    Raises
+    ------
+    MalformedMetadataError
+        The stanza, its name or its config has the wrong type.
+    """
+    for key, name_key in (("kernel_provisioner", "provisioner_name"), ("process_proxy", "class_name")):
+        stanza = metadata.get(key)
+        if stanza is None:
+            continue
+        if not isinstance(stanza, dict):
+            raise MalformedMetadataError("metadata.{} is not an object".format(key))
+        name, config = stanza.get(name_key, ""), stanza.get("config", {})
+        if not isinstance(name, str):
+            raise MalformedMetadataError("metadata.{}.{} is not a text".format(key, name_key))
+        if not isinstance(config, dict):
+            raise MalformedMetadataError("metadata.{}.config is not an object".format(key))
+        return ProvisionerStanza(key, name, config)
+    return None
+
+
+def provisioner_config(metadata: Mapping[str, Any]) -> Dict[str, Any]:
+    """Return the stanza's config; empty where a kernelspec has no stanza.
+
+    Raises
+    ------
+    MalformedMetadataError
+        As `provisioner_stanza`.
+    """
+    stanza = provisioner_stanza(metadata)
+    return stanza.config if stanza else {}
+
+
+def image_names(metadata: Mapping[str, Any]) -> Tuple[str, ...]:
+    """Return the images that a kernelspec's kernels need, in the order in which they are needed, each once.
+
+    Raises
+    ------
+    MalformedMetadataError
+        As `provisioner_stanza`, or an image's name is no text.
+    """
+    config = provisioner_config(metadata)
+    found = []
+    for key in _IMAGE_KEYS:
+        name = config.get(key)
+        if name is None or name == "":
+            continue
+        if not isinstance(name, str):
+            raise MalformedMetadataError("config.{} is not a text".format(key))
+        if name.strip() not in found:
+            found.append(name.strip())
+    return tuple(found)
