@@ -120,9 +120,7 @@ def read_environment(settings_class: Type[Any], environment: Mapping[str, str]) 
         used = present[0]
         values[declaration.name] = parse(declaration, environment[used], source=used)
         if used != declaration.environment[0]:
-            warnings.append(
-                "{} is an older name of {} and still works; use the newer one.".format(used, declaration.environment[0])
-            )
+            warnings.append(f"{used} is an older name of {declaration.environment[0]} and still works; use the newer one.")
     return EnvironmentValues(values, warnings)
 
 
@@ -138,7 +136,7 @@ def parse(declaration: SettingDeclaration, raw: str, *, source: str) -> Any:  # 
         return declaration.kind.parse(raw.strip())
     except ValueError as error:
         shown = "its value" if declaration.secret else repr(raw)
-        message = "{} ({}): {} is not {}: {}".format(source, declaration.name, shown, declaration.kind.description, error)
+        message = f"{source} ({declaration.name}): {shown} is not {declaration.kind.description}: {error}"
         raise SettingError(message) from None if declaration.secret else error
 
 
@@ -164,8 +162,8 @@ def _within(value: float, minimum: Optional[float], maximum: Optional[float]) ->
     lower = float("-inf") if minimum is None else minimum
     upper = float("inf") if maximum is None else maximum
     if not lower <= value <= upper:
-        at_least = "" if minimum is None else "at least {}".format(minimum)
-        at_most = "" if maximum is None else "at most {}".format(maximum)
+        at_least = "" if minimum is None else f"at least {minimum}"
+        at_most = "" if maximum is None else f"at most {maximum}"
         raise ValueError("it must be " + (" and ".join(filter(None, (at_least, at_most))) or "a number"))
 
 

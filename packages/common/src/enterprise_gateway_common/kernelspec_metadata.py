@@ -39,12 +39,12 @@ def provisioner_stanza(metadata: Mapping[str, Any]) -> Optional[ProvisionerStanz
         if stanza is None:
             continue
         if not isinstance(stanza, dict):
-            raise MalformedMetadataError("metadata.{} is not an object".format(key))
+            raise MalformedMetadataError(f"metadata.{key} is not an object")
         name, config = stanza.get(name_key, ""), stanza.get("config", {})
         if not isinstance(name, str):
-            raise MalformedMetadataError("metadata.{}.{} is not a text".format(key, name_key))
+            raise MalformedMetadataError(f"metadata.{key}.{name_key} is not a text")
         if not isinstance(config, dict):
-            raise MalformedMetadataError("metadata.{}.config is not an object".format(key))
+            raise MalformedMetadataError(f"metadata.{key}.config is not an object")
         return ProvisionerStanza(key, name, config)
     return None
 
@@ -76,7 +76,7 @@ def image_names(metadata: Mapping[str, Any]) -> Tuple[str, ...]:
         if name is None or name == "":
             continue
         if not isinstance(name, str):
-            raise MalformedMetadataError("config.{} is not a text".format(key))
+            raise MalformedMetadataError(f"config.{key} is not a text")
         if name.strip() not in found:
             found.append(name.strip())
     return tuple(found)
