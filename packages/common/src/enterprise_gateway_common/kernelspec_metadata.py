@@ -5,11 +5,20 @@ A kernel.json names its platform in `metadata.process_proxy` (`class_name`, `con
 `kernel_provisioner` counts. A kernel.json is written by people: nothing here trusts its shape.
 """
 
-from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
-__all__ = ["MalformedMetadataError", "ProvisionerStanza", "image_names", "provisioner_config", "provisioner_stanza"]
+__all__ = [
+    "KernelspecImage",
+    "MalformedMetadataError",
+    "ProvisionerStanza",
+    "kernelspec_images",
+    "provisioner_config",
+    "provisioner_stanza",
+]
 
+_STANZAS = ("process_proxy", "kernel_provisioner")
 _IMAGE_KEYS = ("image_name", "executor_image_name")
+_PULL_POLICIES = ("IfNotPresent", "Always")
 
 
 class MalformedMetadataError(ValueError):
@@ -24,6 +33,16 @@ class ProvisionerStanza(NamedTuple):
     name: str
     """The process proxy's class name (a dotted path) or the provisioner's name."""
     config: Dict[str, Any]
+
+
+class KernelspecImage(NamedTuple):
+    """One image that a kernelspec names, as it is written there, with what its config says of keeping it."""
+
+    image: str
+    pull_policy: Optional[str] = None
+    """`config.image_pull_policy`: `IfNotPresent` or `Always`; `None` where the kernelspec leaves it open."""
+    node_selector: Tuple[Tuple[str, str], ...] = ()
+    """`config.node_selector`, sorted: labels a node must have to be given the image; empty means every node."""
 
 
 def provisioner_stanza(metadata: Mapping[str, Any]) -> Optional[ProvisionerStanza]:
@@ -61,22 +80,68 @@ def provisioner_config(metadata: Mapping[str, Any]) -> Dict[str, Any]:
     return stanza.config if stanza else {}
 
 
-def image_names(metadata: Mapping[str, Any]) -> Tuple[str, ...]:
-    """Return the images that a kernelspec's kernels need, in the order in which they are needed, each once.
+def kernelspec_images(spec: Any) -> List[KernelspecImage]:  # noqa: ANN401  it comes from JSON that somebody else wrote
+    """Return the images that a kernelspec names, each once, in the order in which they stand there.
+
+    Unlike the stanza, which decides how a kernel is started, the images of both forms are returned: a gateway of either
+    kind then finds its image on the node.
+
+    Parameters
+    ----------
+    spec
+        The content of a kernel.json, or the value of `spec` in the gateway's answer.
 
     Raises
     ------
     MalformedMetadataError
-        As `provisioner_stanza`, or an image's name is no text.
+        A part that is read has the wrong type.
     """
-    config = provisioner_config(metadata)
-    found = []
-    for key in _IMAGE_KEYS:
-        name = config.get(key)
-        if name is None or name == "":
-            continue
-        if not isinstance(name, str):
-            raise MalformedMetadataError(f"config.{key} is not a text")
-        if name.strip() not in found:
-            found.append(name.strip())
-    return tuple(found)
+    metadata = _section(_mapping(spec, "the kernelspec"), "metadata", "metadata")
+    found: List[KernelspecImage] = []
+    for name in _STANZAS:
+        place = f"metadata.{name}.config"
+        config = _section(_section(metadata, name, f"metadata.{name}"), "config", place)
+        policy = _pull_policy(config.get("image_pull_policy"), place)
+        selector = _node_selector(config.get("node_selector"), place)
+        for key in _IMAGE_KEYS:
+            image = _image(config.get(key), f"{place}.{key}")
+            candidate = KernelspecImage(image, policy, selector) if image else None
+            if candidate is not None and candidate not in found:
+                found.append(candidate)
+    return found
+
+
+def _mapping(value: Any, place: str) -> Mapping[str, Any]:  # noqa: ANN401  as above
+    if not isinstance(value, Mapping):
+        raise MalformedMetadataError(f"{place} is not an object")
+    return value
+
+
+def _section(parent: Mapping[str, Any], key: str, place: str) -> Mapping[str, Any]:
+    value = parent.get(key)
+    return {} if value is None else _mapping(value, place)
+
+
+def _image(value: Any, place: str) -> str:  # noqa: ANN401  as above
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise MalformedMetadataError(f"{place} is not a text")
+    return value.strip()
+
+
+def _pull_policy(value: Any, place: str) -> Optional[str]:  # noqa: ANN401  as above
+    if value is None:
+        return None
+    if not isinstance(value, str) or value not in _PULL_POLICIES:
+        raise MalformedMetadataError(f"{place}.image_pull_policy is not one of {', '.join(_PULL_POLICIES)}")
+    return value
+
+
+def _node_selector(value: Any, place: str) -> Tuple[Tuple[str, str], ...]:  # noqa: ANN401  as above
+    if value is None:
+        return ()
+    selector = _mapping(value, f"{place}.node_selector")
+    if not all(isinstance(text, str) for pair in selector.items() for text in pair):
+        raise MalformedMetadataError(f"{place}.node_selector doesn't map labels to texts")
+    return tuple(sorted(selector.items()))
