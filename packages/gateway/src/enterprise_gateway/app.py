@@ -1,0 +1,191 @@
+"""The command line: settings from arguments, configuration files and the environment, then one gateway that runs."""
+
+import asyncio
+import getpass
+import logging
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from jupyter_core.application import JupyterApp, base_aliases, base_flags
+from traitlets import TraitError
+from traitlets.config import Config, catch_config_error
+from traitlets.config.loader import DeferredConfigString
+
+from enterprise_gateway import __version__
+from enterprise_gateway.gateway import Gateway
+from enterprise_gateway.log import configure
+from enterprise_gateway.server import PortUnavailableError, TlsError
+from enterprise_gateway.settings import ACCEPTED_WITHOUT_EFFECT, GatewaySettings
+from enterprise_gateway.settings_traits import settings_traits
+from enterprise_gateway.wiring import build_gateway
+from enterprise_gateway_common.environment import SettingError, declarations, read_environment
+
+__all__ = ["EnterpriseGatewayApp", "main"]
+
+_log = logging.getLogger(__name__)
+
+_SECTION = "EnterpriseGatewayApp"
+# Where the original keeps settings that are the gateway's own here: class and trait to the setting's name.
+_OLDER_PLACES = {
+    **{
+        (section, name): name
+        for section in ("RemoteMappingKernelManager", "MappingKernelManager", "AsyncMappingKernelManager")
+        for name in (
+            "cull_idle_timeout",
+            "cull_interval",
+            "cull_connected",
+            "cull_busy",
+            "kernel_info_timeout",
+            "allow_tracebacks",
+        )
+    },
+    ("KernelSpecManager", "whitelist"): "allowed_kernels",
+    ("KernelSpecManager", "allowed_kernelspecs"): "allowed_kernels",
+    ("KernelSpecCache", "cache_enabled"): "kernelspec_cache_enabled",
+    (_SECTION, "env_whitelist"): "client_envs",
+    (_SECTION, "env_process_whitelist"): "inherited_envs",
+}
+_SHOWN_INSTEAD_OF_A_SECRET = "********"  # noqa: S105  it hides one
+
+
+class EnterpriseGatewayApp(settings_traits(GatewaySettings), JupyterApp):  # type: ignore[misc]  # a class that is made of the declarations
+    """Starts Jupyter kernels in a cluster or on this machine and carries their messages."""
+
+    name = "jupyter-enterprise-gateway"
+    version = __version__
+    description = """
+        Serves Jupyter's kernel protocol over HTTP and websockets, and runs each kernel where its kernelspec says: as a
+        pod of a Kubernetes cluster, or as a process of this machine.
+
+        Every setting below can be given as --EnterpriseGatewayApp.<setting>=<value>, in jupyter_enterprise_gateway_config.py,
+        or by the environment variable that stands with it; the first of these wins.
+    """
+    examples = """
+        jupyter enterprisegateway --EnterpriseGatewayApp.list_kernels=True      # what JupyterLab needs
+        jupyter lab --gateway-url=http://127.0.0.1:8888                         # in another terminal
+        EG_AUTH_TOKEN=... jupyter enterprisegateway --ip=0.0.0.0 --port=9000
+        jupyter enterprisegateway --generate-config                             # a file with every setting
+    """
+    flags = base_flags
+    aliases = {  # noqa: RUF012  the base class' type
+        **base_aliases,
+        "ip": f"{_SECTION}.ip",
+        "port": f"{_SECTION}.port",
+        "port_retries": f"{_SECTION}.port_retries",
+        "keyfile": f"{_SECTION}.keyfile",
+        "certfile": f"{_SECTION}.certfile",
+        "client-ca": f"{_SECTION}.client_ca",
+        "ssl_version": f"{_SECTION}.ssl_version",
+    }
+
+    @catch_config_error
+    def initialize(self, argv: Sequence[str] | None = None) -> None:
+        """Read every setting; end the process with one line where one can't be used."""
+        self._use_environment(os.environ)
+        super().initialize(argv)
+        if self._dispatching:
+            return
+        self._use_older_places()
+        configure(level=cast("int", self.log_level), style=self.log_style)
+        self.log = _log
+
+    def _use_environment(self, environment: Mapping[str, str]) -> None:
+        try:
+            values, self._warnings = read_environment(GatewaySettings, environment)
+        except SettingError as error:
+            raise TraitError(str(error)) from None
+        section: dict[str, Any] = dict(values)
+        if level := environment.get("EG_LOG_LEVEL"):
+            section["log_level"] = level.upper() if not level.isdecimal() else int(level)
+        # Below everything else: what configuration files and the command line say is merged over it.
+        self.update_config(Config({_SECTION: section}))
+
+    def _use_older_places(self) -> None:
+        for (section, trait), setting in _OLDER_PLACES.items():
+            if section in self.config and trait in self.config[section]:
+                written = self.config[section][trait]
+                # From the command line comes a text that waits for its trait, from a file the value itself.
+                setattr(self, setting, str(written) if isinstance(written, DeferredConfigString) else written)
+                self._warnings.append(f"{section}.{trait} is an older place of {_SECTION}.{setting} and still works.")
+
+    def settings(self) -> GatewaySettings:
+        """Return the settings as they were read."""
+        return GatewaySettings(
+            **{declaration.name: getattr(self, declaration.name) for declaration in declarations(GatewaySettings)}
+        )
+
+    def start(self) -> None:
+        """Run the gateway until it is told to stop."""
+        super().start()
+        for warning in self._warnings:
+            _log.warning(warning)
+        settings = self.settings()
+        for declaration in declarations(GatewaySettings):
+            if declaration.group == ACCEPTED_WITHOUT_EFFECT and getattr(settings, declaration.name) != declaration.default:
+                _log.warning("A setting is accepted and has no effect", extra={"setting": declaration.name})
+        try:
+            asyncio.run(self._serve(settings))
+        except (PortUnavailableError, TlsError, SettingError, OSError, ValueError) as error:
+            _log.debug("Start failed", exc_info=True)
+            self.exit(f"{self.name}: {error}")
+
+    async def _serve(self, settings: GatewaySettings) -> None:
+        gateway = build_gateway(settings, environment=dict(os.environ), default_user=_default_user(), parent=self)
+        await gateway.start()
+        if settings.log_style == "text":
+            _say_where(gateway)
+        gateway.follow_configuration(self._changed_settings, settings.dynamic_config_interval)
+        await gateway.run_until_signal()
+
+    def _changed_settings(self) -> GatewaySettings | None:
+        """Return the settings anew when a configuration file has changed, else `None`."""
+        stamps = {file: _stamp(file) for file in self.loaded_config_files}
+        previous, self._stamps = getattr(self, "_stamps", stamps), stamps
+        if stamps == previous:
+            return None
+        # Loading merges the command line over the files again, so what it says stays in force.
+        self.load_config_file()
+        return self.settings()
+
+    def exit(self, exit_status: int | str | None = 0) -> None:
+        """End the process; a text is the reason, for standard error."""
+        sys.exit(exit_status)
+
+    def start_show_config(self) -> None:
+        """Show the configuration that is in force, without its secrets."""
+        for declaration in declarations(GatewaySettings):
+            if declaration.secret and declaration.name in self.config[_SECTION]:
+                self.config[_SECTION][declaration.name] = _SHOWN_INSTEAD_OF_A_SECRET
+        super().start_show_config()
+
+
+def _stamp(file: str) -> float:
+    try:
+        return Path(file).stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _default_user() -> str:
+    user = getpass.getuser()
+    return "anonymous" if user == "root" else user
+
+
+def _say_where(gateway: Gateway) -> None:
+    sys.stdout.write(
+        f"Enterprise Gateway {__version__} listens at {gateway.url}\n"
+        f"Use it from JupyterLab on this or another machine: jupyter lab --gateway-url={gateway.url}\n"
+    )
+    sys.stdout.flush()
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run `jupyter enterprisegateway`."""
+    EnterpriseGatewayApp.launch_instance(argv)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+"""One running gateway: what is started, in which order, and how it ends."""
+
+import asyncio
+import logging
+import resource
+import signal
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+import zmq
+from tornado.httpserver import HTTPServer
+
+from enterprise_gateway.kernels.registry import KernelRules, Kernels
+from enterprise_gateway.kernelspecs.catalogue import KernelspecCatalogue
+from enterprise_gateway.metrics import GatewayMetrics
+from enterprise_gateway.server import bind
+from enterprise_gateway.settings import GatewaySettings
+
+__all__ = ["Gateway", "GatewayParts"]
+
+_log = logging.getLogger(__name__)
+
+_LAG_INTERVAL_SECONDS = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class GatewayParts:
+    """Everything that was built for one gateway."""
+
+    settings: GatewaySettings
+    server: HTTPServer
+    tls: bool
+    kernels: Kernels
+    catalogue: KernelspecCatalogue
+    metrics: GatewayMetrics
+    context: zmq.Context[Any]
+    rules_of: Callable[[GatewaySettings], KernelRules]
+
+
+class Gateway:
+    """Runs the parts: listens, does what has to be done from time to time, and ends in order.
+
+    Parameters
+    ----------
+    parts
+        What was built.
+    """
+
+    def __init__(self, *, parts: GatewayParts) -> None:
+        self._parts = parts
+        self._port = parts.settings.port
+        self._tasks: list[asyncio.Task[None]] = []
+        self._kernelspecs_read = False
+
+    @property
+    def url(self) -> str:
+        """Where clients reach it, as far as this process can know."""
+        settings = self._parts.settings
+        host = "127.0.0.1" if settings.ip in {"", "0.0.0.0", "::"} else settings.ip  # noqa: S104  compared, not bound
+        shown = f"[{host}]" if ":" in host else host
+        return f"{'https' if self._parts.tls else 'http'}://{shown}:{self._port}{settings.base_url.rstrip('/')}"
+
+    def problems(self) -> list[str]:
+        """Return what keeps the gateway from taking requests; nothing when it is ready."""
+        problems = []
+        if self._parts.kernels.draining:
+            problems.append("the gateway is shutting down")
+        if not self._kernelspecs_read:
+            problems.append("the kernelspecs haven't been read yet")
+        return problems
+
+    async def start(self) -> None:
+        """Listen and serve.
+
+        Raises
+        ------
+        PortUnavailableError
+            No port could be bound.
+        """
+        settings = self._parts.settings
+        _raise_file_limit()
+        sockets, self._port = bind(address=settings.ip, port=settings.port, retries=settings.port_retries)
+        self._parts.server.add_sockets(sockets)
+        await self._parts.catalogue.all()
+        self._kernelspecs_read = True
+        self._every(settings.cull_interval, self._parts.kernels.cull)
+        self._spawn(self._measure_lag())
+        _log.info("Gateway listens", extra={"url": self.url})
+
+    def follow_configuration(self, changed: Callable[[], GatewaySettings | None], interval: float) -> None:
+        """Look for changed configuration every `interval` seconds and let it take effect; never when 0."""
+
+        async def look() -> None:
+            settings = await asyncio.to_thread(changed)
+            if settings is not None:
+                self._parts.kernels.rules = self._parts.rules_of(settings)
+                _log.info("Changed configuration is in force")
+
+        if interval > 0:
+            self._every(interval, look)
+
+    def _every(self, seconds: float, action: Callable[[], Awaitable[None]]) -> None:
+        async def repeat() -> None:
+            while True:
+                await asyncio.sleep(seconds)
+                try:
+                    await action()
+                except Exception:
+                    # One failed round must not be the last one.
+                    _log.exception("A periodic task failed")
+
+        self._spawn(repeat())
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        self._tasks.append(asyncio.create_task(work))
+
+    async def _measure_lag(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + _LAG_INTERVAL_SECONDS
+            await asyncio.sleep(_LAG_INTERVAL_SECONDS)
+            self._parts.metrics.loop_lag(max(0.0, loop.time() - due))
+
+    async def run_until_signal(self) -> None:
+        """Serve until SIGTERM or SIGINT, then end in order; a second signal doesn't wait."""
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        # A terminal that is closed must not end what others use.
+        loop.add_signal_handler(signal.SIGHUP, lambda: None)
+        await stop.wait()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Take no more requests, end the kernels of this machine, close the websockets."""
+        parts = self._parts
+        _log.info("Gateway stops", extra={"kernels": len(parts.kernels)})
+        parts.kernels.draining = True
+        parts.server.stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await parts.kernels.shutdown_all()
+        await parts.server.close_all_connections()
+        parts.context.destroy(linger=0)
+        _log.info("Gateway stopped")
+
+
+def _raise_file_limit() -> None:
+    """Let this process open as many files as it may: each ZeroMQ socket needs some."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,0 +1,226 @@
+"""One kernel as the gateway knows it: who owns it, what state it is in, and how to reach its sockets.
+
+Only the state lives here. What happens to a kernel is decided in `lifecycle`; what its messages say of it is read in
+`activity`; who wants to be told implements `KernelListener`.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Protocol
+
+import zmq
+from jupyter_client.session import Session
+
+from enterprise_gateway.errors import LaunchFailed
+from enterprise_gateway.kernels.manager import GatewayKernelManager
+from enterprise_gateway.kernels.sockets import ChannelName, KernelSockets
+from enterprise_gateway.kernelspecs.catalogue import Kernelspec
+
+__all__ = ["ExecutionState", "Kernel", "KernelListener"]
+
+_log = logging.getLogger(__name__)
+
+
+class ExecutionState(StrEnum):
+    """What a kernel is doing; the words are those of Jupyter's protocol."""
+
+    STARTING = "starting"
+    IDLE = "idle"
+    BUSY = "busy"
+    RESTARTING = "restarting"
+    DEAD = "dead"
+
+
+class KernelListener(Protocol):
+    """Who wants to be told what happens to a kernel; told in the event loop, must not block."""
+
+    def kernel_restarting(self, reason: str | None) -> None:
+        """Say that the kernel is being started again; `reason` where it had died."""
+
+    def kernel_restarted(self) -> None:
+        """Say that it answers again; `Kernel.generation` tells whether it is reached differently now."""
+
+    def kernel_dead(self, reason: str | None) -> None:
+        """Say that it has ended for good, deliberately or not."""
+
+
+class Kernel:
+    """State of one kernel, from the moment its start was accepted until it is forgotten.
+
+    Parameters
+    ----------
+    kernel_id
+        UUID in lower case.
+    kernelspec
+        What it was started from.
+    user
+        Its owner.
+    environment
+        What it was given; kept for restarts, never shown.
+    manager
+        jupyter_client's manager of its process or pod.
+    context
+        ZeroMQ context of the gateway's sockets.
+    clock
+        Seconds that only go forward; idle time is measured by it.
+    """
+
+    def __init__(
+        self,
+        *,
+        kernel_id: str,
+        kernelspec: Kernelspec,
+        user: str,
+        environment: Mapping[str, str],
+        manager: GatewayKernelManager,
+        context: zmq.Context[zmq.Socket[bytes]],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.kernel_id = kernel_id
+        self.kernelspec = kernelspec
+        self.user = user
+        self.environment = environment
+        self.manager = manager
+        self.connections = 0
+        self.reason: str | None = None
+        self.execution_state: str = ExecutionState.STARTING
+        self.generation = 0
+        self.last_activity = datetime.now(UTC)
+        self._clock = clock
+        self._active_at = clock()
+        self._listeners: list[KernelListener] = []
+        self._sockets = KernelSockets(context=context)
+        self._settled = asyncio.Event()  # means: it is neither starting nor restarting
+
+    # ---------------------------------------------------------------------------------------------------- reaching it
+
+    @property
+    def name(self) -> str:
+        """Name of its kernelspec."""
+        return self.kernelspec.name
+
+    @property
+    def session(self) -> Session:
+        """Signs and checks messages with this kernel's key."""
+        session: Session = self.manager.session
+        return session
+
+    @property
+    def curve(self) -> bool:
+        """Tell whether the connection itself is encrypted and authenticated."""
+        return self._sockets.curve
+
+    def connect(self) -> None:
+        """Take over how the kernel is reached now; a change makes a new generation."""
+        if self._sockets.update(self.manager.get_connection_info()):
+            self.generation += 1
+
+    def open_socket(self, channel: ChannelName, identity: bytes | None = None) -> zmq.Socket[bytes]:
+        """Return a new socket, connected to one channel; the caller closes it."""
+        return self._sockets.open(channel, identity)
+
+    # ------------------------------------------------------------------------------------------------------- activity
+
+    @property
+    def idle_seconds(self) -> float:
+        """Seconds since something last happened."""
+        return self._clock() - self._active_at
+
+    def touch(self) -> None:
+        """Note that something happened just now."""
+        self.last_activity = datetime.now(UTC)
+        self._active_at = self._clock()
+
+    def client_connected(self) -> None:
+        """Count a client that connected."""
+        self.connections += 1
+        self.touch()
+
+    def client_disconnected(self) -> None:
+        """Count a client that went away."""
+        self.connections -= 1
+        self.touch()
+
+    def client_message(self) -> None:
+        """Note that a client sent something."""
+        self.touch()
+
+    # ---------------------------------------------------------------------------------------------------- its changes
+
+    async def wait_until_ready(self) -> None:
+        """Return as soon as the kernel is neither starting nor restarting.
+
+        Raises
+        ------
+        LaunchFailed
+            It is dead.
+        """
+        await self._settled.wait()
+        if self.execution_state == ExecutionState.DEAD:
+            raise LaunchFailed(self.reason or f"Kernel {self.kernel_id} is dead.", reason="Kernel is dead")
+
+    def started(self) -> None:
+        """Leave the starting state: the kernel answers."""
+        if self.execution_state == ExecutionState.STARTING:
+            self.execution_state = ExecutionState.IDLE
+        self.touch()
+        self._settled.set()
+
+    def add_listener(self, listener: KernelListener) -> Callable[[], None]:
+        """Tell a listener of everything from now on; the function returned ends that."""
+        self._listeners.append(listener)
+
+        def remove() -> None:
+            with suppress(ValueError):
+                self._listeners.remove(listener)
+
+        return remove
+
+    def restarting(self, reason: str | None) -> None:
+        """Enter the restarting state and tell the listeners."""
+        self.execution_state, self.reason = ExecutionState.RESTARTING, reason
+        self._settled.clear()
+        self._tell("kernel_restarting", reason)
+
+    def restarted(self) -> None:
+        """Leave the restarting state and tell the listeners."""
+        self.reason = None
+        if self.execution_state == ExecutionState.RESTARTING:
+            self.execution_state = ExecutionState.IDLE
+        self._settled.set()
+        self._tell("kernel_restarted")
+
+    def dead(self, reason: str | None) -> None:
+        """Enter the dead state for good and tell the listeners."""
+        self.execution_state, self.reason = ExecutionState.DEAD, reason
+        self._settled.set()
+        self._tell("kernel_dead", reason)
+
+    def _tell(self, event: str, *arguments: object) -> None:
+        for listener in tuple(self._listeners):
+            try:
+                getattr(listener, event)(*arguments)
+            except Exception:
+                # One client's broken connection must not keep the others from hearing of it.
+                _log.exception("A listener failed", extra={"kernel_id": self.kernel_id, "event": event})
+
+    # ---------------------------------------------------------------------------------------------------------- model
+
+    def model(self) -> dict[str, Any]:
+        """Return the JSON object that Jupyter clients expect of a kernel."""
+        model: dict[str, Any] = {
+            "id": self.kernel_id,
+            "name": self.name,
+            # Always with microseconds: jupyter_server's gateway client parses nothing else.
+            "last_activity": self.last_activity.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            "execution_state": str(self.execution_state),
+            "connections": self.connections,
+        }
+        if self.reason:
+            model["reason"] = self.reason
+        return model

@@ -1,0 +1,260 @@
+"""What happens to one kernel: start, supervision, restart, interruption, end.
+
+One lock keeps the deliberate steps (start, restart, shutdown) apart. Between them a task waits for the kernel's end;
+when that comes unasked, it restarts the kernel up to the limit. A deliberate step always ends that task first, so an
+end that was asked for is never taken for a death.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from enterprise_gateway.errors import GatewayError, LaunchFailed, LaunchTimeout
+from enterprise_gateway.kernels.activity import ActivityMonitor
+from enterprise_gateway.kernels.kernel import Kernel
+from enterprise_gateway.kernels.readiness import wait_until_it_answers
+from enterprise_gateway.provisioners.exits import wait_for_exit
+
+__all__ = ["KernelLifecycle", "LifecycleOptions"]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LifecycleOptions:
+    """What an administrator decides about every kernel's life."""
+
+    kernel_info_timeout: float
+    """Seconds within which a restarted kernel must answer."""
+    restart_limit: int
+    """Deaths in a row after which a kernel isn't started again."""
+    stable_start_time: float
+    """Seconds of life after which a death counts as the first in a row."""
+
+
+class KernelLifecycle:
+    """Starts, supervises, restarts, interrupts and ends one kernel.
+
+    Parameters
+    ----------
+    kernel
+        The kernel whose state follows what happens.
+    options
+        The administrator's choices.
+    on_restart
+        Called with `True` for a restart after a death, `False` for one that was asked for.
+    clock
+        Seconds that only go forward.
+    """
+
+    def __init__(
+        self,
+        *,
+        kernel: Kernel,
+        options: LifecycleOptions,
+        on_restart: Callable[[bool], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._kernel = kernel
+        self._options = options
+        self._on_restart = on_restart
+        self._clock = clock
+        self._activity = ActivityMonitor(kernel=kernel)
+        self._lock = asyncio.Lock()
+        self._supervision: asyncio.Task[None] | None = None
+        self._ended = False
+
+    # ---------------------------------------------------------------------------------------------------------- start
+
+    async def start(self, *, timeout: float, arguments: dict[str, Any]) -> None:
+        """Start the kernel and return when it answers; leave nothing behind when it doesn't, or when cancelled.
+
+        Parameters
+        ----------
+        timeout
+            Seconds for all of it.
+        arguments
+            Passed to the provisioner: `env` and its like.
+
+        Raises
+        ------
+        LaunchFailed
+            It ended before it answered, or could not be started; the text says why.
+        LaunchTimeout
+            It didn't answer in time.
+        """
+        async with self._lock:
+            try:
+                async with asyncio.timeout(timeout):
+                    await self._launch(lambda: self._kernel.manager.start_kernel(**arguments))
+            except TimeoutError as error:
+                await self._destroy()
+                raise LaunchTimeout(
+                    f"KernelID: '{self._kernel.kernel_id}' launch timeout due to: waited too long ({timeout:g}s) for the kernel "
+                    "to answer. A larger KERNEL_LAUNCH_TIMEOUT gives it more time."
+                ) from error
+            except BaseException:
+                await self._destroy()
+                raise
+            self._kernel.started()
+            self._supervise(deaths=0)
+
+    async def _launch(self, begin: Callable[[], Awaitable[object]]) -> None:
+        """Begin a start and return when the kernel answers.
+
+        Raises
+        ------
+        LaunchFailed
+            It could not be started, or ended before it answered.
+        """
+        kernel = self._kernel
+        try:
+            await begin()
+        except GatewayError:
+            raise
+        except OSError as error:
+            raise LaunchFailed(f"The program of kernelspec '{kernel.name}' can't be executed: {error.strerror}.") from error
+        except Exception as error:
+            _log.exception("Kernel could not be started", extra={"kernel_id": kernel.kernel_id, "kernelspec": kernel.name})
+            raise LaunchFailed(
+                f"Error occurred during launch of KernelID: {kernel.kernel_id}. The gateway's log says more."
+            ) from error
+        kernel.connect()
+        self._activity.follow()
+        await self._answer_or_exit()
+
+    async def _answer_or_exit(self) -> None:
+        answer = asyncio.ensure_future(wait_until_it_answers(self._kernel))
+        exit_ = asyncio.ensure_future(self._wait_for_exit())
+        try:
+            await asyncio.wait([answer, exit_], return_when=asyncio.FIRST_COMPLETED)
+            if not answer.done():
+                raise LaunchFailed(f"Kernel '{self._kernel.name}' ended before it could be used. {exit_.result()}")
+            answer.result()
+        finally:
+            for task in (answer, exit_):
+                task.cancel()
+            await asyncio.gather(answer, exit_, return_exceptions=True)
+
+    async def _wait_for_exit(self) -> str:
+        provisioner = self._kernel.manager.provisioner
+        if provisioner is None:
+            return "It was never started."
+        return await wait_for_exit(provisioner)
+
+    # ---------------------------------------------------------------------------------------------------- supervision
+
+    def _supervise(self, *, deaths: int) -> None:
+        self._supervision = asyncio.create_task(self._restart_when_it_dies(deaths), name=f"supervise {self._kernel.kernel_id}")
+
+    async def _restart_when_it_dies(self, deaths: int) -> None:
+        """Wait for the kernel's end and start it again, until a limit of deaths in a row is reached."""
+        kernel = self._kernel
+        while True:
+            alive_since = self._clock()
+            reason = await self._wait_for_exit()
+            deaths = 1 if self._clock() - alive_since >= self._options.stable_start_time else deaths + 1
+            while deaths <= self._options.restart_limit:
+                _log.warning(
+                    "Kernel died and is started again",
+                    extra={
+                        "kernel_id": kernel.kernel_id,
+                        "cause": reason,
+                        "attempt": deaths,
+                        "limit": self._options.restart_limit,
+                    },
+                )
+                kernel.restarting(reason)
+                self._on_restart(True)
+                try:
+                    await self._relaunch(now=True)
+                except LaunchFailed as error:
+                    reason, deaths = error.message, deaths + 1
+                else:
+                    kernel.restarted()
+                    break
+            else:
+                _log.error("Kernel died and is given up", extra={"kernel_id": kernel.kernel_id, "cause": reason})
+                # The supervision ends here, so the clean-up must not wait for it.
+                await self._destroy()
+                kernel.dead(reason)
+                return
+
+    async def _relaunch(self, *, now: bool) -> None:
+        try:
+            async with asyncio.timeout(self._options.kernel_info_timeout):
+                await self._launch(lambda: self._kernel.manager.restart(now=now))
+        except TimeoutError as error:
+            seconds = self._options.kernel_info_timeout
+            raise LaunchTimeout(f"The restarted kernel didn't answer within {seconds:g} seconds.") from error
+
+    async def _end_supervision(self) -> None:
+        if self._supervision is not None:
+            self._supervision.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._supervision
+            self._supervision = None
+
+    # ----------------------------------------------------------------------------------------------- deliberate steps
+
+    async def restart(self) -> None:
+        """End the kernel, start it again and return when it answers; clients stay connected.
+
+        Raises
+        ------
+        LaunchFailed
+            It could not be started again; it is dead then.
+        """
+        async with self._lock:
+            if self._ended:
+                raise LaunchFailed(f"Kernel {self._kernel.kernel_id} has been shut down.")
+            await self._end_supervision()
+            self._kernel.restarting(None)
+            self._on_restart(False)
+            try:
+                await self._relaunch(now=False)
+            except BaseException as error:
+                await self._destroy()
+                self._kernel.dead(error.message if isinstance(error, GatewayError) else "The restart was given up.")
+                raise
+            self._kernel.restarted()
+            self._kernel.touch()
+            self._supervise(deaths=0)
+
+    async def shutdown(self, *, reason: str | None = None) -> None:
+        """End the kernel and all that belongs to it; does nothing the second time."""
+        async with self._lock:
+            if self._ended:
+                return
+            self._ended = True
+            await self._end_supervision()
+            try:
+                await self._kernel.manager.shutdown_kernel(now=False)
+            finally:
+                self._activity.close()
+                self._kernel.dead(reason)
+
+    async def interrupt(self) -> None:
+        """Interrupt what the kernel runs, the way its kernelspec says (`interrupt_mode`).
+
+        Raises
+        ------
+        LaunchFailed
+            There is no running kernel to interrupt.
+        """
+        if not self._kernel.manager.has_kernel:
+            raise LaunchFailed(f"Kernel {self._kernel.kernel_id} isn't running.", reason="Kernel isn't running")
+        await self._kernel.manager.interrupt_kernel()
+
+    async def _destroy(self) -> None:
+        """Leave no process, pod, file or socket of the kernel behind."""
+        self._activity.close()
+        try:
+            # Shielded: what a cancelled start had already made must go although its caller is gone.
+            await asyncio.shield(self._kernel.manager.shutdown_kernel(now=True))
+        except Exception:  # the failure that led here is the one to report
+            _log.exception("Kernel could not be cleaned up", extra={"kernel_id": self._kernel.kernel_id})

@@ -1,0 +1,38 @@
+"""jupyter_client's manager of one kernel, with the kernelspec and the provisioner that this gateway chose."""
+
+from typing import Any
+
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import AsyncKernelManager
+
+__all__ = ["GatewayKernelManager"]
+
+
+class GatewayKernelManager(AsyncKernelManager):
+    """Manages one kernel through its provisioner.
+
+    Two things differ from the base class. The kernelspec is the one that was looked up when the start was accepted, so
+    that a change on the disk can't separate what was checked from what is run. And `restarting` is true for the whole
+    of a restart: the base class tells a provisioner's `kill` and `terminate` that the kernel ends for good although it
+    is about to be started again, which is when a provisioner must keep what the next start needs.
+    """
+
+    restarting = False
+
+    def __init__(self, *, gateway_spec: KernelSpec, **kwargs: Any) -> None:  # noqa: ANN401  traits of the base class
+        self._gateway_spec = gateway_spec
+        # Whoever supervises the kernel restarts it; two who do would each start one.
+        super().__init__(autorestart=False, **kwargs)
+
+    @property
+    def kernel_spec(self) -> KernelSpec:
+        """The kernelspec as it was when the start was accepted."""
+        return self._gateway_spec
+
+    async def restart(self, *, now: bool) -> None:
+        """End the kernel, at once or after asking it, and start it with the arguments of its first start."""
+        self.restarting = True
+        try:
+            await self.restart_kernel(now=now)
+        finally:
+            self.restarting = False

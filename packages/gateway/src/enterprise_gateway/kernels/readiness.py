@@ -1,0 +1,45 @@
+"""Whether a kernel answers: the one proof that it has started."""
+
+import asyncio
+from typing import Any
+
+from zmq.eventloop.zmqstream import ZMQStream
+
+from enterprise_gateway.kernels.kernel import Kernel
+
+__all__ = ["wait_until_it_answers"]
+
+_ASK_AGAIN_SECONDS = 1.0
+
+
+async def wait_until_it_answers(kernel: Kernel) -> dict[str, Any]:
+    """Return the content of the kernel's kernel_info_reply as soon as there is one; the caller sets the deadline.
+
+    The version of the protocol that the kernel speaks is made the session's.
+    """
+    session = kernel.session
+    answered: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+
+    def received(frames: list[bytes]) -> None:
+        _, parts = session.feed_identities(frames)
+        try:
+            message = session.deserialize(parts)
+        except ValueError:
+            # Not signed with this kernel's key: from nobody that we asked.
+            return
+        if message["msg_type"] == "kernel_info_reply" and not answered.done():
+            answered.set_result(message["content"])
+
+    stream = ZMQStream(kernel.open_socket("shell"))
+    try:
+        stream.on_recv(received)
+        while not answered.done():
+            session.send(stream, "kernel_info_request")
+            await asyncio.wait([answered], timeout=_ASK_AGAIN_SECONDS)
+    finally:
+        stream.close(linger=0)
+    content = answered.result()
+    major = str(content.get("protocol_version", "")).partition(".")[0]
+    if major.isdecimal():
+        session.adapt_version = int(major)
+    return content

@@ -1,0 +1,299 @@
+"""All kernels of this gateway: who may start one, which exist, and what happens to them together."""
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Protocol
+
+from enterprise_gateway.errors import Conflict, GatewayError, Gone, KernelNotFound, Unavailable
+from enterprise_gateway.identity import ANONYMOUS, Identity
+from enterprise_gateway.kernels.culling import CullingRules, kernels_to_cull
+from enterprise_gateway.kernels.environment import EnvironmentRules, kernel_environment, launch_timeout, requested_environment
+from enterprise_gateway.kernels.kernel import ExecutionState, Kernel
+from enterprise_gateway.kernels.lifecycle import KernelLifecycle
+from enterprise_gateway.kernels.limits import KernelLimits, check_limits
+from enterprise_gateway.kernels.requests import StartRequest, owner_of, requested_kernel_id
+from enterprise_gateway.kernelspecs.authorization import UserLists, check_may_start
+from enterprise_gateway.kernelspecs.catalogue import Kernelspec, KernelspecCatalogue
+
+__all__ = ["KernelFactory", "KernelMetrics", "KernelRules", "Kernels"]
+
+_log = logging.getLogger(__name__)
+
+_SHUTDOWNS_AT_ONCE = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class KernelRules:
+    """Everything that an administrator decides about kernels and may change while the gateway runs."""
+
+    default_kernel_name: str
+    default_user: str
+    launch_timeout: float
+    max_launch_timeout: float
+    users: UserLists
+    limits: KernelLimits
+    culling: CullingRules
+    environment: EnvironmentRules
+
+
+class KernelMetrics(Protocol):
+    """Who counts what happens to kernels."""
+
+    def launch_finished(self, kernelspec: str, seconds: float, outcome: str) -> None:
+        """Count a start that is over; `outcome` is `success` or the name of the error's class."""
+
+    def kernel_culled(self) -> None:
+        """Count a kernel that was shut down because nobody used it."""
+
+
+class KernelFactory(Protocol):
+    """Who makes the objects of a new kernel."""
+
+    def __call__(
+        self, *, kernel_id: str, kernelspec: Kernelspec, user: str, environment: Mapping[str, str]
+    ) -> tuple[Kernel, KernelLifecycle]:
+        """Return a kernel that hasn't been started."""
+
+
+@dataclass
+class _Entry:
+    kernel: Kernel
+    lifecycle: KernelLifecycle
+    launch: asyncio.Task[None] | None = None
+
+
+class Kernels:
+    """Starts kernels and knows every one, from the moment its start was accepted.
+
+    Parameters
+    ----------
+    catalogue
+        The kernelspecs.
+    make_kernel
+        Makes the objects of one kernel.
+    rules
+        The administrator's choices; `rules` may be replaced at any time.
+    gateway_environment
+        The gateway's own environment, of which kernels get the parts that the rules let through.
+    metrics
+        Told of what happens.
+    on_forgotten
+        Called with the id of every kernel that doesn't exist any more.
+    clock
+        Seconds that only go forward.
+    """
+
+    def __init__(
+        self,
+        *,
+        catalogue: KernelspecCatalogue,
+        make_kernel: KernelFactory,
+        rules: KernelRules,
+        gateway_environment: Mapping[str, str],
+        metrics: KernelMetrics,
+        on_forgotten: Callable[[str], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self.rules = rules
+        self.draining = False
+        self._catalogue = catalogue
+        self._make_kernel = make_kernel
+        self._gateway_environment = gateway_environment
+        self._metrics = metrics
+        self._on_forgotten = on_forgotten
+        self._clock = clock
+        self._entries: dict[str, _Entry] = {}
+
+    # ------------------------------------------------------------------------------------------------------- look-up
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def all(self, identity: Identity = ANONYMOUS) -> list[Kernel]:
+        """Return the kernels that a caller may see, the oldest first."""
+        return [entry.kernel for entry in self._entries.values() if identity.may_use(entry.kernel.user)]
+
+    def get(self, kernel_id: str, identity: Identity) -> Kernel:
+        """Return one kernel.
+
+        Raises
+        ------
+        KernelNotFound
+            There is none of this id that the caller may see.
+        """
+        return self._entry(kernel_id, identity).kernel
+
+    def _entry(self, kernel_id: str, identity: Identity) -> _Entry:
+        entry = self._entries.get(kernel_id.lower())
+        if entry is None or not identity.may_use(entry.kernel.user):
+            raise KernelNotFound(kernel_id)
+        return entry
+
+    # --------------------------------------------------------------------------------------------------------- start
+
+    async def start(self, request: StartRequest, identity: Identity) -> tuple[Kernel, bool]:
+        """Return a usable kernel, and whether this call started it.
+
+        A repeated request with the KERNEL_ID of a kernel of the same user gives that kernel; one that still starts is
+        waited for.
+
+        Raises
+        ------
+        GatewayError
+            The request isn't acceptable or the start failed; nothing is left behind.
+        """
+        if self.draining:
+            raise Unavailable("The gateway is shutting down and starts no more kernels.")
+        rules = self.rules
+        requested = requested_environment(request.env, rules.environment)
+        user = owner_of(requested, identity, default=rules.default_user)
+        kernel_id = requested_kernel_id(requested)
+        timeout = launch_timeout(requested, default=rules.launch_timeout, maximum=rules.max_launch_timeout)
+        kernelspec = await self._catalogue.get(request.kernel_name or rules.default_kernel_name)
+        check_may_start(user, kernelspec.name, kernelspec.metadata, rules.users)
+        if kernel_id is not None and kernel_id in self._entries:
+            return await self._existing(kernel_id, user, kernelspec), False
+        check_limits((entry.kernel.user for entry in self._entries.values()), user, rules.limits)
+        kernel_id = kernel_id or str(uuid.uuid4())
+        environment = self._environment(kernel_id, user, kernelspec, requested)
+        entry = _Entry(*self._make_kernel(kernel_id=kernel_id, kernelspec=kernelspec, user=user, environment=environment))
+        self._entries[kernel_id] = entry
+        arguments: dict[str, object] = {"env": environment, "kernel_id": kernel_id, "kernel_headers": dict(request.headers)}
+        entry.launch = asyncio.create_task(self._launch(entry, timeout, arguments), name=f"start {kernel_id}")
+        try:
+            await self._join(entry)
+        except asyncio.CancelledError:
+            # The client went away. If it chose the id it can ask for the kernel again; otherwise nobody ever could.
+            if "KERNEL_ID" not in requested:
+                entry.launch.cancel()
+            raise
+        return entry.kernel, True
+
+    async def _existing(self, kernel_id: str, user: str, kernelspec: Kernelspec) -> Kernel:
+        entry = self._entries[kernel_id]
+        if entry.kernel.user != user:
+            raise Conflict("KERNEL_ID is in use.")
+        if entry.kernel.name != kernelspec.name:
+            raise Conflict(f"KERNEL_ID is in use by a kernel of kernelspec '{entry.kernel.name}'.")
+        await self._join(entry)
+        return entry.kernel
+
+    async def _join(self, entry: _Entry) -> None:
+        """Wait for a start without being able to cancel it."""
+        if entry.launch is None:
+            return
+        await asyncio.wait([entry.launch])
+        if entry.launch.cancelled():
+            raise Gone(f"Kernel {entry.kernel.kernel_id} was deleted while it started.")
+        entry.launch.result()
+
+    async def _launch(self, entry: _Entry, timeout: float, arguments: dict[str, object]) -> None:
+        kernel, began, outcome = entry.kernel, self._clock(), "success"
+        fields = {"kernel_id": kernel.kernel_id, "user": kernel.user, "kernelspec": kernel.name}
+        _log.info("Kernel starts", extra=fields)
+        try:
+            await entry.lifecycle.start(timeout=timeout, arguments=arguments)
+        except BaseException as error:
+            outcome = type(error).__name__
+            self._forget(kernel.kernel_id)
+            cause = error.message if isinstance(error, GatewayError) else outcome
+            kernel.dead(cause)
+            _log.warning("Kernel start failed", extra={**fields, "cause": cause})
+            raise
+        finally:
+            self._metrics.launch_finished(kernel.name, self._clock() - began, outcome)
+        _log.info("Kernel started", extra={**fields, "seconds": round(self._clock() - began, 3)})
+
+    def _environment(self, kernel_id: str, user: str, kernelspec: Kernelspec, requested: Mapping[str, str]) -> Mapping[str, str]:
+        facts = {"KERNEL_ID": kernel_id, "KERNEL_USERNAME": user, "KERNEL_LANGUAGE": kernelspec.spec.language}
+        return kernel_environment(
+            requested=requested,
+            kernelspec=kernelspec.spec.env,
+            gateway=self._gateway_environment,
+            facts=facts,
+            rules=self.rules.environment,
+        )
+
+    # ---------------------------------------------------------------------------------------------- interrupt, restart
+
+    async def interrupt(self, kernel_id: str, identity: Identity) -> None:
+        """Interrupt what a kernel runs.
+
+        Raises
+        ------
+        GatewayError
+            It doesn't exist, or isn't running.
+        """
+        await self._entry(kernel_id, identity).lifecycle.interrupt()
+
+    async def restart(self, kernel_id: str, identity: Identity) -> Kernel:
+        """Restart a kernel and return it when it answers.
+
+        Raises
+        ------
+        GatewayError
+            It doesn't exist, still starts, or could not be started again.
+        """
+        entry = self._entry(kernel_id, identity)
+        if entry.kernel.execution_state == ExecutionState.STARTING:
+            raise Conflict(f"Kernel {entry.kernel.kernel_id} is still starting.")
+        # Shielded: a client that goes away in the middle must not leave half a restart behind.
+        await asyncio.shield(entry.lifecycle.restart())
+        _log.info("Kernel restarted", extra={"kernel_id": entry.kernel.kernel_id})
+        return entry.kernel
+
+    # ----------------------------------------------------------------------------------------------------------- end
+
+    async def shutdown(self, kernel_id: str, identity: Identity, *, reason: str | None = None) -> None:
+        """End a kernel and all that belongs to it; one that still starts is not waited for.
+
+        Parameters
+        ----------
+        reason
+            Words for the clients that are connected.
+
+        Raises
+        ------
+        KernelNotFound
+            There is none of this id that the caller may see.
+        """
+        entry = self._entry(kernel_id, identity)
+        if entry.launch is not None and not entry.launch.done():
+            entry.launch.cancel()
+            await asyncio.wait([entry.launch])
+        else:
+            try:
+                await asyncio.shield(entry.lifecycle.shutdown(reason=reason))
+            finally:
+                self._forget(entry.kernel.kernel_id)
+        _log.info("Kernel shut down", extra={"kernel_id": entry.kernel.kernel_id, "user": entry.kernel.user, "cause": reason})
+
+    async def shutdown_all(self) -> None:
+        """End every kernel, many at once; used where kernels can't outlive the gateway."""
+        self.draining = True
+        places = asyncio.Semaphore(_SHUTDOWNS_AT_ONCE)
+
+        async def shutdown(kernel_id: str) -> None:
+            async with places:
+                with suppress(KernelNotFound):
+                    await self.shutdown(kernel_id, ANONYMOUS, reason="The gateway was stopped.")
+
+        for result in await asyncio.gather(*map(shutdown, tuple(self._entries)), return_exceptions=True):
+            if isinstance(result, Exception):
+                _log.error("A kernel could not be shut down", exc_info=result)
+
+    async def cull(self) -> None:
+        """Shut down the kernels that nobody has used for too long."""
+        for kernel, reason in kernels_to_cull(self.all(), self.rules.culling):
+            _log.info("Kernel is culled", extra={"kernel_id": kernel.kernel_id, "idle_seconds": round(kernel.idle_seconds)})
+            self._metrics.kernel_culled()
+            with suppress(KernelNotFound):
+                await self.shutdown(kernel.kernel_id, ANONYMOUS, reason=reason)
+
+    def _forget(self, kernel_id: str) -> None:
+        if self._entries.pop(kernel_id, None) is not None:
+            self._on_forgotten(kernel_id)

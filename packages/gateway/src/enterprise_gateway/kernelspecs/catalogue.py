@@ -1,0 +1,183 @@
+"""The kernelspecs that this gateway offers, as they stand on the disk at most `max_age` seconds ago.
+
+Reading kernel.json files at each request would put the disk (often NFS) into the event loop, and a watcher of file
+events sees neither NFS nor the symlink swap by which Kubernetes updates a mounted ConfigMap. So the folders are read in
+a thread, by whoever asks first after `max_age` seconds; whoever asks meanwhile shares that reading; and an idle gateway
+reads nothing at all.
+"""
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+from traitlets import TraitError
+
+from enterprise_gateway.errors import KernelspecNotFound
+from enterprise_gateway.kernelspecs.stanza import provisioner_stanza
+
+__all__ = ["Kernelspec", "KernelspecCatalogue"]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Kernelspec:
+    """One kernelspec as it was read; never changed afterwards."""
+
+    name: str
+    resource_dir: Path
+    spec: KernelSpec
+    resources: tuple[str, ...]
+    """Files that clients fetch beside the specification: kernel.js, kernel.css and logos."""
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """What the kernelspec says about itself beyond Jupyter's own fields."""
+        metadata: Mapping[str, Any] = self.spec.metadata
+        return metadata
+
+    def model(self, base_url: str) -> dict[str, Any]:
+        """Return the JSON object that Jupyter clients expect of a kernelspec."""
+        name = quote(self.name, safe="")
+        resources = {Path(file).stem if file.startswith("logo-") else file: file for file in self.resources}
+        return {
+            "name": self.name,
+            "spec": self.spec.to_dict(),
+            "resources": {key: f"{base_url}kernelspecs/{name}/{quote(file)}" for key, file in resources.items()},
+        }
+
+
+@dataclass(frozen=True)
+class _Reading:
+    kernelspecs: dict[str, Kernelspec] = field(default_factory=dict)
+    problems: dict[str, str] = field(default_factory=dict)
+    """Name of a folder to why its kernel.json can't be used."""
+
+
+class KernelspecCatalogue:
+    """Answers which kernelspecs exist; a broken one never hides the others.
+
+    Parameters
+    ----------
+    manager
+        jupyter_client's manager, which knows where kernelspecs lie.
+    allowed
+        Names to offer; empty for all.
+    max_age
+        Seconds for which a reading is used.
+    clock
+        Seconds that only go forward.
+    """
+
+    def __init__(
+        self,
+        *,
+        manager: KernelSpecManager,
+        allowed: frozenset[str],
+        max_age: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._manager = manager
+        # Jupyter lower-cases the names of kernelspecs that it finds in folders.
+        self._allowed = frozenset(name.lower() for name in allowed)
+        self._max_age = max_age
+        self._clock = clock
+        self._reading = _Reading()
+        self._read_at: float | None = None
+        self._under_way: asyncio.Task[_Reading] | None = None
+
+    @property
+    def problems(self) -> Mapping[str, str]:
+        """Why kernelspecs of the last reading can't be used, by name."""
+        return self._reading.problems
+
+    async def all(self) -> Mapping[str, Kernelspec]:
+        """Return every kernelspec by name, sorted."""
+        if self._read_at is None or self._clock() - self._read_at >= self._max_age:
+            if self._under_way is None:
+                self._under_way = asyncio.create_task(self._read())
+            # Shielded: the task belongs to all who wait for it, so one client that goes away must not cancel it.
+            await asyncio.shield(self._under_way)
+        return self._reading.kernelspecs
+
+    async def get(self, name: str) -> Kernelspec:
+        """Return one kernelspec, its name compared without case.
+
+        Raises
+        ------
+        KernelspecNotFound
+            There is none; the text names those that exist.
+        """
+        kernelspecs = await self.all()
+        try:
+            return kernelspecs[name.lower()]
+        except KeyError:
+            known = ", ".join(kernelspecs) or "none"
+            shown = name[:128].encode("unicode_escape").decode()
+            raise KernelspecNotFound(f"No such kernel named '{shown}'. Kernels that exist here: {known}.") from None
+
+    async def _read(self) -> _Reading:
+        try:
+            reading = await asyncio.to_thread(self._read_folders)
+            self._report(reading)
+            self._reading, self._read_at = reading, self._clock()
+        finally:
+            self._under_way = None
+        return reading
+
+    def _report(self, reading: _Reading) -> None:
+        for name, problem in reading.problems.items():
+            if self._reading.problems.get(name) != problem:
+                _log.warning("Kernelspec can't be used", extra={"kernelspec": name, "cause": problem})
+        changed = {
+            name
+            for name in {*reading.kernelspecs, *self._reading.kernelspecs}
+            if _text(reading.kernelspecs.get(name)) != _text(self._reading.kernelspecs.get(name))
+        }
+        if changed:
+            _log.info("Kernelspecs read", extra={"changed": sorted(changed), "count": len(reading.kernelspecs)})
+
+    def _read_folders(self) -> _Reading:
+        reading = _Reading()
+        for name, folder in sorted(self._manager.find_kernel_specs().items()):
+            if self._allowed and name not in self._allowed:
+                continue
+            try:
+                reading.kernelspecs[name] = _read_kernelspec(name, Path(folder))
+            except (OSError, ValueError, TypeError, TraitError) as error:
+                reading.problems[name] = _why(error)
+        return reading
+
+
+def _read_kernelspec(name: str, folder: Path) -> Kernelspec:
+    document = json.loads((folder / "kernel.json").read_text(encoding="utf-8"))
+    if not isinstance(document, dict):
+        raise TypeError("kernel.json is not an object")
+    # Keys that Jupyter doesn't know are left out: people keep notes of their own in a kernel.json.
+    known = {key: value for key, value in document.items() if key in KernelSpec.class_trait_names() and key != "resource_dir"}
+    spec = KernelSpec(resource_dir=str(folder), **{"display_name": name, **known})
+    if not spec.argv:
+        raise ValueError("argv is no list with at least one text")
+    provisioner_stanza(spec.metadata)
+    files = sorted(entry.name for entry in folder.iterdir() if entry.is_file())
+    wanted = tuple(file for file in files if file in {"kernel.js", "kernel.css"} or file.startswith("logo-"))
+    return Kernelspec(name, folder, spec, wanted)
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return f"kernel.json is not JSON: {error.msg} in line {error.lineno}, column {error.colno}"
+    if isinstance(error, OSError):
+        return f"kernel.json can't be read: {error.strerror}"
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def _text(kernelspec: Kernelspec | None) -> str:
+    return json.dumps(kernelspec.model("/"), sort_keys=True) if kernelspec else ""

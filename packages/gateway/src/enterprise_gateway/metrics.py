@@ -1,0 +1,152 @@
+"""What the gateway counts for Prometheus: every metric of this package, declared in one place.
+
+Label values that are known beforehand are created at once, so that a counter exists before the first event and a rate
+over it is right. No label ever holds a user's name or a kernel's id: there is no bound on how many of those there are.
+"""
+
+from collections.abc import Callable, Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
+
+__all__ = ["GatewayMetrics"]
+
+_NAMESPACE = "enterprise_gateway"
+_LAUNCH_BUCKETS = (0.25, 0.5, 1, 2.5, 5, 10, 15, 30, 60, 120, 180, 300, 600, float("inf"))
+_CHANNELS = ("shell", "control", "stdin", "iopub")
+
+
+class GatewayMetrics:
+    """Counts what happens; knows nothing of who tells it.
+
+    Parameters
+    ----------
+    version
+        The gateway's version, for `enterprise_gateway_info`.
+    """
+
+    def __init__(self, *, version: str) -> None:
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        self._info = Gauge("info", "Version of this gateway", ("version",), namespace=_NAMESPACE, registry=self._registry)
+        self._info.labels(version).set(1)
+        self._launches = Histogram(
+            "kernel_launch_duration_seconds",
+            "Time from an accepted request to a kernel that answers, or to the failure",
+            ("kernelspec", "outcome"),
+            buckets=_LAUNCH_BUCKETS,
+            namespace=_NAMESPACE,
+            registry=self._registry,
+        )
+        self._launch_failures = self._counter("kernel_launch_failures_total", "Starts that failed", "reason")
+        self._culled = self._counter("kernels_culled_total", "Kernels shut down because nobody used them", "reason")
+        self._culled.labels("idle")
+        self._restarts = self._counter("kernel_restarts_total", "Kernels started again", "cause")
+        for cause in ("died", "requested"):
+            self._restarts.labels(cause)
+        self._websockets = Gauge("websocket_connections", "Open websockets", namespace=_NAMESPACE, registry=self._registry)
+        self._messages = Counter(
+            "websocket_messages_total",
+            "Messages carried, to kernel or to client",
+            ("direction", "channel"),
+            namespace=_NAMESPACE,
+            registry=self._registry,
+        )
+        self._message_counts = {
+            (direction, channel): self._messages.labels(direction, channel)
+            for direction in ("to_kernel", "to_client")
+            for channel in _CHANNELS
+        }
+        self._replay = Gauge(
+            "replay_buffer_bytes",
+            "Output kept for clients that lost their connection",
+            namespace=_NAMESPACE,
+            registry=self._registry,
+        )
+        self._dropped = self._counter("messages_dropped_total", "Messages that reached nobody", "reason")
+        self._requests = Histogram(
+            "http_request_duration_seconds",
+            "Time to answer a request; the route is its pattern",
+            ("method", "route", "code"),
+            namespace=_NAMESPACE,
+            registry=self._registry,
+        )
+        self._loop_lag = Gauge(
+            "event_loop_lag_seconds",
+            "By how much a timer of the event loop was late",
+            namespace=_NAMESPACE,
+            registry=self._registry,
+        )
+
+    def _counter(self, name: str, text: str, label: str) -> Counter:
+        return Counter(name, text, (label,), namespace=_NAMESPACE, registry=self._registry)
+
+    def exposition(self) -> bytes:
+        """Return all metrics in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+    # -------------------------------------------------------------------------------------------------------- kernels
+
+    def observe_kernels(self, states: Callable[[], Iterable[tuple[str, str]]]) -> None:
+        """Count kernels at each scrape; `states` returns kernelspec and execution state of each."""
+        self._registry.register(_KernelCollector(states))
+
+    def launch_finished(self, kernelspec: str, seconds: float, outcome: str) -> None:
+        """Count a start that is over."""
+        self._launches.labels(kernelspec, "success" if outcome == "success" else "failure").observe(seconds)
+        if outcome != "success":
+            self._launch_failures.labels(outcome).inc()
+
+    def kernel_culled(self) -> None:
+        """Count a kernel that was culled."""
+        self._culled.labels("idle").inc()
+
+    def kernel_restarted(self, died: bool) -> None:  # noqa: FBT001  it is the event's only fact
+        """Count a restart."""
+        self._restarts.labels("died" if died else "requested").inc()
+
+    # ----------------------------------------------------------------------------------------------- websocket, HTTP
+
+    def connection_opened(self) -> None:
+        """Count an open websocket."""
+        self._websockets.inc()
+
+    def connection_closed(self) -> None:
+        """Count one less."""
+        self._websockets.dec()
+
+    def message(self, direction: str, channel: str) -> None:
+        """Count a message; `direction` is `to_kernel` or `to_client`."""
+        self._message_counts[direction, channel].inc()
+
+    def replay_bytes(self, change: int) -> None:
+        """Add to the number of bytes that wait for clients which lost their connection."""
+        self._replay.inc(change)
+
+    def dropped(self, reason: str) -> None:
+        """Count a message that was not passed on."""
+        self._dropped.labels(reason).inc()
+
+    def request_finished(self, method: str, route: str, code: int, seconds: float) -> None:
+        """Count an answered request."""
+        self._requests.labels(method, route, str(code)).observe(seconds)
+
+    def loop_lag(self, seconds: float) -> None:
+        """Take over by how much the event loop is late."""
+        self._loop_lag.set(seconds)
+
+
+class _KernelCollector(Collector):
+    def __init__(self, states: Callable[[], Iterable[tuple[str, str]]]) -> None:
+        self._states = states
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        family = GaugeMetricFamily(f"{_NAMESPACE}_kernels", "Kernels that exist", labels=("kernelspec", "state"))
+        counts: dict[tuple[str, str], int] = {}
+        for key in self._states():
+            counts[key] = counts.get(key, 0) + 1
+        for key, count in counts.items():
+            family.add_metric(key, count)
+        yield family

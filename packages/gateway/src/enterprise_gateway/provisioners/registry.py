@@ -1,0 +1,56 @@
+"""Makes the provisioner that runs a kernel, from what its kernelspec says."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import KernelManager
+from jupyter_client.provisioning.factory import KernelProvisionerFactory
+from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
+
+from enterprise_gateway.errors import NotSupported
+from enterprise_gateway.kernelspecs.stanza import provisioner_stanza
+from enterprise_gateway.provisioners.process_proxy import choose
+
+__all__ = ["MakeProvisioner", "Provisioners"]
+
+MakeProvisioner = Callable[..., KernelProvisionerBase]
+"""Takes `kernel_id`, `kernel_spec`, `parent` and the kernelspec's own config as keywords."""
+
+
+class Provisioners:
+    """The provisioners of this gateway by name, beside those that other packages registered with jupyter_client.
+
+    Parameters
+    ----------
+    own
+        Provisioner name to what makes one; these win over registered ones of the same name.
+    """
+
+    def __init__(self, *, own: Mapping[str, MakeProvisioner]) -> None:
+        self._own = own
+
+    def create(self, *, kernel_id: str, kernel_spec: KernelSpec, manager: KernelManager) -> KernelProvisionerBase:
+        """Return a new provisioner for one kernel.
+
+        Raises
+        ------
+        NotSupported
+            The kernelspec asks for one that doesn't exist here; the text names it.
+        """
+        name, config = choose(provisioner_stanza(kernel_spec.metadata))
+        make = self._own.get(name) or self._registered(name)
+        return make(kernel_id=kernel_id, kernel_spec=kernel_spec, parent=manager, **_without_user_lists(config))
+
+    def _registered(self, name: str) -> MakeProvisioner:
+        provisioners = KernelProvisionerFactory.instance().provisioners
+        if name not in provisioners:
+            known = ", ".join(sorted({*self._own, *provisioners}))
+            raise NotSupported(f"The kernelspec names an unknown kernel provisioner, '{name[:128]}'. Known are: {known}.")
+        make: MakeProvisioner = provisioners[name].load()
+        return make
+
+
+def _without_user_lists(config: Mapping[str, Any]) -> dict[str, Any]:
+    # Who may start a kernel is decided before there is a provisioner.
+    return {key: value for key, value in config.items() if key not in {"authorized_users", "unauthorized_users"}}

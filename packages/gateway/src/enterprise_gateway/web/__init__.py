@@ -1,0 +1,1 @@
+"""The HTTP edge: parse a request, call a service, answer in JSON."""

@@ -1,0 +1,192 @@
+"""What every HTTP handler has in common: access, bounds, JSON in and out, and errors without secrets."""
+
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, ClassVar, TypeVar
+
+import msgspec
+from tornado.httputil import HTTPServerRequest
+from tornado.web import HTTPError, RequestHandler, stream_request_body
+
+from enterprise_gateway.errors import BadRequest, Forbidden, GatewayError, PayloadTooLarge, UnsupportedMediaType
+from enterprise_gateway.identity import ANONYMOUS, Identity
+from enterprise_gateway.metrics import GatewayMetrics
+from enterprise_gateway.web.access import Access, Authorizer, CrossOriginHeaders
+from enterprise_gateway.web.models import decode
+from enterprise_gateway.web.operations import Operation
+
+__all__ = ["Edge", "JsonHandler"]
+
+_log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_REQUEST_ID = re.compile(r"[\w.:/+=@-]{1,128}")
+# curl's -d and tornado's own client declare their JSON as a form. A page of another origin could do so too
+# without asking first, but then its origin is in the request and refused.
+_JSON_TYPES = frozenset({"", "application/json", "application/x-www-form-urlencoded", "text/json"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edge:
+    """What handlers need beside the services that they call."""
+
+    access: Access
+    cross_origin: CrossOriginHeaders
+    authorizer: Authorizer | None
+    metrics: GatewayMetrics
+    base_url: str
+    max_body_size: int
+
+
+@stream_request_body
+class JsonHandler(RequestHandler):
+    """Base of all handlers that answer in JSON.
+
+    The body is taken in pieces, so that a request without a valid token or with too large a body is answered before
+    its body was read.
+    """
+
+    operations: ClassVar[Mapping[str, Operation]] = {}
+    """Method in lower case to what it does; a method that isn't here is answered with 405."""
+    identity: Identity = ANONYMOUS
+
+    def initialize(self, *, edge: Edge) -> None:
+        """Take what every handler needs; subclasses take their services."""
+        self.edge = edge
+        self._body = bytearray()
+
+    # -------------------------------------------------------------------------------------------------- before a method
+
+    def prepare(self) -> None:
+        """Let only requests through that may come in; a preflight needs no token."""
+        method = (self.request.method or "").lower()
+        if method == "options":
+            return
+        operation = self.operations.get("get" if method == "head" else method)
+        if operation is None:
+            return
+        if method.upper() not in _SAFE_METHODS:
+            self._check_origin()
+        if not operation.public:
+            self.identity = self.edge.access.authenticate(self.request)
+            self._ask_authorizer(method)
+        if operation.request is not None:
+            self._check_content_type()
+        self._check_length(self.request)
+
+    def _check_origin(self) -> None:
+        if not self.edge.access.origin_allowed(self.request.headers.get("Origin"), self.request):
+            raise Forbidden("Pages of this origin may not change anything here.")
+
+    def _ask_authorizer(self, method: str) -> None:
+        authorizer = self.edge.authorizer
+        if authorizer is None:
+            return
+        if not authorizer.is_authorized(self, self.identity.user, method, self.request.path):
+            raise Forbidden("This installation doesn't allow you to do that.")
+
+    def _check_content_type(self) -> None:
+        declared = self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if declared not in _JSON_TYPES and not declared.endswith("+json"):
+            raise UnsupportedMediaType("The body must be JSON; declare it as application/json.")
+
+    def _check_length(self, request: HTTPServerRequest) -> None:
+        length = request.headers.get("Content-Length", "0")
+        if length.isdecimal() and int(length) > self.edge.max_body_size:
+            raise self._too_large()
+
+    def _too_large(self) -> PayloadTooLarge:
+        return PayloadTooLarge(f"The body has more than the {self.edge.max_body_size} bytes that are accepted.")
+
+    def data_received(self, chunk: bytes) -> None:
+        """Collect the body up to the bound; one without a declared length is counted here."""
+        if len(self._body) + len(chunk) > self.edge.max_body_size:
+            raise self._too_large()
+        self._body += chunk
+
+    def body_as(self, model: type[T]) -> T:
+        """Return the body as the value that it must be; an empty body is an empty object.
+
+        Raises
+        ------
+        BadRequest
+            It isn't JSON or not of this shape.
+        """
+        try:
+            return decode(bytes(self._body) or b"{}", model)
+        except msgspec.ValidationError as error:
+            raise BadRequest(f"The body doesn't have the right shape: {error}.") from error
+        except (ValueError, RecursionError) as error:
+            raise BadRequest("The body is not JSON.") from error
+
+    # ------------------------------------------------------------------------------------------------------- answers
+
+    def set_default_headers(self) -> None:
+        """Set what every answer carries."""
+        self.clear_header("Server")
+        self.set_header("X-Content-Type-Options", "nosniff")
+        request_id = self.request.headers.get("X-Request-ID", "")
+        if _REQUEST_ID.fullmatch(request_id):
+            self.set_header("X-Request-ID", request_id)
+        edge: Edge | None = getattr(self, "edge", None)
+        for name, value in edge.cross_origin.items() if edge else ():
+            self.set_header(name, value)
+
+    def write_json(self, value: object, status: int = HTTPStatus.OK) -> None:
+        """Answer with a value."""
+        self.set_status(status)
+        self.set_header("Content-Type", "application/json")
+        self.finish(msgspec.json.encode(value))
+
+    def options(self, *_: str, **__: str) -> None:
+        """Answer a preflight: the configured headers, no token needed."""
+        self.set_header("Allow", ", ".join(self._methods()))
+        self.set_status(HTTPStatus.OK)
+        self.finish()
+
+    def head(self, *arguments: str, **named: str) -> Any:  # noqa: ANN401  whatever get returns
+        """Answer as to GET; tornado leaves the body out."""
+        return self.get(*arguments, **named)
+
+    def _methods(self) -> list[str]:
+        methods = [method.upper() for method in self.operations]
+        return [*methods, *(["HEAD"] if "GET" in methods else []), "OPTIONS"]
+
+    # --------------------------------------------------------------------------------------------------------- errors
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:  # noqa: ANN401  tornado's signature
+        """Answer with `reason` and `message`; never with a traceback."""
+        error = kwargs.get("exc_info", (None, None, None))[1]
+        self.set_default_headers()
+        if isinstance(error, GatewayError):
+            status, reason, message = int(error.status), error.reason, error.message
+        else:
+            status, reason = status_code, HTTPStatus(status_code).phrase
+            message = error.log_message if isinstance(error, HTTPError) and error.log_message else ""
+            if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                message = "The gateway failed to answer this request; its log says why."
+        if status == HTTPStatus.UNAUTHORIZED:
+            self.set_header("WWW-Authenticate", "Bearer")
+        if status == HTTPStatus.METHOD_NOT_ALLOWED:
+            self.set_header("Allow", ", ".join(self._methods()))
+        self.set_status(status, _status_line(reason))
+        self.set_header("Content-Type", "application/json")
+        self.finish(msgspec.json.encode({"reason": reason, "message": message}))
+
+    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:  # noqa: ANN401  tornado's signature
+        """Log what an operator must know: failures of the gateway, not a client's mistakes."""
+        fields = {"method": self.request.method, "path": self.request.path}
+        if isinstance(value, GatewayError | HTTPError):
+            _log.debug("Request refused", extra={**fields, "cause": str(value)})
+        else:
+            _log.error("Request failed", exc_info=(typ, value, tb), extra=fields)
+
+
+def _status_line(reason: str) -> str:
+    """Return a reason that can stand in a status line."""
+    return "".join(character if character.isascii() and character.isprintable() else "?" for character in reason)[:128]

@@ -1,0 +1,136 @@
+"""/api/kernels: start, list, look at, interrupt, restart and end kernels."""
+
+import asyncio
+from http import HTTPStatus
+from typing import Any, ClassVar
+
+from enterprise_gateway.errors import Forbidden
+from enterprise_gateway.kernels.registry import Kernels
+from enterprise_gateway.kernels.requests import StartRequest
+from enterprise_gateway.web.base import Edge, JsonHandler
+from enterprise_gateway.web.models import ErrorModel, KernelModel, NewKernel
+from enterprise_gateway.web.operations import Operation
+
+__all__ = ["InterruptHandler", "KernelHandler", "KernelsHandler", "RestartHandler", "StartingHandler"]
+
+_TAG = "kernels"
+_ACCESS = {401: ErrorModel, 403: ErrorModel}
+_MISSING = {**_ACCESS, 404: ErrorModel}
+
+
+class StartingHandler(JsonHandler):
+    """Base of handlers that start a kernel: the start ends when its client goes away."""
+
+    def initialize(self, *, edge: Edge) -> None:
+        """Take the services."""
+        super().initialize(edge=edge)
+        self._work: asyncio.Task[Any] | None = None
+
+    async def until_client_leaves(self, work: Any) -> Any:  # noqa: ANN401  any coroutine and its result
+        """Return a coroutine's result, or cancel it when the connection is closed."""
+        self._work = asyncio.ensure_future(work)
+        return await self._work
+
+    def on_connection_close(self) -> None:
+        """Give up what nobody waits for any more."""
+        super().on_connection_close()
+        if self._work is not None:
+            self._work.cancel()
+
+
+class KernelsHandler(StartingHandler):
+    """All kernels."""
+
+    operations: ClassVar = {
+        "get": Operation(summary="List kernels", responses={200: list[KernelModel], **_ACCESS}, tag=_TAG),
+        "post": Operation(
+            summary="Start a kernel; answers when it can be used",
+            request=NewKernel,
+            responses={
+                200: KernelModel,
+                201: KernelModel,
+                **_MISSING,
+                **dict.fromkeys((400, 409, 410, 413, 415, 500, 501, 503), ErrorModel),
+            },
+            tag=_TAG,
+        ),
+    }
+
+    def initialize(self, *, edge: Edge, kernels: Kernels, list_kernels: bool, kernel_headers: tuple[str, ...]) -> None:  # type: ignore[override]  # each handler names its services
+        """Take the services."""
+        super().initialize(edge=edge)
+        self._kernels, self._list_kernels, self._kernel_headers = kernels, list_kernels, kernel_headers
+
+    def get(self) -> None:
+        """Answer with every kernel that the caller may see."""
+        if not self._list_kernels:
+            raise Forbidden("")
+        self.write_json([kernel.model() for kernel in self._kernels.all(self.identity)])
+
+    async def post(self) -> None:
+        """Start a kernel and answer when it can be used."""
+        body = self.body_as(NewKernel)
+        headers = {name: self.request.headers[name] for name in self._kernel_headers if name in self.request.headers}
+        request = StartRequest(kernel_name=body.name, env=body.env, headers=headers)
+        kernel, new = await self.until_client_leaves(self._kernels.start(request, self.identity))
+        self.set_header("Location", f"{self.edge.base_url}api/kernels/{kernel.kernel_id}")
+        self.write_json(kernel.model(), HTTPStatus.CREATED if new else HTTPStatus.OK)
+
+
+class _OneKernelHandler(JsonHandler):
+    def initialize(self, *, edge: Edge, kernels: Kernels) -> None:  # type: ignore[override]  # each handler names its services
+        super().initialize(edge=edge)
+        self._kernels = kernels
+
+
+class KernelHandler(_OneKernelHandler):
+    """One kernel."""
+
+    operations: ClassVar = {
+        "get": Operation(summary="Look at a kernel", responses={200: KernelModel, **_MISSING}, tag=_TAG),
+        "delete": Operation(
+            summary="End a kernel, also while it starts", responses={204: None, **_MISSING, 500: ErrorModel}, tag=_TAG
+        ),
+    }
+
+    def get(self, kernel_id: str) -> None:
+        """Answer with one kernel."""
+        self.write_json(self._kernels.get(kernel_id, self.identity).model())
+
+    async def delete(self, kernel_id: str) -> None:
+        """End one kernel."""
+        await self._kernels.shutdown(kernel_id, self.identity)
+        self.set_status(HTTPStatus.NO_CONTENT)
+        self.finish()
+
+
+class InterruptHandler(_OneKernelHandler):
+    """Interrupts."""
+
+    operations: ClassVar = {
+        "post": Operation(
+            summary="Interrupt what a kernel runs", responses={204: None, **_MISSING, 409: ErrorModel, 500: ErrorModel}, tag=_TAG
+        )
+    }
+
+    async def post(self, kernel_id: str) -> None:
+        """Interrupt one kernel; a body is ignored."""
+        await self._kernels.interrupt(kernel_id, self.identity)
+        self.set_status(HTTPStatus.NO_CONTENT)
+        self.finish()
+
+
+class RestartHandler(_OneKernelHandler):
+    """Restarts."""
+
+    operations: ClassVar = {
+        "post": Operation(
+            summary="Restart a kernel; its id and its clients stay",
+            responses={200: KernelModel, **_MISSING, 409: ErrorModel, 500: ErrorModel},
+            tag=_TAG,
+        )
+    }
+
+    async def post(self, kernel_id: str) -> None:
+        """Restart one kernel; a body is ignored."""
+        self.write_json((await self._kernels.restart(kernel_id, self.identity)).model())

@@ -1,0 +1,116 @@
+"""/api/kernelspecs and /kernelspecs: what can be started, and the logos that belong to it."""
+
+import asyncio
+import mimetypes
+from http import HTTPStatus
+from pathlib import Path
+from typing import ClassVar
+
+from enterprise_gateway.errors import Forbidden, NotFound
+from enterprise_gateway.kernels.registry import Kernels
+from enterprise_gateway.kernelspecs.authorization import may_start, visible_to
+from enterprise_gateway.kernelspecs.catalogue import KernelspecCatalogue
+from enterprise_gateway.web.base import Edge, JsonHandler
+from enterprise_gateway.web.models import ErrorModel, KernelspecModel, KernelspecsModel
+from enterprise_gateway.web.operations import Operation, QueryParameter
+
+__all__ = ["KernelspecHandler", "KernelspecResourceHandler", "KernelspecsHandler"]
+
+_TAG = "kernelspecs"
+_USER = (QueryParameter(name="user", description="Show only what this user may start."),)
+_ACCESS = {401: ErrorModel, 403: ErrorModel}
+
+# What a kernelspec's folder holds for the gateway itself: templates and start scripts, not for browsers.
+_SERVER_SIDE_FOLDERS = frozenset({"scripts", "bin"})
+
+
+class _KernelspecsBase(JsonHandler):
+    def initialize(self, *, edge: Edge, catalogue: KernelspecCatalogue, kernels: Kernels) -> None:  # type: ignore[override]  # each handler names its services
+        super().initialize(edge=edge)
+        self._catalogue, self._kernels = catalogue, kernels
+
+    @property
+    def _user(self) -> str | None:
+        return self.identity.user or self.get_query_argument("user", None)
+
+
+class KernelspecsHandler(_KernelspecsBase):
+    """All kernelspecs; an unchanged answer is 304 for who sends its ETag."""
+
+    operations: ClassVar = {
+        "get": Operation(
+            summary="List kernelspecs", responses={200: KernelspecsModel, 304: None, **_ACCESS}, query=_USER, tag=_TAG
+        )
+    }
+
+    async def get(self) -> None:
+        """Answer with every kernelspec that the user may start."""
+        rules = self._kernels.rules
+        shown = visible_to(self._user, await self._catalogue.all(), rules.users)
+        models = {name: kernelspec.model(self.edge.base_url) for name, kernelspec in shown.items()}
+        self.write_json({"default": rules.default_kernel_name, "kernelspecs": models})
+
+
+class KernelspecHandler(_KernelspecsBase):
+    """One kernelspec."""
+
+    operations: ClassVar = {
+        "get": Operation(
+            summary="Look at a kernelspec",
+            responses={200: KernelspecModel, 304: None, **_ACCESS, 404: ErrorModel},
+            query=_USER,
+            tag=_TAG,
+        )
+    }
+
+    async def get(self, kernel_name: str) -> None:
+        """Answer with one kernelspec."""
+        kernelspec = await self._catalogue.get(kernel_name)
+        user = self._user
+        if user is not None and not may_start(user, kernelspec.metadata, self._kernels.rules.users):
+            raise Forbidden(f"User '{user[:128]}' is not authorized to start kernel '{kernelspec.name}'.")
+        self.write_json(kernelspec.model(self.edge.base_url))
+
+
+class KernelspecResourceHandler(_KernelspecsBase):
+    """Files of a kernelspec's folder that a browser shows."""
+
+    operations: ClassVar = {
+        "get": Operation(
+            summary="Fetch a kernelspec's logo or kernel.js",
+            responses={200: None, 304: None, **_ACCESS, 404: ErrorModel},
+            tag=_TAG,
+            content_type="application/octet-stream",
+        )
+    }
+
+    async def get(self, kernel_name: str, path: str) -> None:
+        """Answer with one file."""
+        kernelspec = await self._catalogue.get(kernel_name)
+        content = await asyncio.to_thread(_read_inside, kernelspec.resource_dir, path)
+        self.set_status(HTTPStatus.OK)
+        self.set_header("Content-Type", mimetypes.guess_type(path)[0] or "application/octet-stream")
+        self.finish(content)
+
+
+def _read_inside(folder: Path, path: str) -> bytes:
+    """Return a file's content.
+
+    Raises
+    ------
+    NotFound
+        There is no such file inside the folder that a browser may have.
+    """
+    missing = NotFound("The kernelspec has no such file.")
+    parts = Path(path).parts
+    if not parts or parts[0] in _SERVER_SIDE_FOLDERS or any(part.startswith(".") for part in parts) or "\x00" in path:
+        raise missing
+    root = folder.resolve()
+    # Resolved before it is compared: a link inside the folder may not lead out of it.
+    file = (root / path).resolve()
+    if not file.is_relative_to(root) or not file.is_file():
+        raise missing
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise missing from error

@@ -1,0 +1,285 @@
+"""Builds a gateway from its settings: the only place that knows every part."""
+
+import copy
+import dataclasses
+import functools
+import importlib
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import zmq
+import zmq.asyncio
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_core.paths import jupyter_path, jupyter_runtime_dir
+from traitlets.config import Configurable
+
+from enterprise_gateway import __version__
+from enterprise_gateway.gateway import Gateway, GatewayParts
+from enterprise_gateway.kernels.culling import CullingRules
+from enterprise_gateway.kernels.environment import EnvironmentBounds, EnvironmentRules
+from enterprise_gateway.kernels.kernel import Kernel
+from enterprise_gateway.kernels.lifecycle import KernelLifecycle, LifecycleOptions
+from enterprise_gateway.kernels.limits import KernelLimits
+from enterprise_gateway.kernels.manager import GatewayKernelManager
+from enterprise_gateway.kernels.registry import KernelRules, Kernels
+from enterprise_gateway.kernels.sessions import Sessions
+from enterprise_gateway.kernelspecs.authorization import UserLists
+from enterprise_gateway.kernelspecs.catalogue import Kernelspec, KernelspecCatalogue
+from enterprise_gateway.metrics import GatewayMetrics
+from enterprise_gateway.provisioners.local import GatewayLocalProvisioner, PortRange
+from enterprise_gateway.provisioners.process_proxy import LOCAL
+from enterprise_gateway.provisioners.registry import Provisioners
+from enterprise_gateway.server import make_server, tls_context
+from enterprise_gateway.settings import GatewaySettings
+from enterprise_gateway.web.access import Access, Authorizer, CrossOriginHeaders, TokenFile
+from enterprise_gateway.web.application import make_application
+from enterprise_gateway.web.base import Edge
+from enterprise_gateway.web.health import ApiHandler, LiveHandler, MetricsHandler, ReadyHandler
+from enterprise_gateway.web.kernels import InterruptHandler, KernelHandler, KernelsHandler, RestartHandler
+from enterprise_gateway.web.kernelspecs import KernelspecHandler, KernelspecResourceHandler, KernelspecsHandler
+from enterprise_gateway.web.routes import Route
+from enterprise_gateway.web.sessions import SessionHandler, SessionsHandler
+
+__all__ = ["build_gateway"]
+
+_DEFAULT_KERNEL_NAME = "python3"
+
+
+def build_gateway(
+    settings: GatewaySettings, *, environment: Mapping[str, str], default_user: str, parent: Configurable | None = None
+) -> Gateway:
+    """Return a gateway that isn't listening yet.
+
+    Parameters
+    ----------
+    environment
+        The process' environment; kernels get the parts of it that the settings let through.
+    default_user
+        Owner of kernels that no user is named for.
+    parent
+        Traitlets' configuration for jupyter_client's kernelspec manager.
+
+    Raises
+    ------
+    ValueError, OSError
+        A setting names a file, a class or a range that can't be used.
+    """
+    settings = dataclasses.replace(settings, base_url=_base_url(settings.base_url))
+    tls = tls_context(settings)
+    metrics = GatewayMetrics(version=__version__)
+    context: zmq.Context[Any] = zmq.Context(settings.zmq_io_threads)
+    context.set(zmq.MAX_SOCKETS, settings.zmq_max_sockets)
+    catalogue = _catalogue(settings, parent)
+    rules_of = functools.partial(_rules, default_user=default_user)
+    forgotten: list[Callable[[str], None]] = []
+
+    def kernel_forgotten(kernel_id: str) -> None:
+        for tell in forgotten:
+            tell(kernel_id)
+
+    kernels = Kernels(
+        catalogue=catalogue,
+        make_kernel=_KernelMaker(settings=settings, context=context, metrics=metrics),
+        rules=rules_of(settings),
+        gateway_environment=environment,
+        metrics=metrics,
+        on_forgotten=kernel_forgotten,
+        clock=time.monotonic,
+    )
+    metrics.observe_kernels(lambda: ((kernel.name, str(kernel.execution_state)) for kernel in kernels.all()))
+    sessions = Sessions(kernels=kernels, maximum=settings.max_sessions)
+    forgotten.append(sessions.kernel_forgotten)
+    edge = _edge(settings, metrics)
+    problems: list[Callable[[], list[str]]] = []
+    routes = [
+        *_rest_routes(settings, kernels=kernels, sessions=sessions, catalogue=catalogue),
+        *_health_routes(lambda: [problem for ask in problems for problem in ask()]),
+    ]
+    application = make_application(routes=routes, edge=edge, settings={})
+    gateway = Gateway(
+        parts=GatewayParts(
+            settings=settings,
+            server=make_server(application, settings, tls),
+            tls=tls is not None,
+            kernels=kernels,
+            catalogue=catalogue,
+            metrics=metrics,
+            context=context,
+            rules_of=rules_of,
+        )
+    )
+    problems.append(gateway.problems)
+    return gateway
+
+
+class _KernelMaker:
+    """Makes the objects of one kernel: its manager, its provisioner and who watches over it."""
+
+    def __init__(self, *, settings: GatewaySettings, context: zmq.Context[Any], metrics: GatewayMetrics) -> None:
+        self._settings = settings
+        self._context = context
+        # jupyter_client's managers await their own sockets; these share the threads and the limit of all others.
+        self._manager_context = zmq.asyncio.Context.shadow(context.underlying)
+        self._runtime_dir = Path(jupyter_runtime_dir())
+        self._metrics = metrics
+        local = functools.partial(GatewayLocalProvisioner, ports=PortRange(settings.port_range))
+        self._provisioners = Provisioners(own={LOCAL: local})
+        self._options = LifecycleOptions(
+            kernel_info_timeout=settings.kernel_info_timeout,
+            restart_limit=settings.restart_limit,
+            stable_start_time=settings.stable_start_time,
+        )
+
+    def __call__(
+        self, *, kernel_id: str, kernelspec: Kernelspec, user: str, environment: Mapping[str, str]
+    ) -> tuple[Kernel, KernelLifecycle]:
+        self._runtime_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # The environment is composed already, with the kernelspec's part in its place; jupyter_client would put that
+        # part over the client's once more.
+        spec = copy.copy(kernelspec.spec)
+        spec.env = {}
+        manager = GatewayKernelManager(
+            gateway_spec=spec,
+            kernel_name=kernelspec.name,
+            connection_file=str(self._runtime_dir / f"kernel-{kernel_id}.json"),
+            context=self._manager_context,
+            transport_encryption=self._settings.transport_encryption,
+            shutdown_wait_time=self._settings.shutdown_wait_time,
+        )
+        manager.kernel_id = kernel_id
+        manager.provisioner = self._provisioners.create(kernel_id=kernel_id, kernel_spec=spec, manager=manager)
+        kernel = Kernel(
+            kernel_id=kernel_id,
+            kernelspec=kernelspec,
+            user=user,
+            environment=environment,
+            manager=manager,
+            context=self._context,
+        )
+        lifecycle = KernelLifecycle(kernel=kernel, options=self._options, on_restart=self._metrics.kernel_restarted)
+        return kernel, lifecycle
+
+
+# ------------------------------------------------------------------------------------------- settings to their readers
+
+
+def _base_url(base_url: str) -> str:
+    stripped = base_url.strip("/")
+    return f"/{stripped}/" if stripped else "/"
+
+
+def _catalogue(settings: GatewaySettings, parent: Configurable | None) -> KernelspecCatalogue:
+    # The folders are named here because jupyter_client's own answer imports IPython (30 MiB) to add one that nobody has.
+    # The native kernel needs no special care either: ipykernel installs its kernelspec beside the interpreter.
+    manager = KernelSpecManager(parent=parent, kernel_dirs=jupyter_path("kernels"), ensure_native_kernel=False)
+    return KernelspecCatalogue(manager=manager, allowed=settings.allowed_kernels, max_age=settings.kernelspec_max_age)
+
+
+def _rules(settings: GatewaySettings, *, default_user: str) -> KernelRules:
+    return KernelRules(
+        default_kernel_name=settings.default_kernel_name or _DEFAULT_KERNEL_NAME,
+        default_user=default_user,
+        launch_timeout=settings.kernel_launch_timeout,
+        max_launch_timeout=settings.max_kernel_launch_timeout,
+        users=UserLists(authorized=settings.authorized_users, unauthorized=settings.unauthorized_users),
+        limits=KernelLimits(total=settings.max_kernels, per_user=settings.max_kernels_per_user),
+        culling=CullingRules(idle_timeout=settings.cull_idle_timeout, connected=settings.cull_connected, busy=settings.cull_busy),
+        environment=EnvironmentRules(
+            client_envs=settings.client_envs,
+            inherited_envs=settings.inherited_envs,
+            prohibited_uids=_ids("prohibited_uids", settings.prohibited_uids),
+            prohibited_gids=_ids("prohibited_gids", settings.prohibited_gids),
+            impersonation_enabled=settings.impersonation_enabled,
+            bounds=EnvironmentBounds(
+                count=settings.max_env_count, value_size=settings.max_env_value_size, total_size=settings.max_env_size
+            ),
+        ),
+    )
+
+
+def _ids(name: str, written: tuple[str, ...]) -> frozenset[int]:
+    if not all(number.isascii() and number.isdigit() for number in written):
+        raise ValueError(f"{name}: write whole numbers separated by commas.")
+    return frozenset(map(int, written))
+
+
+def _edge(settings: GatewaySettings, metrics: GatewayMetrics) -> Edge:
+    return Edge(
+        access=Access(
+            token=settings.auth_token,
+            token_file=TokenFile(Path(settings.auth_tokens_file)) if settings.auth_tokens_file else None,
+            allow_origin=settings.allow_origin,
+            authorized_origin=settings.authorized_origin,
+        ),
+        cross_origin=CrossOriginHeaders(
+            {
+                "Access-Control-Allow-Credentials": settings.allow_credentials,
+                "Access-Control-Allow-Headers": settings.allow_headers,
+                "Access-Control-Allow-Methods": settings.allow_methods,
+                "Access-Control-Allow-Origin": settings.allow_origin,
+                "Access-Control-Expose-Headers": settings.expose_headers,
+                "Access-Control-Max-Age": settings.max_age,
+            }
+        ),
+        authorizer=_authorizer(settings.authorizer_class),
+        metrics=metrics,
+        base_url=settings.base_url,
+        max_body_size=settings.max_body_size,
+    )
+
+
+def _authorizer(dotted_name: str) -> Authorizer | None:
+    module, _, name = dotted_name.rpartition(".")
+    # The original's default, which allows all.
+    if not name or name == "AllowAllAuthorizer":
+        return None
+    try:
+        made: Authorizer = getattr(importlib.import_module(module), name)()
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"authorizer_class: {dotted_name} can't be imported: {error}.") from error
+    return made
+
+
+# --------------------------------------------------------------------------------------------------------------- routes
+
+_KERNEL_ID = {"kernel_id": "UUID of a kernel"}
+_KERNEL_NAME = {"kernel_name": "Name of a kernelspec"}
+_SESSION_ID = {"session_id": "UUID of a session"}
+
+
+def _rest_routes(
+    settings: GatewaySettings, *, kernels: Kernels, sessions: Sessions, catalogue: KernelspecCatalogue
+) -> list[Route]:
+    one_kernel = {"kernels": kernels}
+    kernelspecs = {"catalogue": catalogue, "kernels": kernels}
+    listing = {"kernels": kernels, "list_kernels": settings.list_kernels}
+    all_kernels = {**listing, "kernel_headers": settings.kernel_headers}
+    one_session = {"sessions": sessions, "kernels": kernels}
+    return [
+        Route(path="/api", handler=ApiHandler),
+        Route(path="/api/kernels", handler=KernelsHandler, services=all_kernels),
+        Route(path="/api/kernels/{kernel_id}", handler=KernelHandler, services=one_kernel, parameters=_KERNEL_ID),
+        Route(path="/api/kernels/{kernel_id}/interrupt", handler=InterruptHandler, services=one_kernel, parameters=_KERNEL_ID),
+        Route(path="/api/kernels/{kernel_id}/restart", handler=RestartHandler, services=one_kernel, parameters=_KERNEL_ID),
+        Route(path="/api/kernelspecs", handler=KernelspecsHandler, services=kernelspecs),
+        Route(path="/api/kernelspecs/{kernel_name}", handler=KernelspecHandler, services=kernelspecs, parameters=_KERNEL_NAME),
+        Route(
+            path="/kernelspecs/{kernel_name}/{path}",
+            handler=KernelspecResourceHandler,
+            services=kernelspecs,
+            parameters={**_KERNEL_NAME, "path": "File in the kernelspec's folder"},
+        ),
+        Route(path="/api/sessions", handler=SessionsHandler, services={**one_session, "list_kernels": settings.list_kernels}),
+        Route(path="/api/sessions/{session_id}", handler=SessionHandler, services=one_session, parameters=_SESSION_ID),
+    ]
+
+
+def _health_routes(problems: Callable[[], list[str]]) -> list[Route]:
+    return [
+        Route(path="/livez", handler=LiveHandler),
+        Route(path="/healthz", handler=ReadyHandler, services={"problems": problems}),
+        Route(path="/readyz", handler=ReadyHandler, services={"problems": problems}),
+        Route(path="/metrics", handler=MetricsHandler),
+    ]
