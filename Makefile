@@ -1,0 +1,101 @@
+# `make` lists the targets. run, test and every check need a CPython from 3.11 to 3.13 and a network: what they
+# need is installed into .venv from 3rdparty/constraints.txt, the lock in pip's format, hashes checked.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+# The first of these that starts, is new enough and can make an environment; `make PYTHON=…` names another.
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(if $(shell $(name) -c \
+	'import sys, ensurepip; print(1 if (3, 11) <= sys.version_info[:2] < (3, 14) else "")' 2>/dev/null),$(name))))
+
+VENV := .venv
+BIN := $(VENV)/bin
+LOCKED := $(VENV)/.locked
+STAMP := $(VENV)/.installed
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar=off --no-deps
+PACKAGES := packages/common packages/gateway packages/kip packages/kernel-launchers
+SOURCES := packages tests build-support
+
+# Arguments for the program behind run, test, bench, e2e and pants: make run ARGS='--ip=0.0.0.0'.
+ARGS ?=
+
+##@ Use
+
+run: $(STAMP) ## start the gateway with local kernels on 127.0.0.1:8888 (ARGS=…)
+	@exec $(BIN)/jupyter-enterprisegateway $(ARGS)
+
+##@ Develop
+
+test: $(STAMP) ## unit and integration tests with a coverage report (ARGS=… for pytest)
+	$(BIN)/pytest --cov --cov-report=term $(ARGS)
+
+lint: $(STAMP) ## ruff, import rules, and whether what is made from a source still agrees with it
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/lint-imports
+	$(BIN)/python build-support/export_lock.py --check
+	$(BIN)/python build-support/settings_pages.py --check
+
+format: $(STAMP) ## let ruff format the code and repair what it can
+	$(BIN)/ruff check --fix-only $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
+types: $(STAMP) ## mypy --strict over every package and script
+	$(BIN)/mypy $(addsuffix /src,$(PACKAGES)) build-support
+
+bench: $(STAMP) ## measure against the peers; docs/performance.md says how to read it (ARGS=…)
+	$(BIN)/python -m tests.bench $(ARGS)
+
+e2e: $(STAMP) ## tests against a cluster (KUBECONFIG), a Docker engine and containerd (ARGS=… for pytest)
+	$(BIN)/pytest tests/e2e $(ARGS)
+
+##@ Build
+
+package: ## four wheels and two PEX files into dist/ (Pants)
+	./pants package ::
+
+images: package ## a container image for each folder of deploy/images (TAG=…, BASE_IMAGE=…)
+	build-support/build_images
+
+pants: ## any goal of Pants: make pants ARGS='test ::'
+	./pants $(ARGS)
+
+##@ Maintain
+
+lock: $(STAMP) ## resolve 3rdparty/*.txt anew and export it for pip
+	./pants generate-lockfiles --resolve=all
+	$(BIN)/python build-support/export_lock.py
+
+docs: $(STAMP) ## write the pages that are made from the code
+	$(BIN)/python build-support/settings_pages.py
+
+venv: $(STAMP) ## only install what the other targets need
+
+clean: ## remove what was made: environment, caches, dist; Pants' own installation stays
+	rm -rf $(VENV) dist .coverage* htmlcov .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .pants.d .pids
+	find $(SOURCES) -name __pycache__ -prune -exec rm -rf {} + -o -name '*.egg-info' -prune -exec rm -rf {} +
+
+help:
+	@awk 'BEGIN { FS = ":.*## "; print "make TARGET" } \
+		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
+		/^[a-z0-9]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: run test lint format types bench e2e package images pants lock docs venv clean help
+
+# Made anew, never changed in place: what an older lock installed must not linger.
+$(LOCKED): 3rdparty/constraints.txt build-support/progress.awk
+	@[[ -n "$(PYTHON)" ]] || { echo "make: no CPython from 3.11 to 3.13 with ensurepip on PATH (Debian: apt-get install python3-venv); or name one: make PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@echo "make: installing what the lock names into $(VENV) with $(PYTHON); about a minute, once for each lock"
+	@rm -rf $(VENV)
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) --require-hashes --only-binary=:all: --requirement $< | awk -v total="$$(grep -c == $<)" -f build-support/progress.awk
+	@touch $@
+
+# The environment is for working on the packages: their sources take effect without another installation.
+$(STAMP): $(LOCKED) $(addsuffix /pyproject.toml,$(PACKAGES))
+	@echo "make: installing the packages of this repository"
+	@$(PIP) --quiet --no-index --no-build-isolation $(addprefix --editable ,$(PACKAGES))
+	@touch $@
