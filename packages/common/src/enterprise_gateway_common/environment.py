@@ -135,9 +135,12 @@ def parse(declaration: SettingDeclaration, raw: str, *, source: str) -> Any:  # 
     try:
         return declaration.kind.parse(raw.strip())
     except ValueError as error:
-        shown = "its value" if declaration.secret else repr(raw)
-        message = f"{source} ({declaration.name}): {shown} is not {declaration.kind.description}: {error}"
-        raise SettingError(message) from None if declaration.secret else error
+        if declaration.secret:
+            # Neither the value nor the reason, which may quote it, nor the cause.
+            hidden = f"{source} ({declaration.name}): its value is not {declaration.kind.description}"
+            raise SettingError(hidden) from None
+        message = f"{source} ({declaration.name}): {raw!r} is not {declaration.kind.description}: {error}"
+        raise SettingError(message) from error
 
 
 # ------------------------------------------------------------------------------------------------------------ kinds
@@ -171,7 +174,7 @@ def integer(minimum: Optional[int] = None, maximum: Optional[int] = None) -> "Ki
     """Return the kind of a whole number within inclusive bounds."""
 
     def parse_integer(raw: str) -> int:
-        if not raw.isascii() or "_" in raw:
+        if not (raw.isascii() and raw.lstrip("+-").isdigit()):
             message = "write it in the digits 0 to 9"
             raise ValueError(message)
         value = int(raw)
@@ -185,7 +188,11 @@ def number(minimum: Optional[float] = None, maximum: Optional[float] = None) -> 
     """Return the kind of a number within inclusive bounds; infinity and NaN are no numbers here."""
 
     def parse_number(raw: str) -> float:
-        value = float(raw)
+        try:
+            value = float(raw)
+        except ValueError:
+            message = "write it in digits"
+            raise ValueError(message) from None
         if value in (float("inf"), float("-inf")):
             message = "it must be finite"
             raise ValueError(message)

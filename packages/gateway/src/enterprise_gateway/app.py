@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from jupyter_core.application import JupyterApp, base_aliases, base_flags
 from traitlets import TraitError
@@ -84,10 +84,11 @@ class EnterpriseGatewayApp(settings_traits(GatewaySettings), JupyterApp):  # typ
     @catch_config_error
     def initialize(self, argv: Sequence[str] | None = None) -> None:
         """Read every setting; end the process with one line where one can't be used."""
-        self._use_environment(os.environ)
+        self._warnings: list[str] = []
         super().initialize(argv)
         if self._dispatching:
             return
+        self._use_environment(os.environ)
         self._use_older_places()
         configure(level=cast("int", self.log_level), style=self.log_style)
         self.log = _log
@@ -97,11 +98,12 @@ class EnterpriseGatewayApp(settings_traits(GatewaySettings), JupyterApp):  # typ
             values, self._warnings = read_environment(GatewaySettings, environment)
         except SettingError as error:
             raise TraitError(str(error)) from None
-        section: dict[str, Any] = dict(values)
         if level := environment.get("EG_LOG_LEVEL"):
-            section["log_level"] = level.upper() if not level.isdecimal() else int(level)
-        # Below everything else: what configuration files and the command line say is merged over it.
-        self.update_config(Config({_SECTION: section}))
+            values["log_level"] = int(level) if level.isdecimal() else level.upper()
+        # Only what neither a configuration file nor the command line says. Put in before those are read it would count
+        # as said by the command line, because the base class takes all that is there by then for its own.
+        said = {name for section in (_SECTION, "JupyterApp", "Application") for name in self.config.get(section, {})}
+        self.update_config(Config({_SECTION: {name: value for name, value in values.items() if name not in said}}))
 
     def _use_older_places(self) -> None:
         for (section, trait), setting in _OLDER_PLACES.items():

@@ -6,7 +6,7 @@ over it is right. No label ever holds a user's name or a kernel's id: there is n
 
 from collections.abc import Callable, Iterable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
@@ -28,6 +28,8 @@ class GatewayMetrics:
     """
 
     def __init__(self, *, version: str) -> None:
+        # A second time series for each counter that says when it was made: nobody asks for it, everybody stores it.
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has no annotation for it
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         self._info = Gauge("info", "Version of this gateway", ("version",), namespace=_NAMESPACE, registry=self._registry)

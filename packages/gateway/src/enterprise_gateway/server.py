@@ -18,6 +18,7 @@ _log = logging.getLogger(__name__)
 
 _CONSECUTIVE_PORTS = 5
 _HIGHEST_PORT = 65535
+_UNREAD_BODY_FACTOR = 100
 # What EG_SSL_VERSION may say: the name of the oldest version, or the number of Python's constant for it.
 _TLS_VERSIONS = {
     "TLSv1_2": ssl.TLSVersion.TLSv1_2,
@@ -100,8 +101,9 @@ def make_server(application: Application, settings: GatewaySettings, context: ss
         ssl_options=context,
         xheaders=settings.trust_xheaders,
         max_header_size=settings.max_header_size,
-        # The handlers bound bodies themselves, with an answer in JSON; this is tornado's own bound behind that.
-        max_body_size=settings.max_body_size * 2,
+        # The handlers bound bodies themselves, with an answer in JSON, and keep nothing beyond their bound. This one only
+        # ends a connection whose client goes on sending all the same.
+        max_body_size=settings.max_body_size * _UNREAD_BODY_FACTOR,
         body_timeout=settings.request_timeout,
         idle_connection_timeout=settings.idle_connection_timeout,
     )

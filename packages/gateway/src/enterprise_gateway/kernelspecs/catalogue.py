@@ -160,11 +160,12 @@ def _read_kernelspec(name: str, folder: Path) -> Kernelspec:
     document = json.loads((folder / "kernel.json").read_text(encoding="utf-8"))
     if not isinstance(document, dict):
         raise TypeError("kernel.json is not an object")
+    # traitlets would take a text for a list of its letters.
+    if not isinstance(document.get("argv"), list) or not document["argv"]:
+        raise ValueError("argv is no list with at least one text")
     # Keys that Jupyter doesn't know are left out: people keep notes of their own in a kernel.json.
     known = {key: value for key, value in document.items() if key in KernelSpec.class_trait_names() and key != "resource_dir"}
     spec = KernelSpec(resource_dir=str(folder), **{"display_name": name, **known})
-    if not spec.argv:
-        raise ValueError("argv is no list with at least one text")
     provisioner_stanza(spec.metadata)
     files = sorted(entry.name for entry in folder.iterdir() if entry.is_file())
     wanted = tuple(file for file in files if file in {"kernel.js", "kernel.css"} or file.startswith("logo-"))

@@ -104,10 +104,8 @@ class JsonHandler(RequestHandler):
         return PayloadTooLarge(f"The body has more than the {self.edge.max_body_size} bytes that are accepted.")
 
     def data_received(self, chunk: bytes) -> None:
-        """Collect the body up to the bound; one without a declared length is counted here."""
-        if len(self._body) + len(chunk) > self.edge.max_body_size:
-            raise self._too_large()
-        self._body += chunk
+        """Collect the body up to the bound; what is beyond it is read and forgotten, and answered in the end."""
+        self._body += chunk[: self.edge.max_body_size + 1 - len(self._body)]
 
     def body_as(self, model: type[T]) -> T:
         """Return the body as the value that it must be; an empty body is an empty object.
@@ -116,7 +114,11 @@ class JsonHandler(RequestHandler):
         ------
         BadRequest
             It isn't JSON or not of this shape.
+        PayloadTooLarge
+            It is longer than its sender had declared, or had declared nothing.
         """
+        if len(self._body) > self.edge.max_body_size:
+            raise self._too_large()
         try:
             return decode(bytes(self._body) or b"{}", model)
         except msgspec.ValidationError as error:
@@ -146,6 +148,7 @@ class JsonHandler(RequestHandler):
     def options(self, *_: str, **__: str) -> None:
         """Answer a preflight: the configured headers, no token needed."""
         self.set_header("Allow", ", ".join(self._methods()))
+        self.clear_header("Content-Type")
         self.set_status(HTTPStatus.OK)
         self.finish()
 

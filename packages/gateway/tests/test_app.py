@@ -1,0 +1,99 @@
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from enterprise_gateway.app import EnterpriseGatewayApp
+
+FILE = "jupyter_enterprise_gateway_config.py"
+
+
+@pytest.fixture
+def application(monkeypatch, tmp_path):
+    """Return a function that initialises an application with arguments, in an empty folder and environment."""
+    for name in [name for name in os.environ if name.startswith(("EG_", "KG_", "JUPYTER"))]:
+        monkeypatch.delenv(name)
+    (tmp_path / "config").mkdir()
+    monkeypatch.setenv("JUPYTER_CONFIG_DIR", str(tmp_path / "config"))
+    monkeypatch.chdir(tmp_path)
+
+    def initialise(*arguments):
+        app = EnterpriseGatewayApp()
+        app.initialize(list(arguments))
+        return app.settings()
+
+    return initialise
+
+
+def test_the_command_line_wins_over_the_file_over_the_environment_over_the_default(application, monkeypatch, tmp_path):
+    lines = "c.EnterpriseGatewayApp.port = 2002\nc.EnterpriseGatewayApp.cull_interval = 22\n"
+    (tmp_path / "config" / FILE).write_text(lines)
+    for name, value in (("EG_PORT", "1001"), ("EG_CULL_INTERVAL", "11"), ("EG_MAX_KERNELS", "5")):
+        monkeypatch.setenv(name, value)
+    settings = application("--EnterpriseGatewayApp.port=3003")
+    assert (settings.port, settings.cull_interval, settings.max_kernels, settings.port_retries) == (3003, 22, 5, 50)
+
+
+def test_older_places_of_settings_work_on_the_command_line(application):
+    settings = application("--RemoteMappingKernelManager.cull_idle_timeout=77", "--MappingKernelManager.cull_connected=True")
+    assert (settings.cull_idle_timeout, settings.cull_connected) == (77, True)
+
+
+def test_older_names_of_lists_work_on_the_command_line(application):
+    settings = application("--EnterpriseGatewayApp.env_whitelist=['A','B']", "--KernelSpecManager.whitelist=['r','python3']")
+    assert (settings.client_envs, settings.allowed_kernels) == ({"A", "B"}, {"r", "python3"})
+
+
+def test_values_of_a_configuration_file_may_be_python_lists(application, tmp_path):
+    (tmp_path / "config" / FILE).write_text("c.EnterpriseGatewayApp.client_envs = ['A', 'B']\n")
+    assert application().client_envs == {"A", "B"}
+
+
+def run(*arguments, **environment):
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("EG_", "KG_"))}
+    command = [sys.executable, "-m", "enterprise_gateway", *arguments]
+    return subprocess.run(command, env={**clean, **environment}, capture_output=True, text=True, timeout=30, check=False)
+
+
+def test_a_value_that_cannot_be_parsed_ends_the_start_with_one_line_that_names_the_setting():
+    ended = run(EG_PORT="abc")
+    assert ended.returncode == 1
+    assert "EG_PORT (port): 'abc' is not a whole number" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--EnterpriseGatewayApp.keyfile=x.pem"], "keyfile and client_ca need a certfile"),
+        (["--EnterpriseGatewayApp.prohibited_uids=zero"], "prohibited_uids: write whole numbers"),
+        (["--EnterpriseGatewayApp.port_range=1..2"], "ports must lie between"),
+        (["--EnterpriseGatewayApp.authorizer_class=no.such.Class"], "authorizer_class: no.such.Class can't be imported"),
+        (["--EnterpriseGatewayApp.auth_tokens_file=nowhere"], "No such file"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_ends_the_start_with_one_line(arguments, said):
+    ended = run(*arguments, "--port=0")
+    assert ended.returncode == 1
+    assert said in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_show_config_hides_the_token():
+    ended = run("--show-config-json", EG_AUTH_TOKEN="hunter2", EG_PORT="1234")
+    assert "hunter2" not in ended.stdout
+    assert json.loads(ended.stdout)["EnterpriseGatewayApp"]["port"] == 1234
+
+
+def test_help_says_every_setting_with_its_environment_name():
+    said = run("--help-all").stdout
+    assert "--EnterpriseGatewayApp.cull_idle_timeout=" in said
+    assert "EG_CULL_IDLE_TIMEOUT" in said
+
+
+def test_generate_config_writes_every_setting(tmp_path):
+    ended = run("--generate-config", "-y", JUPYTER_CONFIG_DIR=str(tmp_path))
+    assert ended.returncode == 0
+    assert "# c.EnterpriseGatewayApp.max_kernels_per_user = -1" in (tmp_path / FILE).read_text()
