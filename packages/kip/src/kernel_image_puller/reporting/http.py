@@ -1,0 +1,124 @@
+"""The pages `/livez`, `/readyz`, `/healthz`, `/metrics` and `/status`, for probes, Prometheus and people.
+
+Nothing here is secret and nothing here changes anything, so there is no login; everything is bounded, so that a slow or
+hostile client can't hurt: eight connections at a time, five seconds and one request for each.
+"""
+
+import http.server
+import logging
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from kernel_image_puller.logs import fields
+
+__all__ = ["Page", "PageServer"]
+
+_LOGGER = logging.getLogger(__name__)
+_MOST_CONNECTIONS = 8
+_CONNECTION_SECONDS = 5.0
+_Request = socket.socket | tuple[bytes, socket.socket]
+
+
+@dataclass(frozen=True)
+class Page:
+    """One answer."""
+
+    body: bytes
+    content_type: str = "text/plain; charset=utf-8"
+    status: HTTPStatus = HTTPStatus.OK
+
+
+class PageServer(http.server.ThreadingHTTPServer):
+    """Serves pages that are made at the moment when they are asked for.
+
+    Parameters
+    ----------
+    host
+        The address to listen on.
+    port
+        The port; 0 takes a free one.
+    pages
+        Path to the function that makes the page.
+    """
+
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, *, host: str, port: int, pages: Mapping[str, Callable[[], Page]]) -> None:
+        self.pages = pages
+        self._stopping = False
+        self._free = threading.BoundedSemaphore(_MOST_CONNECTIONS)
+        if ":" in host:
+            self.address_family = socket.AF_INET6
+        super().__init__((host, port), _Handler)
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        return int(self.server_address[1])
+
+    def run(self) -> None:
+        """Serve until `stop` is called, without waking up in between."""
+        while not self._stopping:
+            self.handle_request()
+
+    def stop(self) -> None:
+        """Let `run` return; connections that are being served end with the program."""
+        self._stopping = True
+        # Closing the socket would leave the other thread waiting on it; shutting it down wakes that thread.
+        self.socket.shutdown(socket.SHUT_RDWR)
+
+    def process_request(self, request: _Request, client_address: Any) -> None:  # noqa: ANN401  the base class says so
+        """Serve a connection in a thread of its own if there is one left, and close it otherwise."""
+        if not self._free.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: _Request, client_address: Any) -> None:  # noqa: ANN401  as above
+        """Serve a connection, and give its place back."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Log what went wrong with one connection; the next one is served all the same."""
+        del request
+        # The base class calls this where the error is being handled.
+        _LOGGER.warning("A page could not be served", exc_info=True, extra=fields(client=client_address))  # noqa: LOG014  as said
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    server: PageServer
+    timeout = _CONNECTION_SECONDS
+    server_version = "kernel-image-puller"
+    sys_version = ""
+
+    def do_GET(self) -> None:
+        self._answer(with_body=True)
+
+    def do_HEAD(self) -> None:
+        self._answer(with_body=False)
+
+    def log_message(self, *_arguments: object) -> None:
+        """Log nothing: probes would fill the log."""
+
+    def _answer(self, *, with_body: bool) -> None:
+        make = self.server.pages.get(self.path.partition("?")[0])
+        page = make() if make is not None else Page(b"not found\n", status=HTTPStatus.NOT_FOUND)
+        try:
+            self.send_response(page.status)
+            self.send_header("Content-Type", page.content_type)
+            self.send_header("Content-Length", str(len(page.body)))
+            self.send_header("Cache-Control", "no-store")
+            self.end_headers()
+            if with_body:
+                self.wfile.write(page.body)
+        except (ConnectionError, TimeoutError):
+            # The client has gone; there is nobody left to tell.
+            self.close_connection = True

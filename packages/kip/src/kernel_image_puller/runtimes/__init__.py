@@ -1,0 +1,1 @@
+"""The container runtimes, each behind the same small interface."""

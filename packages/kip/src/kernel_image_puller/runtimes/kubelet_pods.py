@@ -1,0 +1,134 @@
+"""The pods by which a kubelet is made to pull an image: pure, the same pod for the same input.
+
+Both kinds are admitted under the restricted pod security standard, need no privilege and are bound to one node, so that
+no scheduler and no taint comes between.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+from enterprise_gateway_common import labels
+from enterprise_gateway_common.image_reference import ImageReference
+from kernel_image_puller.wanted import PullPolicy
+
+__all__ = ["PULL_POD_ROLE", "PodMaker"]
+
+PULL_POD_ROLE = "image-pull"
+ROLE_LABEL = labels.ANNOTATION_PREFIX + "role"
+NODE_LABEL = labels.ANNOTATION_PREFIX + "node"
+_IMAGE_ANNOTATION = labels.ANNOTATION_PREFIX + "image"
+_NOBODY = 65534
+_TOOLS = "/kip-tools"
+_LONGEST_LABEL = 63
+_REQUESTS = {"cpu": "1m", "memory": "16Mi"}
+_LIMITS = {"cpu": "500m", "memory": "128Mi"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PodMaker:
+    """Makes the pods of one puller.
+
+    Parameters
+    ----------
+    node
+        The node that the pods are bound to.
+    owner
+        The puller's own pod: the pods end with it, and get its pull secrets, service account and priority.
+    helper_image
+        The image whose program ends at once, usually the puller's own, which is on the node already.
+    """
+
+    node: str
+    owner: dict[str, Any]
+    helper_image: str
+
+    @property
+    def selector(self) -> str:
+        """The label selector of all pods that this puller makes."""
+        return f"{ROLE_LABEL}={PULL_POD_ROLE},{NODE_LABEL}={_label_value(self.node)}"
+
+    def name(self, reference: ImageReference) -> str:
+        """Return the pod's name: the same image on the same node has the same one, so it is never pulled twice."""
+        digest = hashlib.sha256(f"{self.node} {reference}".encode()).hexdigest()[:20]
+        return f"kip-pull-{digest}"
+
+    def with_image_volume(self, reference: ImageReference, policy: PullPolicy) -> dict[str, Any]:
+        """Return a pod that mounts the image and runs nothing of it."""
+        helper = self._container("pull", self.helper_image, ["kernel-image-puller", "--version"], "IfNotPresent")
+        helper["volumeMounts"] = [{"name": "image", "mountPath": "/image", "readOnly": True}]
+        volume = {"name": "image", "image": {"reference": str(reference), "pullPolicy": policy.value}}
+        return self._pod(reference, {"containers": [helper], "volumes": [volume]})
+
+    def with_noop_program(self, reference: ImageReference, policy: PullPolicy) -> dict[str, Any]:
+        """Return a pod that starts the image with a program that does nothing."""
+        mount = {"name": "tools", "mountPath": _TOOLS}
+        helper = self._container(
+            "tools", self.helper_image, ["kernel-image-puller", "write-noop", f"{_TOOLS}/noop"], "IfNotPresent"
+        )
+        helper["volumeMounts"] = [mount]
+        target = self._container("pull", str(reference), [f"{_TOOLS}/noop"], policy.value)
+        target["volumeMounts"] = [{**mount, "readOnly": True}]
+        volume = {"name": "tools", "emptyDir": {"sizeLimit": "1Mi"}}
+        return self._pod(reference, {"initContainers": [helper], "containers": [target], "volumes": [volume]})
+
+    def _container(self, name: str, image: str, command: list[str], pull_policy: str) -> dict[str, Any]:
+        return {
+            "name": name,
+            "image": image,
+            "command": command,
+            "workingDir": "/",
+            "imagePullPolicy": pull_policy,
+            "resources": {"requests": _REQUESTS, "limits": _LIMITS},
+            "securityContext": {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            },
+        }
+
+    def _pod(self, reference: ImageReference, spec: dict[str, Any]) -> dict[str, Any]:
+        owner_meta, owner_spec = self.owner.get("metadata", {}), self.owner.get("spec", {})
+        inherited = {
+            key: owner_spec[key] for key in ("imagePullSecrets", "serviceAccountName", "priorityClassName") if owner_spec.get(key)
+        }
+        return {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {
+                "name": self.name(reference),
+                "labels": {
+                    labels.APP: labels.APP_VALUE,
+                    labels.COMPONENT: labels.COMPONENT_PULLER,
+                    ROLE_LABEL: PULL_POD_ROLE,
+                    NODE_LABEL: _label_value(self.node),
+                },
+                "annotations": {_IMAGE_ANNOTATION: str(reference)},
+                "ownerReferences": [
+                    {"apiVersion": "v1", "kind": "Pod", "name": owner_meta.get("name", ""), "uid": owner_meta.get("uid", "")}
+                ],
+            },
+            "spec": {
+                **inherited,
+                **spec,
+                "nodeName": self.node,
+                "restartPolicy": "Never",
+                "automountServiceAccountToken": False,
+                "enableServiceLinks": False,
+                "terminationGracePeriodSeconds": 0,
+                "tolerations": [{"operator": "Exists"}],
+                "securityContext": {
+                    "runAsNonRoot": True,
+                    "runAsUser": _NOBODY,
+                    "runAsGroup": _NOBODY,
+                    "fsGroup": _NOBODY,
+                    "seccompProfile": {"type": "RuntimeDefault"},
+                },
+            },
+        }
+
+
+def _label_value(node: str) -> str:
+    if len(node) <= _LONGEST_LABEL:
+        return node
+    return node[: _LONGEST_LABEL - 9] + "-" + hashlib.sha256(node.encode()).hexdigest()[:8]

@@ -1,0 +1,1 @@
+"""Where the names of images come from."""
