@@ -1,0 +1,306 @@
+"""The flow of messages between one kernel and one session; it outlives the session's connections.
+
+A bridge owns the session's sockets to the kernel. While a client is attached, it passes on what arrives as fast as the
+client takes it and stops reading the sockets when the client falls behind. While none is attached, it keeps what arrives
+within the bounds of its buffer. So a client that comes back needs no special path: its outlet is attached, the buffer
+runs out through it, and the sockets follow.
+"""
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any, Protocol
+
+import zmq
+from zmq.eventloop.zmqstream import ZMQStream
+
+from enterprise_gateway.websocket import adaptation, notices
+from enterprise_gateway.websocket.kernel import CHANNELS, ChannelName, KernelChannels, WebsocketMetrics
+from enterprise_gateway.websocket.messages import Gap, Item, KernelMessage, MalformedMessage
+from enterprise_gateway.websocket.nudge import nudge
+from enterprise_gateway.websocket.options import WebsocketOptions
+from enterprise_gateway.websocket.replay_buffer import ReplayBuffer
+from enterprise_gateway.websocket.signing import InvalidSignature, open_signed, sign
+
+__all__ = ["Bridge", "KernelDoesNotRead", "Outlet", "SessionKey"]
+
+_log = logging.getLogger(__name__)
+
+SessionKey = tuple[str, str]
+"""Id of the kernel, id of the client's session."""
+
+# libzmq bounds its queues by the number of messages, whatever their size, and ipykernel joins a loop's output to messages
+# of several MB. Few messages in libzmq's queue leave the rest in TCP's buffers, which are bounded in bytes, and in the
+# kernel's own queue of 1,000 messages; the kernel drops output only when that is full as well.
+_RECEIVE_HIGH_WATER = 4
+_SEND_HIGH_WATER = 64
+
+
+class KernelDoesNotRead(Exception):
+    """So much waits to be sent to the kernel that a client may not add to it."""
+
+
+class Outlet(Protocol):
+    """Takes a kernel's messages to a client."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether more may be delivered now."""
+
+    def deliver(self, message: KernelMessage) -> None:
+        """Take one message; never fails."""
+
+
+class Bridge:
+    """Carries messages between one kernel and one session: to the client once and in order, to the kernel signed.
+
+    Parameters
+    ----------
+    key
+        The kernel and the session.
+    kernel
+        Where the sockets lead.
+    buffer
+        Keeps what the client can't be given now.
+    options, metrics
+        Limits, and who counts.
+    forget
+        Told when the bridge ended by itself, because the kernel did.
+    """
+
+    def __init__(
+        self,
+        *,
+        key: SessionKey,
+        kernel: KernelChannels,
+        buffer: ReplayBuffer,
+        options: WebsocketOptions,
+        metrics: WebsocketMetrics,
+        forget: Callable[["Bridge"], None],
+    ) -> None:
+        self.key = key
+        self.kernel = kernel
+        self.closed = False
+        self._buffer = buffer
+        self._options = options
+        self._metrics = metrics
+        self._forget = forget
+        # The kernel's router refuses an identity that is taken, be it by another replica or by a connection that it
+        # doesn't know to be lost. So it isn't the session's id, which comes back, but unique.
+        self._identity = uuid.uuid4().hex.encode()
+        self._streams: dict[ChannelName, ZMQStream] = {}
+        self._generation = -1
+        self._outlet: Outlet | None = None
+        self._reading = True
+        self._backlog = 0
+        self._output_seen = asyncio.Event()
+        self._nudge: asyncio.Task[bool] | None = None
+        self._unlisten: Callable[[], None] | None = None
+        self._complained: set[str] = set()
+
+    # -------------------------------------------------------------------------------------------------------- sockets
+
+    def open(self) -> None:
+        """Connect to the kernel and begin to receive."""
+        self._unlisten = self.kernel.add_listener(self)
+        self._connect()
+
+    def _connect(self) -> None:
+        self._generation = self.kernel.generation
+        self._backlog = 0
+        self._reading = True
+        for channel in CHANNELS:
+            socket = self.kernel.open_socket(channel, self._identity)
+            # Taken over by connections that exist already.
+            socket.rcvhwm, socket.sndhwm = _RECEIVE_HIGH_WATER, _SEND_HIGH_WATER
+            stream = self._streams[channel] = ZMQStream(socket)
+            stream.on_send(self._sent)
+            stream.on_recv(partial(self._received, channel))
+        self._read(self._outlet is None or self._outlet.ready)
+        self._begin_nudge()
+
+    def _disconnect(self) -> None:
+        self._end_nudge()
+        while self._streams:
+            self._streams.popitem()[1].close(linger=0)
+
+    def close(self) -> None:
+        """Disconnect from the kernel and forget everything; may be called twice."""
+        self.closed = True
+        self._disconnect()
+        self._buffer.clear()
+        if self._unlisten is not None:
+            self._unlisten()
+            self._unlisten = None
+
+    # ------------------------------------------------------------------------------------------------------ readiness
+
+    def _begin_nudge(self) -> None:
+        self._end_nudge()
+        self._output_seen.clear()
+        self._nudge = asyncio.create_task(
+            nudge(
+                self.kernel,
+                self._output_seen,
+                interval=self._options.nudge_interval,
+                timeout=self._options.kernel_info_timeout,
+            )
+        )
+        self._nudge.add_done_callback(self._nudged)
+
+    def _end_nudge(self) -> None:
+        if self._nudge is not None:
+            self._nudge.cancel()
+            self._nudge = None
+
+    def _nudged(self, task: asyncio.Task[bool]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("Asking a kernel whether it answers failed", exc_info=error, extra=self._fields)
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether a client's message may be sent at once."""
+        return self._nudge is None or self._nudge.done()
+
+    async def connected(self) -> None:
+        """Return when the kernel has proved to answer, or there is no more hope of it."""
+        while (task := self._nudge) is not None and not task.done():
+            await asyncio.wait([task])
+
+    # ------------------------------------------------------------------------------------------------------ to client
+
+    def attach(self, outlet: Outlet) -> None:
+        """Give a client everything that waits, and everything that arrives from now on."""
+        self._outlet = outlet
+        self.resume()
+
+    def detach(self, undelivered: Iterable[Item]) -> None:
+        """Keep everything from now on, behind what the client was given and didn't receive."""
+        self._outlet = None
+        if not self.closed:
+            self._buffer.prepend(undelivered)
+            self._read(True)
+
+    def resume(self) -> None:
+        """Go on after the outlet became ready."""
+        outlet = self._outlet
+        if outlet is None:
+            return
+        while outlet.ready and self._buffer:
+            item = self._buffer.pop()
+            outlet.deliver(
+                notices.stderr(str(item), session=self.kernel.session, parent=item.parent) if isinstance(item, Gap) else item
+            )
+        self._read(outlet.ready)
+
+    def _read(self, wanted: bool) -> None:  # noqa: FBT001 - a switch
+        if wanted == self._reading:
+            return
+        self._reading = wanted
+        for channel, stream in self._streams.items():
+            stream.on_recv(partial(self._received, channel) if wanted else None)
+
+    def _received(self, channel: ChannelName, frames: list[bytes]) -> None:
+        session = self.kernel.session
+        try:
+            parts = open_signed(frames, session, trusted=self.kernel.curve)
+            if adaptation.is_needed(session):
+                parts = adaptation.from_kernel(parts, session)
+        except InvalidSignature:
+            self._metrics.dropped("invalid_signature")
+            self._complain("A message was dropped that isn't signed with its kernel's key")
+            return
+        except MalformedMessage as error:
+            self._metrics.dropped("malformed_from_kernel")
+            self._complain(f"A message from a kernel was dropped: {error}")
+            return
+        if channel == "iopub":
+            self._output_seen.set()
+        self._pass_on(KernelMessage(channel, parts))
+
+    def _pass_on(self, message: KernelMessage) -> None:
+        outlet = self._outlet
+        if outlet is None or self._buffer or not outlet.ready:
+            self._buffer.append(message)
+            return
+        outlet.deliver(message)
+        self._read(outlet.ready)
+
+    # ------------------------------------------------------------------------------------------------------ to kernel
+
+    def send(self, channel: ChannelName, parts: Sequence[bytes]) -> bool:
+        """Send a client's message; tell whether there is a kernel to take it. Raises `KernelDoesNotRead`."""
+        stream = self._streams.get(channel)
+        if stream is None:
+            return False
+        session = self.kernel.session
+        if adaptation.is_needed(session):
+            parts = adaptation.to_kernel(parts, session)
+        frames = sign(parts, session)
+        if self._backlog > self._options.max_message_bytes:
+            raise KernelDoesNotRead
+        self._backlog += sum(map(len, frames))
+        stream.send_multipart(frames)
+        return True
+
+    def _sent(self, frames: Sequence[bytes], _: Any) -> None:  # noqa: ANN401 - a tracker, which isn't used
+        self._backlog -= sum(map(len, frames))
+
+    # ------------------------------------------------------------------------------------------------ kernel listener
+
+    def kernel_restarting(self, reason: str | None) -> None:
+        """Tell the client, behind everything that the kernel still said."""
+        self._drain()
+        self._announce("restarting", reason)
+
+    def kernel_restarted(self) -> None:
+        """Reach the kernel where it is now."""
+        if self.closed:
+            return
+        if self.kernel.generation != self._generation:
+            self._drain()
+            self._disconnect()
+            self._connect()
+        else:
+            # The connections come back by themselves, and the subscription a moment after them.
+            self._begin_nudge()
+
+    def kernel_dead(self, reason: str | None) -> None:
+        """Tell the client, behind everything that the kernel still said; nothing waits for a client that is away."""
+        self._drain()
+        self._announce("dead", reason)
+        self._disconnect()
+        self.closed = True
+        if self._outlet is None:
+            self.close()
+            self._forget(self)
+
+    def _announce(self, state: str, reason: str | None) -> None:
+        session = self.kernel.session
+        if reason:
+            self._pass_on(notices.stderr(reason, session=session))
+        self._pass_on(notices.status(state, session=session))
+
+    def _drain(self) -> None:
+        """Read what has already arrived."""
+        for channel, stream in self._streams.items():
+            while True:
+                try:
+                    frames = stream.socket.recv_multipart(zmq.NOBLOCK)
+                except zmq.Again:
+                    break
+                self._received(channel, frames)
+
+    # ----------------------------------------------------------------------------------------------------------- logs
+
+    @property
+    def _fields(self) -> dict[str, str]:
+        return {"kernel_id": self.key[0]}
+
+    def _complain(self, what: str) -> None:
+        """Log once for this bridge: who can make one such message can make millions."""
+        if what not in self._complained:
+            self._complained.add(what)
+            _log.warning(what, extra=self._fields)

@@ -1,0 +1,216 @@
+"""One client's open websocket: what it sends goes to the bridge, what the bridge has goes to it."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Protocol, cast
+
+from tornado.iostream import IOStream
+
+from enterprise_gateway.websocket import legacy_frames, v1_frames
+from enterprise_gateway.websocket.bridge import KernelDoesNotRead, SessionKey
+from enterprise_gateway.websocket.connections import OpenConnections
+from enterprise_gateway.websocket.delivery import Delivery
+from enterprise_gateway.websocket.kernel import ChannelName, DropReason, KernelChannels, WebsocketMetrics
+from enterprise_gateway.websocket.liveness import Liveness
+from enterprise_gateway.websocket.messages import ClientMessage, InvalidFrame, MalformedMessage
+from enterprise_gateway.websocket.options import V1_PROTOCOL, WebsocketOptions
+from enterprise_gateway.websocket.outlet import ClientOutlet
+from enterprise_gateway.websocket.rate_limit import RateLimit
+from enterprise_gateway.websocket.replay import ReplayStore
+
+__all__ = ["ClientSocket", "Connection"]
+
+_log = logging.getLogger(__name__)
+
+# iopub is the kernel's alone.
+_TO_KERNEL = frozenset({"shell", "control", "stdin"})
+
+_REPLACED = 1000
+_GOING_AWAY = 1001
+_INVALID_PAYLOAD = 1007
+_POLICY_VIOLATION = 1008
+
+
+class ClientSocket(Protocol):
+    """The websocket itself."""
+
+    def write_message(self, message: bytes, binary: bool) -> asyncio.Future[None]:  # noqa: FBT001 - tornado's signature
+        """Write a frame; raises `WebSocketClosedError`."""
+
+    def ping(self, data: bytes = b"") -> None:
+        """Send a ping; raises `WebSocketClosedError`."""
+
+    def close(self, code: int | None = None, reason: str | None = None) -> None:
+        """Begin to close."""
+
+
+class Connection:
+    """Joins a websocket and a bridge, from the opening of the one to its end.
+
+    Parameters
+    ----------
+    key, kernel
+        What the client connected to.
+    socket, stream
+        The websocket, and the connection below it.
+    subprotocol
+        What was negotiated.
+    options, metrics
+        Limits, and who counts.
+    replay, connections
+        Where the bridge comes from and goes back to, and where the connection is known.
+    clock
+        Seconds that only go forward.
+    """
+
+    def __init__(  # noqa: PLR0913 - everything is injected
+        self,
+        *,
+        key: SessionKey,
+        kernel: KernelChannels,
+        socket: ClientSocket,
+        stream: IOStream,
+        subprotocol: str | None,
+        options: WebsocketOptions,
+        metrics: WebsocketMetrics,
+        replay: ReplayStore,
+        connections: OpenConnections,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._key = key
+        self._kernel = kernel
+        self._socket = socket
+        self._options = options
+        self._metrics = metrics
+        self._replay = replay
+        self._connections = connections
+        self._delivery = Delivery(stream=stream)
+        frames = v1_frames if subprotocol == V1_PROTOCOL else legacy_frames
+        self._decode: Callable[[str | bytes], ClientMessage] = frames.decode
+        # What an earlier connection of this session didn't deliver must be known before the bridge is taken over.
+        stale = connections.add(key, self)
+        if isinstance(stale, Connection):
+            stale.replaced()
+        kernel.client_connected()
+        metrics.connection_opened()
+        self._bridge = replay.take(key, kernel)
+        self._outlet = ClientOutlet(
+            write=socket.write_message,
+            encode=frames.encode,
+            delivery=self._delivery,
+            session=kernel.session,
+            options=options,
+            metrics=metrics,
+            rate_limit=RateLimit(options=options, clock=clock),
+            resumed=self._bridge.resume,
+        )
+        self._liveness = Liveness(
+            ping=socket.ping,
+            lost=self._lost,
+            delivery=self._delivery,
+            interval=options.ping_interval,
+            timeout=options.pong_timeout,
+            clock=clock,
+        )
+        self._watch = asyncio.create_task(self._liveness.watch()) if options.ping_interval else None
+        self._released = False
+        self._complained: set[str] = set()
+        self._bridge.attach(self._outlet)
+
+    # ------------------------------------------------------------------------------------------------------ receiving
+
+    def receive(self, frame: str | bytes) -> Awaitable[None] | None:
+        """Send what a frame holds to the kernel; whatever it holds, nothing is raised.
+
+        What is returned, where the kernel isn't proved to answer yet, is done when the next frame may come.
+        """
+        self._liveness.sign_of_life()
+        try:
+            message = self._decode(frame)
+        except InvalidFrame as error:
+            # A client that sends such a thing waits for an answer that can't come. Closing tells it at once.
+            self._refuse("malformed_from_client", f"A client's frame is no message: {error}")
+            self.close(error.code, str(error))
+            return None
+        if message.channel not in _TO_KERNEL:
+            self._refuse("unknown_channel", "A client's message has a channel that doesn't lead to the kernel")
+            return None
+        allowed = self._options.allowed_message_types
+        if allowed and message.header.msg_type not in allowed:
+            self._refuse("not_allowed", "A client's message has a type that isn't allowed")
+            return None
+        if self._bridge.is_connected:
+            self._forward(message)
+            return None
+        return self._forward_later(message)
+
+    async def _forward_later(self, message: ClientMessage) -> None:
+        await self._bridge.connected()
+        self._forward(message)
+
+    def _forward(self, message: ClientMessage) -> None:
+        if self._released:
+            return
+        channel = cast("ChannelName", message.channel)
+        self._kernel.client_message()
+        try:
+            sent = self._bridge.send(channel, message.parts)
+        except KernelDoesNotRead:
+            self._refuse("kernel_gone", "A client sent more than its kernel takes")
+            self.close(_POLICY_VIOLATION, "too much waits for the kernel already")
+        except MalformedMessage as error:
+            self._refuse("malformed_from_client", f"A client's message can't be sent to its kernel: {error}")
+            self.close(_INVALID_PAYLOAD, "not a message of this protocol's version")
+        else:
+            if sent:
+                self._metrics.message("to_kernel", channel)
+            else:
+                self._refuse("kernel_gone", "A client's message was dropped: its kernel is dead")
+
+    def _refuse(self, reason: DropReason, what: str) -> None:
+        self._metrics.dropped(reason)
+        # Once for this connection and reason, and without content: who sends one such frame may send millions.
+        if reason not in self._complained:
+            self._complained.add(reason)
+            _log.warning(what, extra=self._fields)
+
+    def pong(self) -> None:
+        """Note that the client answered a ping."""
+        self._liveness.sign_of_life()
+
+    # -------------------------------------------------------------------------------------------------------- the end
+
+    def close(self, code: int, reason: str) -> None:
+        """Begin to close the websocket."""
+        self._socket.close(code, reason)
+
+    def replaced(self) -> None:
+        """Make room for a newer connection of the same session."""
+        _log.info("A newer websocket of the same session takes over", extra=self._fields)
+        self.release()
+        self.close(_REPLACED, "replaced by a newer connection of this session")
+
+    def _lost(self) -> None:
+        _log.info("A client gave no sign of life any more", extra=self._fields)
+        self.close(_GOING_AWAY, "no answer to pings")
+
+    def release(self) -> None:
+        """Let the bridge wait for the client to come back; may be called twice."""
+        if self._released:
+            return
+        self._released = True
+        if self._watch is not None:
+            self._watch.cancel()
+        self._connections.remove(self._key, self)
+        self._kernel.client_disconnected()
+        self._metrics.connection_closed()
+        undelivered = self._outlet.undelivered()
+        self._delivery.close(abort=bool(undelivered))
+        self._bridge.detach(undelivered)
+        self._replay.keep(self._bridge)
+
+    @property
+    def _fields(self) -> dict[str, str]:
+        return {"kernel_id": self._key[0]}

@@ -1,0 +1,71 @@
+"""All websockets that are open, at most one for each kernel and session."""
+
+import asyncio
+from typing import Protocol
+
+from enterprise_gateway.errors import Unavailable
+from enterprise_gateway.websocket.bridge import SessionKey
+
+__all__ = ["Closable", "OpenConnections"]
+
+SERVICE_RESTART = 1012
+
+
+class Closable(Protocol):
+    """An open connection."""
+
+    def close(self, code: int, reason: str) -> None:
+        """Begin to close."""
+
+
+class OpenConnections:
+    """Knows every open connection.
+
+    Parameters
+    ----------
+    limit
+        The most at one time; 0 for no limit.
+    """
+
+    def __init__(self, *, limit: int = 0) -> None:
+        self._limit = limit
+        self._connections: dict[SessionKey, Closable] = {}
+        self._changed = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._connections)
+
+    def admit(self, key: SessionKey) -> None:
+        """Raise `Unavailable` unless one more connection is allowed; one that replaces another always is."""
+        if self._limit and len(self._connections) >= self._limit and key not in self._connections:
+            raise Unavailable(f"This gateway already has {self._limit} websockets, the most that it is set to have.")
+
+    def add(self, key: SessionKey, connection: Closable) -> Closable | None:
+        """Take in a connection; return the one that it replaces."""
+        stale = self._connections.get(key)
+        self._connections[key] = connection
+        return stale
+
+    def remove(self, key: SessionKey, connection: Closable) -> None:
+        """Forget a connection, unless another took its place."""
+        if self._connections.get(key) is connection:
+            del self._connections[key]
+            self._changed.set()
+
+    async def close_all(
+        self,
+        *,
+        code: int = SERVICE_RESTART,
+        reason: str = "the gateway restarts",
+        timeout: float = 6.0,
+    ) -> None:
+        """Close every connection and return when all are gone, or the time is over."""
+        for connection in list(self._connections.values()):
+            connection.close(code, reason)
+        try:
+            async with asyncio.timeout(timeout):
+                while self._connections:
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            return

@@ -1,0 +1,145 @@
+"""`GET /api/kernels/{kernel_id}/channels`: admits a client, upgrades the request, and hands over to a `Connection`."""
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Awaitable
+from typing import Any, cast
+
+from tornado.web import HTTPError
+from tornado.websocket import WebSocketHandler, WebSocketProtocol13
+
+from enterprise_gateway.errors import BadRequest, Forbidden, GatewayError, Unavailable
+from enterprise_gateway.websocket.connection import Connection
+from enterprise_gateway.websocket.connections import OpenConnections
+from enterprise_gateway.websocket.kernel import KernelChannels, KernelDirectory, WebsocketAccess, WebsocketMetrics
+from enterprise_gateway.websocket.options import V1_PROTOCOL, WebsocketOptions
+from enterprise_gateway.websocket.replay import ReplayStore
+
+__all__ = ["KernelWebsocketHandler"]
+
+_log = logging.getLogger(__name__)
+
+
+class KernelWebsocketHandler(WebSocketHandler):
+    """Refuses with a status and JSON before the upgrade; after it, only closes with a code."""
+
+    def initialize(
+        self,
+        *,
+        kernels: KernelDirectory,
+        access: WebsocketAccess,
+        options: WebsocketOptions,
+        replay: ReplayStore,
+        connections: OpenConnections,
+        metrics: WebsocketMetrics,
+    ) -> None:
+        """Take over what the application was wired with."""
+        self._kernels = kernels
+        self._access = access
+        self._options = options
+        self._replay = replay
+        self._connections = connections
+        self._metrics = metrics
+        self._kernel: KernelChannels | None = None
+        self._key = ("", "")
+        self._connection: Connection | None = None
+
+    # ----------------------------------------------------------------------------------------------------- the request
+
+    async def get(self, kernel_id: str) -> None:
+        """Upgrade to a websocket; answer with an error's status and words where that isn't possible."""
+        try:
+            self._kernel = await self._admit(kernel_id)
+        except GatewayError as error:
+            self._refuse(error)
+            return
+        await super().get(kernel_id)
+
+    async def _admit(self, kernel_id: str) -> KernelChannels:
+        identity = self._access.authenticate(self.request)
+        if not self._access.origin_allowed(self.request.headers.get("Origin"), self.request):
+            raise Forbidden("Pages of this origin may not connect.")
+        kernel = self._kernels.channels(kernel_id, identity)
+        if self.request.headers.get("Upgrade", "").lower() != "websocket":
+            raise BadRequest("This is a websocket: the request needs 'Upgrade: websocket'.")
+        # A client without a session is never the same as another.
+        self._key = (kernel.kernel_id, self.get_query_argument("session_id", "") or uuid.uuid4().hex)
+        self._connections.admit(self._key)
+        try:
+            async with asyncio.timeout(self._options.kernel_info_timeout):
+                await kernel.wait_until_ready()
+        except TimeoutError:
+            seconds = self._options.kernel_info_timeout
+            raise Unavailable(f"Kernel {kernel.kernel_id} did not answer within {seconds:g} s.") from None
+        return kernel
+
+    def _refuse(self, error: GatewayError) -> None:
+        self.set_status(error.status, error.reason)
+        self.finish({"reason": error.reason, "message": error.message})
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:  # noqa: ANN401 - tornado's signature
+        """Answer with JSON, and without a traceback."""
+        error = kwargs.get("exc_info", (None, None, None))[1]
+        message = error.log_message if isinstance(error, HTTPError) and error.log_message else self._reason
+        self.set_status(status_code)
+        self.finish({"reason": self._reason, "message": message})
+
+    def check_origin(self, origin: str) -> bool:  # noqa: ARG002 - tornado's signature
+        """Accept: a request comes here only after its origin was checked."""
+        return True
+
+    def select_subprotocol(self, subprotocols: list[str]) -> str | None:
+        """Return v1, or what the administrator prefers, where the client offers it."""
+        preferred = V1_PROTOCOL if self._options.protocol is None else self._options.protocol
+        return V1_PROTOCOL if preferred == V1_PROTOCOL and V1_PROTOCOL in subprotocols else None
+
+    def get_compression_options(self) -> dict[str, Any] | None:
+        """Return options of permessage-deflate, where it is on."""
+        if not self._options.compression:
+            return None
+        return {"compression_level": self._options.compression_level, "mem_level": self._options.compression_memory_level}
+
+    @property
+    def max_message_size(self) -> int:
+        """The most bytes of one message; a larger one closes the connection with 1009."""
+        return self._options.max_message_bytes
+
+    @property
+    def ping_interval(self) -> float | None:
+        """None of tornado's own: `Liveness` pings."""
+        return None
+
+    # --------------------------------------------------------------------------------------------------- the websocket
+
+    def open(self, *_: str) -> None:
+        """Begin to carry messages."""
+        if self._kernel is None or self.ws_connection is None:
+            raise RuntimeError("A websocket was opened that wasn't admitted")
+        self.set_nodelay(True)
+        self._connection = Connection(
+            key=self._key,
+            kernel=self._kernel,
+            socket=self,
+            stream=cast("WebSocketProtocol13", self.ws_connection).stream,
+            subprotocol=self.selected_subprotocol,
+            options=self._options,
+            metrics=self._metrics,
+            replay=self._replay,
+            connections=self._connections,
+        )
+
+    def on_message(self, message: str | bytes) -> Awaitable[None] | None:
+        """Send a frame's message to the kernel."""
+        return self._connection.receive(message) if self._connection else None
+
+    def on_pong(self, data: bytes) -> None:  # noqa: ARG002 - tornado's signature
+        """Note the sign of life."""
+        if self._connection:
+            self._connection.pong()
+
+    def on_close(self) -> None:
+        """Let what the client misses from now on wait for it."""
+        if self._connection:
+            self._connection.release()
+            self._connection = None

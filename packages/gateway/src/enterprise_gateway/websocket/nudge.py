@@ -1,0 +1,55 @@
+"""Makes sure that a kernel answers and that its output arrives, before the first request of a client is passed on.
+
+A subscription takes a moment to reach the kernel; what is published before that is lost. A request whose output was seen
+proves that the moment is over.
+"""
+
+import asyncio
+
+from zmq.eventloop.zmqstream import ZMQStream
+
+from enterprise_gateway.websocket.kernel import KernelChannels
+
+__all__ = ["nudge"]
+
+# The first question is often a few milliseconds too early; asked again at once, the client doesn't notice.
+_FIRST_INTERVAL = 0.02
+
+
+async def nudge(kernel: KernelChannels, output_seen: asyncio.Event, *, interval: float, timeout: float) -> bool:
+    """Ask the kernel for its description until it has answered and `output_seen` is set; tell whether that came true.
+
+    Gives up after `timeout` seconds, when the kernel is reached differently, and when it dies. A busy kernel isn't asked:
+    the answer would wait for its cell, and its subscriptions are long done.
+    """
+    if kernel.execution_state == "busy":
+        return False
+    # Sockets of its own, so that no reply which the client didn't ask for reaches the client.
+    streams = [ZMQStream(kernel.open_socket(channel)) for channel in ("shell", "control")]
+    answered = asyncio.Event()
+    generation = kernel.generation
+    loop = asyncio.get_running_loop()
+    deadline, wait = loop.time() + timeout, min(interval, _FIRST_INTERVAL)
+    try:
+        for stream in streams:
+            stream.on_recv(lambda _: answered.set())
+        while not (answered.is_set() and output_seen.is_set()):
+            if kernel.generation != generation or kernel.execution_state == "dead" or loop.time() >= deadline:
+                return False
+            for stream in streams:
+                kernel.session.send(stream, "kernel_info_request")
+            await _both(answered, output_seen, wait)
+            wait = min(interval, 2 * wait)
+        return True
+    finally:
+        for stream in streams:
+            stream.close(linger=0)
+
+
+async def _both(one: asyncio.Event, other: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await one.wait()
+            await other.wait()
+    except TimeoutError:
+        return

@@ -1,0 +1,15 @@
+"""Errors of user code without their details, for installations that must not show them."""
+
+from jupyter_client.session import Session
+
+from enterprise_gateway.websocket.messages import KernelMessage
+
+__all__ = ["hide_traceback"]
+
+
+def hide_traceback(message: KernelMessage, *, session: Session, replacement: str) -> KernelMessage:
+    """Return the message, an error on iopub without its name, value and traceback; raises `MalformedMessage`."""
+    if message.channel != "iopub" or message.header.msg_type != "error":
+        return message
+    content = session.pack({"ename": "ExecutionError", "evalue": "Execution error", "traceback": [replacement]})
+    return KernelMessage("iopub", [*message.parts[:3], content, *message.parts[4:]])

@@ -1,0 +1,343 @@
+"""A real tornado server with real ipykernels in a thread of its own, and websocket clients of another library."""
+
+import asyncio
+import contextlib
+import json
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import zmq
+from jupyter_client.manager import AsyncKernelManager
+from jupyter_server.services.kernels.connection.base import (
+    deserialize_binary_message,
+    deserialize_msg_from_ws_v1,
+    serialize_binary_message,
+    serialize_msg_to_ws_v1,
+)
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+from tornado.web import Application
+
+import websocket
+from enterprise_gateway.errors import KernelNotFound, Unauthenticated
+from enterprise_gateway.websocket.connections import OpenConnections
+from enterprise_gateway.websocket.handler import KernelWebsocketHandler
+from enterprise_gateway.websocket.options import V1_PROTOCOL, WebsocketOptions
+from enterprise_gateway.websocket.replay import ReplayStore
+
+_SOCKET_TYPES = {"shell": zmq.DEALER, "control": zmq.DEALER, "stdin": zmq.DEALER, "iopub": zmq.SUB}
+_PARTS = ("header", "parent_header", "metadata", "content")
+
+
+class CountingMetrics:
+    """Counts what it is told, under readable names."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+
+    def connection_opened(self) -> None:
+        self.counts["opened"] += 1
+
+    def connection_closed(self) -> None:
+        self.counts["closed"] += 1
+
+    def message(self, direction: str, channel: str) -> None:
+        self.counts[f"{direction} {channel}"] += 1
+
+    def replay_bytes(self, change: int) -> None:
+        self.counts["replay bytes"] += change
+
+    def dropped(self, reason: str) -> None:
+        self.counts[f"dropped {reason}"] += 1
+
+
+class ManagedKernel:
+    """A real ipykernel behind the protocol that the websocket layer asks for."""
+
+    def __init__(self, context: zmq.Context[Any]) -> None:
+        self.kernel_id = str(uuid.uuid4())
+        self.manager = AsyncKernelManager(kernel_name="python3")
+        self.curve = False
+        self.generation = 0
+        self.execution_state = "idle"
+        self.connections = 0
+        self.messages = 0
+        self.listeners: list[Any] = []
+        self.failure: Exception | None = None
+        self._context = context
+
+    @property
+    def session(self) -> Any:
+        return self.manager.session
+
+    def open_socket(self, channel: str, identity: bytes | None = None) -> zmq.Socket[bytes]:
+        socket = self._context.socket(_SOCKET_TYPES[channel])
+        socket.linger = 0
+        if identity:
+            socket.identity = identity
+        if channel == "iopub":
+            socket.subscribe(b"")
+        info = self.manager.get_connection_info()
+        socket.connect(f"tcp://{info['ip']}:{info[channel + '_port']}")
+        return socket
+
+    async def wait_until_ready(self) -> None:
+        if self.failure is not None:
+            raise self.failure
+
+    def add_listener(self, listener: Any) -> Callable[[], None]:
+        self.listeners.append(listener)
+        return lambda: self.listeners.remove(listener)
+
+    def client_connected(self) -> None:
+        self.connections += 1
+
+    def client_disconnected(self) -> None:
+        self.connections -= 1
+
+    def client_message(self) -> None:
+        self.messages += 1
+
+    def tell(self, event: str, *arguments: object) -> None:
+        for listener in list(self.listeners):
+            getattr(listener, event)(*arguments)
+
+    async def restart(self, *, newports: bool, reason: str | None = None) -> None:
+        self.execution_state = "restarting"
+        self.tell("kernel_restarting", reason)
+        await self.manager.restart_kernel(now=True, newports=newports)
+        self.generation += newports
+        self.execution_state = "idle"
+        self.tell("kernel_restarted")
+
+
+class _Access:
+    def authenticate(self, request: Any) -> object:
+        if request.headers.get("Authorization") == "token wrong":
+            raise Unauthenticated("This token isn't known.")
+        return "somebody"
+
+    def origin_allowed(self, origin: str | None, request: Any) -> bool:
+        return origin in {None, f"http://{request.host}"}
+
+
+class Gateway:
+    """The websocket layer in a server of its own, in a thread of its own."""
+
+    def __init__(self, options: WebsocketOptions) -> None:
+        self.metrics = CountingMetrics()
+        self.kernels: dict[str, ManagedKernel] = {}
+        self.replay = ReplayStore(options=options, metrics=self.metrics)
+        self.connections = OpenConnections(limit=options.max_connections)
+        self._options = options
+        self._context: zmq.Context[Any] = zmq.Context()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread.start()
+        self.port = self.call(self._listen)
+
+    def channels(self, kernel_id: str, identity: object) -> ManagedKernel:
+        assert identity == "somebody"
+        if kernel_id not in self.kernels:
+            raise KernelNotFound(kernel_id)
+        return self.kernels[kernel_id]
+
+    def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Run a function, or an asynchronous one, where the server runs."""
+
+        async def run() -> Any:
+            result = function(*arguments)
+            return await result if asyncio.iscoroutine(result) else result
+
+        return asyncio.run_coroutine_threadsafe(run(), self._loop).result(60)
+
+    def wait_until(self, condition: Callable[[], object], seconds: float = 20) -> None:
+        """Return when the condition is true; it is asked where the server runs."""
+
+        async def wait() -> None:
+            async with asyncio.timeout(seconds):
+                while not condition():  # noqa: ASYNC110 - what is waited for belongs to the code under test
+                    await asyncio.sleep(0.005)
+
+        self.call(wait)
+
+    def start_kernel(self) -> ManagedKernel:
+        kernel = ManagedKernel(self._context)
+        self.call(self._start, kernel)
+        self.kernels[kernel.kernel_id] = kernel
+        return kernel
+
+    async def _start(self, kernel: ManagedKernel) -> None:
+        await kernel.manager.start_kernel()
+        client = kernel.manager.client()
+        client.start_channels()
+        await client.wait_for_ready(timeout=60)
+        client.stop_channels()
+
+    def _listen(self) -> int:
+        wiring = {
+            "kernels": self,
+            "access": _Access(),
+            "options": self._options,
+            "replay": self.replay,
+            "connections": self.connections,
+            "metrics": self.metrics,
+        }
+        self._server = HTTPServer(Application([(r"/api/kernels/([^/]+)/channels", KernelWebsocketHandler, wiring)]))
+        (listening,) = bind_sockets(0, "127.0.0.1")
+        self._server.add_socket(listening)
+        return int(listening.getsockname()[1])
+
+    async def _stop(self) -> None:
+        await self.connections.close_all()
+        self.replay.close()
+        self._server.stop()
+        await self._server.close_all_connections()
+        for kernel in self.kernels.values():
+            await kernel.manager.shutdown_kernel(now=True)
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+
+    def close(self) -> None:
+        self.call(self._stop)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+        self._context.destroy(linger=0)
+
+
+class Client:
+    """A websocket as the websocket-client library opens it; frames are made and read by jupyter_server's functions."""
+
+    def __init__(
+        self, gateway: Gateway, kernel_id: str, *, protocol: str = "", session: str | None = None, **options: Any
+    ) -> None:
+        self.session = session or uuid.uuid4().hex
+        self.protocol = protocol
+        self.socket = websocket.create_connection(
+            f"ws://127.0.0.1:{gateway.port}/api/kernels/{kernel_id}/channels?session_id={self.session}",
+            header={"Sec-WebSocket-Protocol": protocol} if protocol else {},
+            timeout=30,
+            **options,
+        )
+
+    def send(self, channel: str, kind: str, content: dict[str, Any], buffers: tuple[bytes, ...] = ()) -> str:
+        header = {"msg_id": uuid.uuid4().hex, "msg_type": kind, "username": "", "session": self.session, "version": "5.3"}
+        message = {"header": header, "parent_header": {}, "metadata": {}, "content": content}
+        if self.protocol == V1_PROTOCOL:
+            parts = [json.dumps(message[part]).encode() for part in _PARTS]
+            self.socket.send_binary(serialize_msg_to_ws_v1([*parts, *buffers], channel))
+        elif buffers:
+            self.socket.send_binary(serialize_binary_message({**message, "channel": channel, "buffers": list(buffers)}))
+        else:
+            self.socket.send(json.dumps({**message, "channel": channel}))
+        return str(header["msg_id"])
+
+    def execute(self, code: str, **content: Any) -> str:
+        return self.send("shell", "execute_request", {"code": code, "silent": False, "store_history": False, **content})
+
+    def receive(self, timeout: float = 20) -> dict[str, Any]:
+        self.socket.settimeout(timeout)
+        frame = self.socket.recv()
+        assert frame, "the gateway closed the websocket"
+        if self.protocol == V1_PROTOCOL:
+            channel, parts = deserialize_msg_from_ws_v1(frame)
+            message = {name: json.loads(part) for name, part in zip(_PARTS, parts, strict=False)}
+            return {**message, "channel": channel, "buffers": parts[4:], "msg_type": message["header"]["msg_type"]}
+        return deserialize_binary_message(frame) if isinstance(frame, bytes) else json.loads(frame)
+
+    def until(self, wanted: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
+        """Return everything up to the first message that is wanted."""
+        seen = [self.receive()]
+        while not wanted(seen[-1]):
+            seen.append(self.receive())
+        return seen
+
+    def collect(self, msg_id: str) -> list[dict[str, Any]]:
+        """Return what answers a request, up to its reply and its idle status, whichever is later."""
+        answers, ends = [], set()
+        while len(ends) < 2:
+            message = self.receive()
+            if message["parent_header"].get("msg_id") != msg_id:
+                continue
+            answers.append(message)
+            if message["msg_type"].endswith("_reply") or message["content"].get("execution_state") == "idle":
+                ends.add(message["channel"])
+        return answers
+
+    def everything(self) -> list[dict[str, Any]]:
+        """Return what arrives until the connection breaks."""
+        seen = []
+        with contextlib.suppress(OSError, websocket.WebSocketException):
+            while True:
+                seen.append(self.receive())
+        return seen
+
+    def run(self, code: str, **content: Any) -> list[dict[str, Any]]:
+        return self.collect(self.execute(code, **content))
+
+    def closing_code(self) -> int:
+        """Read until the closing frame and return its code."""
+        self.socket.settimeout(20)
+        while True:
+            opcode, data = self.socket.recv_data(control_frame=True)
+            if opcode == websocket.ABNF.OPCODE_CLOSE:
+                return int.from_bytes(data[:2], "big")
+
+    def drop(self) -> None:
+        """Lose the connection as a network does: no closing frame."""
+        self.socket.sock.close()
+
+    def close(self) -> None:
+        connection = self.socket.sock
+        with contextlib.suppress(OSError, websocket.WebSocketException):
+            self.socket.close(timeout=1)
+        # The library leaves it open once it has seen a closing frame.
+        if connection is not None:
+            connection.close()
+
+
+@pytest.fixture(scope="module")
+def gateway_options() -> WebsocketOptions:
+    return WebsocketOptions()
+
+
+@pytest.fixture(scope="module")
+def gateway(gateway_options: WebsocketOptions) -> Iterator[Gateway]:
+    server = Gateway(gateway_options)
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def kernel(gateway: Gateway) -> ManagedKernel:
+    return gateway.start_kernel()
+
+
+@pytest.fixture
+def connect(gateway: Gateway, kernel: ManagedKernel) -> Iterator[Callable[..., Client]]:
+    clients: list[Client] = []
+
+    def make(*, kernel: ManagedKernel = kernel, **options: Any) -> Client:
+        clients.append(Client(gateway, kernel.kernel_id, **options))
+        return clients[-1]
+
+    yield make
+    for client in clients:
+        client.close()
+    gateway.wait_until(lambda: not gateway.connections)
+    gateway.call(gateway.replay.close)
+
+
+@pytest.fixture(params=["", V1_PROTOCOL], ids=["legacy", "v1"])
+def protocol(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def metrics() -> CountingMetrics:
+    return CountingMetrics()

@@ -1,0 +1,110 @@
+"""Restarts, deaths and slow readers, with a real kernel."""
+
+import socket
+from typing import Any
+
+import pytest
+
+
+def text_of(messages: list[dict[str, Any]], name: str = "stdout") -> str:
+    return "".join(m["content"]["text"] for m in messages if m["msg_type"] == "stream" and m["content"]["name"] == name)
+
+
+def _is_state(message: dict[str, Any], state: str) -> bool:
+    return message["msg_type"] == "status" and message["content"]["execution_state"] == state
+
+
+@pytest.mark.parametrize("newports", [False, True], ids=["same ports", "new ports"])
+def test_a_client_keeps_its_websocket_over_a_restart(gateway, connect, kernel, protocol, newports):
+    client = connect(protocol=protocol)
+    client.run("value = 1")
+    gateway.call(lambda: kernel.restart(newports=newports))
+    client.until(lambda m: _is_state(m, "restarting"))
+    assert text_of(client.run("print('value' in globals())")) == "False\n"
+
+
+def test_what_a_kernel_said_last_stands_before_the_news_of_its_end(gateway, connect, kernel):
+    client = connect()
+    client.run("1")
+    sent = client.execute("print('last words', flush=True)")
+    client.until(lambda m: m["parent_header"].get("msg_id") == sent and m["channel"] == "shell")
+    gateway.call(lambda: kernel.restart(newports=False, reason="The kernel was killed: out of memory."))
+    seen = client.until(lambda m: _is_state(m, "restarting"))
+    assert text_of(seen, "stderr") == "The kernel was killed: out of memory.\n"
+    client.run("1")
+
+
+def test_a_restart_while_the_client_is_away_is_told_when_it_comes_back(gateway, connect, kernel):
+    client = connect()
+    client.run("1")
+    client.drop()
+    gateway.wait_until(lambda: kernel.connections == 0)
+    gateway.call(lambda: kernel.restart(newports=True, reason="It crashed."))
+    again = connect(session=client.session)
+    assert text_of(again.until(lambda m: _is_state(m, "restarting")), "stderr") == "It crashed.\n"
+    assert text_of(again.run("print('well')")) == "well\n"
+
+
+def test_a_message_with_a_wrong_signature_is_dropped_counted_and_logged(gateway, connect, kernel, caplog):
+    client = connect()
+    client.run("1")
+    key, kernel.session.key = kernel.session.key, b"another"
+    client.execute("1")
+    kernel_side = kernel.session
+    gateway.call(
+        lambda: [
+            listener._received("iopub", [b"<IDS|MSG>", b"0" * 64, b"{}", b"{}", b"{}", b"{}"]) for listener in kernel.listeners
+        ]
+    )
+    kernel_side.key = key
+    assert gateway.metrics.counts["dropped invalid_signature"] >= 1
+    assert "isn't signed with its kernel's key" in caplog.text
+    assert text_of(client.run("print('well')")) == "well\n"
+
+
+def test_output_beyond_the_high_water_mark_stays_in_the_kernel_and_arrives_whole(gateway, connect):
+    client = connect(sockopt=((socket.SOL_SOCKET, socket.SO_RCVBUF, 65536),))
+    client.run("1")
+    ((_, connection),) = gateway.connections._connections.items()
+    sent = client.execute("for i in range(200): print(f'{i:05d}' + 'x' * 100_000, flush=True)")
+    gateway.wait_until(lambda: not connection._outlet.ready)
+    most = 0
+    answers = []
+    while not any(m["channel"] == "shell" for m in answers) or not _is_state(answers[-1], "idle"):
+        most = max(most, connection._delivery.unsent)
+        message = client.receive()
+        if message["parent_header"].get("msg_id") == sent:
+            answers.append(message)
+    assert [line[:5] for line in text_of(answers).splitlines()] == [f"{i:05d}" for i in range(200)]
+    assert 1 << 22 < most < (1 << 22) + 500_000
+
+
+def test_a_client_that_never_reads_holds_up_nobody_else(connect):
+    connect(sockopt=((socket.SOL_SOCKET, socket.SO_RCVBUF, 65536),))
+    quick = connect()
+    answers = quick.run("for i in range(200): print('x' * 100_000, flush=True)")
+    assert len(text_of(answers)) == 200 * 100_001
+
+
+def test_a_death_is_told_with_its_reason_and_what_comes_after_is_dropped(gateway, connect):
+    kernel = gateway.start_kernel()
+    client = connect(kernel=kernel)
+    client.run("1")
+    gateway.call(kernel.tell, "kernel_dead", "It was evicted: the node is out of disk.")
+    seen = client.until(lambda m: _is_state(m, "dead"))
+    assert text_of(seen, "stderr") == "It was evicted: the node is out of disk.\n"
+    client.execute("1")
+    gateway.wait_until(lambda: gateway.metrics.counts["dropped kernel_gone"] == 1)
+    client.close()
+    gateway.wait_until(lambda: kernel.connections == 0)
+    assert (len(gateway.replay), kernel.listeners) == (0, [])
+
+
+def test_nothing_waits_for_a_client_whose_kernel_dies_meanwhile(gateway, connect):
+    kernel = gateway.start_kernel()
+    client = connect(kernel=kernel)
+    client.run("1")
+    client.drop()
+    gateway.wait_until(lambda: len(gateway.replay) == 1)
+    gateway.call(kernel.tell, "kernel_dead", None)
+    assert (len(gateway.replay), kernel.listeners) == (0, [])

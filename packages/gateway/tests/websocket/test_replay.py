@@ -1,0 +1,119 @@
+"""Exactly once and in order over a lost connection, with a real kernel."""
+
+import socket
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from enterprise_gateway.websocket.options import V1_PROTOCOL
+
+
+def text_of(messages: list[dict[str, Any]], name: str = "stdout") -> str:
+    return "".join(m["content"]["text"] for m in messages if m["msg_type"] == "stream" and m["content"]["name"] == name)
+
+
+def _is_stream(message: dict[str, Any]) -> bool:
+    return message["msg_type"] == "stream"
+
+
+@pytest.mark.parametrize("departure", ["drop", "close"])
+def test_a_session_that_comes_back_gets_each_line_once_and_in_order(gateway, connect, kernel, tmp_path, protocol, departure):
+    gate = tmp_path / "gate"
+    client = connect(protocol=protocol)
+    sent = client.execute(
+        "import time, pathlib\n"
+        "for i in range(50): print(i, flush=True); time.sleep(0.002)\n"
+        f"while not pathlib.Path({str(gate)!r}).exists(): time.sleep(0.002)\n"
+        "for i in range(50, 100): print(i, flush=True); time.sleep(0.002)\n"
+    )
+    seen = client.until(lambda m: _is_stream(m) and "49\n" in m["content"]["text"])
+    getattr(client, departure)()
+    gateway.wait_until(lambda: kernel.connections == 0)
+    gate.touch()
+    answers = connect(protocol=protocol, session=client.session).collect(sent)
+    assert (text_of(seen) + text_of(answers)).split() == [str(i) for i in range(100)]
+    assert [m["msg_type"] for m in answers].count("execute_reply") == 1
+
+
+def test_what_was_on_its_way_when_the_connection_broke_is_sent_again_and_nothing_else(gateway, connect, protocol):
+    """The client stops reading, so that the gateway's operating system holds what it can't deliver; then the line breaks."""
+    small = ((socket.SOL_SOCKET, socket.SO_RCVBUF, 65536),)
+    client = connect(protocol=protocol, sockopt=small)
+    client.run("1")
+    ((_, connection),) = gateway.connections._connections.items()
+    sent = client.execute("for i in range(300): print(f'{i:05d}' + 'x' * 20_000, flush=True)")
+    gateway.wait_until(lambda: connection._delivery.unsent > 1_000_000)
+    gateway.call(connection._socket.ws_connection.stream.close)
+    gateway.wait_until(lambda: not gateway.connections)
+    seen = client.everything()
+    client.drop()
+    answers = connect(protocol=protocol, session=client.session).collect(sent)
+    before = [line[:5] for line in text_of(seen).splitlines()]
+    after = [line[:5] for line in text_of(answers).splitlines()]
+    assert before
+    assert after
+    assert before + after == [f"{i:05d}" for i in range(300)]
+
+
+def test_a_session_may_come_back_with_the_other_subprotocol(gateway, connect, kernel):
+    client = connect()
+    sent = client.execute("import time; print('one', flush=True); time.sleep(0.2); print('two')")
+    client.until(_is_stream)
+    client.drop()
+    gateway.wait_until(lambda: kernel.connections == 0)
+    assert text_of(connect(protocol=V1_PROTOCOL, session=client.session).collect(sent)) == "two\n"
+
+
+def test_another_session_ends_the_wait(gateway, connect):
+    client = connect()
+    client.execute("import time; time.sleep(0.1); print('for the first only')")
+    client.until(lambda m: m["msg_type"] == "execute_input")
+    client.drop()
+    gateway.wait_until(lambda: len(gateway.replay) == 1)
+    other = connect()
+    assert text_of(other.run("1")) == ""
+    assert not len(gateway.replay)
+    assert gateway.metrics.counts["replay bytes"] == 0
+
+
+def test_a_second_websocket_of_a_session_takes_over(gateway, connect, kernel):
+    first = connect()
+    sent = first.execute("import time; print('one', flush=True); time.sleep(0.3); print('two')")
+    first.until(_is_stream)
+    second = connect(session=first.session)
+    assert text_of(second.collect(sent)) == "two\n"
+    assert first.closing_code() == 1000
+    gateway.wait_until(lambda: kernel.connections == 1)
+    assert text_of(second.run("print('still')")) == "still\n"
+
+
+def test_discarding_a_kernel_closes_what_waits_for_it(gateway, connect, kernel):
+    client = connect()
+    client.run("1")
+    client.drop()
+    gateway.wait_until(lambda: len(gateway.replay) == 1)
+    gateway.call(gateway.replay.discard, kernel.kernel_id)
+    assert (len(gateway.replay), kernel.listeners) == (0, [])
+
+
+def test_a_hundred_lost_connections_leave_nothing_behind(gateway, connect, kernel):
+    def descriptors() -> int:
+        return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+    session = uuid.uuid4().hex
+    connect(session=session).drop()
+    gateway.wait_until(lambda: len(gateway.replay) == 1)
+    before = descriptors()
+    for number in range(100):
+        client = connect(session=session if number % 2 else uuid.uuid4().hex)
+        client.drop()
+        gateway.wait_until(lambda: kernel.connections == 0)
+    gateway.call(gateway.replay.discard, kernel.kernel_id)
+    deadline = time.monotonic() + 5
+    while descriptors() > before and time.monotonic() < deadline:
+        gateway.wait_until(lambda: True)
+    assert descriptors() <= before
+    assert (len(gateway.connections), kernel.connections) == (0, 0)
