@@ -47,6 +47,14 @@ __all__ = [
 ]
 
 
+_LONGEST_SHOWN = 64
+
+
+def _shown(identifier: str) -> str:
+    """Return a client's own text so that it can stand in an answer and in a log."""
+    return identifier[:_LONGEST_SHOWN].encode("unicode_escape").decode()
+
+
 class GatewayError(Exception):
     """Something a client is told of.
 
@@ -105,7 +113,7 @@ class KernelNotFound(NotFound):
     """No kernel of this id exists for this caller."""
 
     def __init__(self, kernel_id: str) -> None:
-        super().__init__(f"Kernel does not exist: {kernel_id}")
+        super().__init__(f"Kernel does not exist: {_shown(kernel_id)}")
 
 
 class KernelspecNotFound(NotFound):
@@ -116,7 +124,7 @@ class SessionNotFound(NotFound):
     """No session of this id exists."""
 
     def __init__(self, session_id: str) -> None:
-        super().__init__(f"Session not found: session_id={session_id!r}")
+        super().__init__(f"Session not found: session_id={_shown(session_id)}")
 
 
 class Conflict(GatewayError):

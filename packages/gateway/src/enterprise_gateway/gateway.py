@@ -36,6 +36,7 @@ class GatewayParts:
     metrics: GatewayMetrics
     context: zmq.Context[Any]
     rules_of: Callable[[GatewaySettings], KernelRules]
+    close_websockets: Callable[[], Awaitable[None]]
 
 
 class Gateway:
@@ -144,6 +145,7 @@ class Gateway:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await parts.close_websockets()
         await parts.kernels.shutdown_all()
         await parts.server.close_all_connections()
         parts.context.destroy(linger=0)

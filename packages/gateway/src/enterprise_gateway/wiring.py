@@ -41,6 +41,11 @@ from enterprise_gateway.web.kernels import InterruptHandler, KernelHandler, Kern
 from enterprise_gateway.web.kernelspecs import KernelspecHandler, KernelspecResourceHandler, KernelspecsHandler
 from enterprise_gateway.web.routes import Route
 from enterprise_gateway.web.sessions import SessionHandler, SessionsHandler
+from enterprise_gateway.websocket.connections import OpenConnections
+from enterprise_gateway.websocket.handler import KernelWebsocketHandler
+from enterprise_gateway.websocket.kernel import KernelDirectory, WebsocketAccess, WebsocketMetrics
+from enterprise_gateway.websocket.options import V1_PROTOCOL, WebsocketOptions
+from enterprise_gateway.websocket.replay import ReplayStore
 
 __all__ = ["build_gateway"]
 
@@ -73,7 +78,10 @@ def build_gateway(
     context.set(zmq.MAX_SOCKETS, settings.zmq_max_sockets)
     catalogue = _catalogue(settings, parent)
     rules_of = functools.partial(_rules, default_user=default_user)
-    forgotten: list[Callable[[str], None]] = []
+    options = _websocket_options(settings)
+    replay = ReplayStore(options=options, metrics=metrics)
+    connections = OpenConnections(limit=settings.max_websockets)
+    forgotten: list[Callable[[str], None]] = [replay.discard]
 
     def kernel_forgotten(kernel_id: str) -> None:
         for tell in forgotten:
@@ -95,6 +103,9 @@ def build_gateway(
     problems: list[Callable[[], list[str]]] = []
     routes = [
         *_rest_routes(settings, kernels=kernels, sessions=sessions, catalogue=catalogue),
+        _websocket_route(
+            kernels=kernels, access=edge.access, options=options, replay=replay, connections=connections, metrics=metrics
+        ),
         *_health_routes(lambda: [problem for ask in problems for problem in ask()]),
     ]
     application = make_application(routes=routes, edge=edge, settings={})
@@ -108,6 +119,7 @@ def build_gateway(
             metrics=metrics,
             context=context,
             rules_of=rules_of,
+            close_websockets=connections.close_all,
         )
     )
     problems.append(gateway.problems)
@@ -199,6 +211,28 @@ def _rules(settings: GatewaySettings, *, default_user: str) -> KernelRules:
     )
 
 
+def _websocket_options(settings: GatewaySettings) -> WebsocketOptions:
+    # The layer takes the empty text for "never v1", which no environment variable can hold apart from being unset.
+    protocol = None if settings.kernel_ws_protocol in {None, V1_PROTOCOL} else ""
+    return WebsocketOptions(
+        kernel_info_timeout=settings.kernel_info_timeout,
+        ping_interval=settings.ws_ping_interval,
+        max_message_bytes=settings.websocket_max_message_size,
+        max_connections=settings.max_websockets,
+        replay_bytes=settings.replay_max_bytes,
+        replay_messages=settings.replay_max_messages,
+        outbound_bytes=settings.websocket_outbound_bytes,
+        iopub_message_rate=settings.iopub_msg_rate_limit,
+        iopub_data_rate=settings.iopub_data_rate_limit,
+        rate_window=settings.rate_limit_window,
+        allowed_message_types=frozenset(settings.allowed_message_types),
+        allow_tracebacks=settings.allow_tracebacks,
+        traceback_replacement_message=settings.traceback_replacement_message,
+        compression=settings.websocket_compression,
+        protocol=protocol,
+    )
+
+
 def _ids(name: str, written: tuple[str, ...]) -> frozenset[int]:
     if not all(number.isascii() and number.isdigit() for number in written):
         raise ValueError(f"{name}: write whole numbers separated by commas.")
@@ -274,6 +308,27 @@ def _rest_routes(
         Route(path="/api/sessions", handler=SessionsHandler, services={**one_session, "list_kernels": settings.list_kernels}),
         Route(path="/api/sessions/{session_id}", handler=SessionHandler, services=one_session, parameters=_SESSION_ID),
     ]
+
+
+def _websocket_route(
+    *,
+    kernels: KernelDirectory,
+    access: WebsocketAccess,
+    options: WebsocketOptions,
+    replay: ReplayStore,
+    connections: OpenConnections,
+    metrics: WebsocketMetrics,
+) -> Route:
+    # Its parameters are the layer's protocols: that the gateway's own objects fit them is checked here.
+    services = {
+        "kernels": kernels,
+        "access": access,
+        "options": options,
+        "replay": replay,
+        "connections": connections,
+        "metrics": metrics,
+    }
+    return Route(path="/api/kernels/{kernel_id}/channels", handler=KernelWebsocketHandler, services=services)
 
 
 def _health_routes(problems: Callable[[], list[str]]) -> list[Route]:

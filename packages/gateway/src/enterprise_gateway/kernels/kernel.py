@@ -11,17 +11,18 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any
 
 import zmq
 from jupyter_client.session import Session
 
 from enterprise_gateway.errors import LaunchFailed
+from enterprise_gateway.kernels.listener import KernelListener
 from enterprise_gateway.kernels.manager import GatewayKernelManager
 from enterprise_gateway.kernels.sockets import ChannelName, KernelSockets
 from enterprise_gateway.kernelspecs.catalogue import Kernelspec
 
-__all__ = ["ExecutionState", "Kernel", "KernelListener"]
+__all__ = ["ExecutionState", "Kernel"]
 
 _log = logging.getLogger(__name__)
 
@@ -34,19 +35,6 @@ class ExecutionState(StrEnum):
     BUSY = "busy"
     RESTARTING = "restarting"
     DEAD = "dead"
-
-
-class KernelListener(Protocol):
-    """Who wants to be told what happens to a kernel; told in the event loop, must not block."""
-
-    def kernel_restarting(self, reason: str | None) -> None:
-        """Say that the kernel is being started again; `reason` where it had died."""
-
-    def kernel_restarted(self) -> None:
-        """Say that it answers again; `Kernel.generation` tells whether it is reached differently now."""
-
-    def kernel_dead(self, reason: str | None) -> None:
-        """Say that it has ended for good, deliberately or not."""
 
 
 class Kernel:

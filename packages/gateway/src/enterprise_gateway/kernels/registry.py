@@ -127,6 +127,18 @@ class Kernels:
         """
         return self._entry(kernel_id, identity).kernel
 
+    def channels(self, kernel_id: str, identity: object) -> Kernel:
+        """Return one kernel for who carries its messages.
+
+        Raises
+        ------
+        KernelNotFound
+            There is none of this id that the caller may see.
+        """
+        if not isinstance(identity, Identity):
+            raise TypeError("identity is none")
+        return self.get(kernel_id, identity)
+
     def _entry(self, kernel_id: str, identity: Identity) -> _Entry:
         entry = self._entries.get(kernel_id.lower())
         if entry is None or not identity.may_use(entry.kernel.user):
@@ -187,6 +199,8 @@ class Kernels:
         if entry.launch is None:
             return
         await asyncio.wait([entry.launch])
+        if entry.launch.cancelled() and self.draining:
+            raise Unavailable("The gateway was stopped while the kernel started.")
         if entry.launch.cancelled():
             raise Gone(f"Kernel {entry.kernel.kernel_id} was deleted while it started.")
         entry.launch.result()

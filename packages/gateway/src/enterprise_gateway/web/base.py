@@ -26,9 +26,9 @@ T = TypeVar("T")
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _REQUEST_ID = re.compile(r"[\w.:/+=@-]{1,128}")
-# curl's -d and tornado's own client declare their JSON as a form. A page of another origin could do so too
+# curl's -d declares its JSON as a form, JupyterLab in Node as plain text. A page of another origin could do so too
 # without asking first, but then its origin is in the request and refused.
-_JSON_TYPES = frozenset({"", "application/json", "application/x-www-form-urlencoded", "text/json"})
+_JSON_TYPES = frozenset({"", "application/json", "application/x-www-form-urlencoded", "text/json", "text/plain"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,8 +104,12 @@ class JsonHandler(RequestHandler):
         return PayloadTooLarge(f"The body has more than the {self.edge.max_body_size} bytes that are accepted.")
 
     def data_received(self, chunk: bytes) -> None:
-        """Collect the body up to the bound; what is beyond it is read and forgotten, and answered in the end."""
+        """Collect the body up to the bound; one that goes beyond it is answered at once and forgotten."""
         self._body += chunk[: self.edge.max_body_size + 1 - len(self._body)]
+        if len(self._body) > self.edge.max_body_size and not self._finished:
+            # Raised here, tornado would close the connection without an answer.
+            error = self._too_large()
+            self.send_error(int(error.status), exc_info=(type(error), error, None))
 
     def body_as(self, model: type[T]) -> T:
         """Return the body as the value that it must be; an empty body is an empty object.
