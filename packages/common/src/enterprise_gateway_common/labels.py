@@ -15,10 +15,16 @@ __all__ = [
     "COMPONENT_WORKER",
     "INSTANCE",
     "KERNEL_ID",
+    "KERNEL_LAUNCH",
+    "KERNEL_NAME_ANNOTATION",
+    "KERNEL_USER",
+    "LAST_ACTIVITY_ANNOTATION",
     "MANAGED_BY",
     "NAME",
     "PART_OF",
     "RECOMMENDED_COMPONENT",
+    "RECORD_VERSION_ANNOTATION",
+    "USERNAME_ANNOTATION",
 ]
 
 APP = "app"
@@ -37,3 +43,13 @@ MANAGED_BY = "app.kubernetes.io/managed-by"
 PART_OF = "app.kubernetes.io/part-of"
 
 ANNOTATION_PREFIX = "enterprise-gateway.jupyter.org/"
+
+# Labels: what objects are selected by.
+KERNEL_LAUNCH = ANNOTATION_PREFIX + "launch"  # one start of a kernel; a restart has another one
+KERNEL_USER = ANNOTATION_PREFIX + "user"  # the user's name as a valid, collision-free label
+
+# Annotations: what is only read.
+RECORD_VERSION_ANNOTATION = ANNOTATION_PREFIX + "record-version"
+KERNEL_NAME_ANNOTATION = ANNOTATION_PREFIX + "kernelspec"
+USERNAME_ANNOTATION = ANNOTATION_PREFIX + "username"
+LAST_ACTIVITY_ANNOTATION = ANNOTATION_PREFIX + "last-activity"

@@ -1,0 +1,90 @@
+"""The connection file of a kernel in a pod: what the gateway writes into a Secret and the launcher reads from it.
+
+A pod has a network namespace of its own, so a kernel's ports needn't be searched for: they are the same in every pod.
+"""
+
+import json
+from typing import Any, Dict, List, Mapping, Optional
+
+__all__ = [
+    "CONNECTION_FILE",
+    "CONNECTION_FILE_VARIABLE",
+    "CONNECTION_FOLDER",
+    "PORTS",
+    "InvalidConnectionInfo",
+    "connection_file",
+    "parse_connection_file",
+]
+
+CONNECTION_FOLDER = "/var/run/kernel-connection"
+CONNECTION_FILE = "connection.json"
+CONNECTION_FILE_VARIABLE = "KERNEL_CONNECTION_FILE"
+"""Environment variable of the pod that names the mounted connection file."""
+
+PORTS = {"shell_port": 52317, "iopub_port": 52318, "stdin_port": 52319, "control_port": 52320, "hb_port": 52321}
+"""Nothing else listens in the pod before its kernel does, so any five would do; these are no well-known service's."""
+
+_HIGHEST_PORT = 65535
+_CURVE_KEYS = ("curve_publickey", "curve_secretkey")
+_CURVE_KEY_LENGTH = 40
+
+
+class InvalidConnectionInfo(ValueError):
+    """A connection file is not one; the text says why and shows none of its keys."""
+
+
+def connection_file(
+    *, key: str, kernel_name: str, curve_publickey: Optional[str] = None, curve_secretkey: Optional[str] = None
+) -> str:
+    """Return the text of the connection file for a kernel that listens on every address of its pod."""
+    info: Dict[str, Any] = {
+        "transport": "tcp",
+        "ip": "0.0.0.0",  # noqa: S104  a pod's address isn't known before it runs
+        "key": key,
+        "signature_scheme": "hmac-sha256",
+        "kernel_name": kernel_name,
+    }
+    info.update(PORTS)
+    if curve_publickey and curve_secretkey:
+        info.update(curve_publickey=curve_publickey, curve_secretkey=curve_secretkey)
+    return json.dumps(info, indent=1, sort_keys=True)
+
+
+def parse_connection_file(text: str) -> Dict[str, Any]:
+    """Return what a connection file says.
+
+    Raises
+    ------
+    InvalidConnectionInfo
+        It isn't JSON, or something a kernel needs is missing or has the wrong type.
+    """
+    try:
+        info = json.loads(text)
+    except ValueError:
+        # Without the cause: it quotes the text, which holds the key.
+        raise InvalidConnectionInfo("the connection file is not JSON") from None
+    if not isinstance(info, dict):
+        raise InvalidConnectionInfo("the connection file is not a JSON object")
+    problems = _problems(info)
+    if problems:
+        raise InvalidConnectionInfo("the connection file has no valid " + ", ".join(problems))
+    return info
+
+
+def _problems(info: Mapping[str, Any]) -> List[str]:
+    problems = [name for name in PORTS if not _is_port(info.get(name))]
+    problems += [name for name in ("transport", "ip", "signature_scheme") if not isinstance(info.get(name), str)]
+    if not (isinstance(info.get("key"), str) and info["key"]):
+        problems.append("key")
+    curve = [info.get(name) for name in _CURVE_KEYS]
+    if any(value is not None for value in curve):
+        problems += [name for name in _CURVE_KEYS if not _is_curve_key(info.get(name))]
+    return problems
+
+
+def _is_port(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= _HIGHEST_PORT
+
+
+def _is_curve_key(value: object) -> bool:
+    return isinstance(value, str) and len(value) == _CURVE_KEY_LENGTH
