@@ -34,7 +34,7 @@ SessionKey = tuple[str, str]
 # libzmq bounds its queues by the number of messages, whatever their size, and ipykernel joins a loop's output to messages
 # of several MB. Few messages in libzmq's queue leave the rest in TCP's buffers, which are bounded in bytes, and in the
 # kernel's own queue of 1,000 messages; the kernel drops output only when that is full as well.
-_RECEIVE_HIGH_WATER = 4
+_RECEIVE_HIGH_WATER = 1
 _SEND_HIGH_WATER = 64
 
 
