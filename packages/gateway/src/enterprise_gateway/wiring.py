@@ -36,7 +36,7 @@ from enterprise_gateway.settings import GatewaySettings
 from enterprise_gateway.web.access import Access, Authorizer, CrossOriginHeaders, TokenFile
 from enterprise_gateway.web.application import make_application
 from enterprise_gateway.web.base import Edge
-from enterprise_gateway.web.health import ApiHandler, LiveHandler, MetricsHandler, ReadyHandler
+from enterprise_gateway.web.health import ApiHandler, LiveHandler, MetricsHandler, OpenMetricsHandler, ReadyHandler
 from enterprise_gateway.web.kernels import InterruptHandler, KernelHandler, KernelsHandler, RestartHandler
 from enterprise_gateway.web.kernelspecs import KernelspecHandler, KernelspecResourceHandler, KernelspecsHandler
 from enterprise_gateway.web.routes import Route
@@ -106,7 +106,7 @@ def build_gateway(
         _websocket_route(
             kernels=kernels, access=edge.access, options=options, replay=replay, connections=connections, metrics=metrics
         ),
-        *_health_routes(lambda: [problem for ask in problems for problem in ask()]),
+        *_health_routes(settings, lambda: [problem for ask in problems for problem in ask()]),
     ]
     application = make_application(routes=routes, edge=edge, settings={})
     gateway = Gateway(
@@ -331,10 +331,10 @@ def _websocket_route(
     return Route(path="/api/kernels/{kernel_id}/channels", handler=KernelWebsocketHandler, services=services)
 
 
-def _health_routes(problems: Callable[[], list[str]]) -> list[Route]:
+def _health_routes(settings: GatewaySettings, problems: Callable[[], list[str]]) -> list[Route]:
     return [
         Route(path="/livez", handler=LiveHandler),
         Route(path="/healthz", handler=ReadyHandler, services={"problems": problems}),
         Route(path="/readyz", handler=ReadyHandler, services={"problems": problems}),
-        Route(path="/metrics", handler=MetricsHandler),
+        Route(path="/metrics", handler=MetricsHandler if settings.authenticate_metrics else OpenMetricsHandler),
     ]

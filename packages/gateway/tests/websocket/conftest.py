@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import websocket
 import zmq
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_server.services.kernels.connection.base import (
@@ -22,7 +23,6 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application
 
-import websocket
 from enterprise_gateway.errors import KernelNotFound, Unauthenticated
 from enterprise_gateway.websocket.connections import OpenConnections
 from enterprise_gateway.websocket.handler import KernelWebsocketHandler

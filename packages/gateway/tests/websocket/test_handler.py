@@ -4,11 +4,11 @@ import struct
 from typing import Any
 
 import pytest
-
 import websocket
+from websocket import ABNF
+
 from enterprise_gateway.errors import LaunchFailed
 from enterprise_gateway.websocket.options import V1_PROTOCOL
-from websocket import ABNF
 
 
 def text_of(messages: list[dict[str, Any]], name: str = "stdout") -> str:

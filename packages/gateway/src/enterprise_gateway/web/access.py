@@ -144,7 +144,10 @@ class Access:
 
     def origin_allowed(self, origin: str | None, request: HTTPServerRequest) -> bool:
         """Tell whether a page of `origin` may send this request; a client that isn't a browser sends no origin."""
-        if origin is None or self._allow_origin in ("*", origin):
+        if origin is None:
+            return True
+        # An empty Origin is an origin, and no configured origin isn't the same as an empty one.
+        if self._allow_origin and self._allow_origin in ("*", origin):
             return True
         # Compared as hosts, not as texts that begin alike.
         return urlsplit(origin).netloc.lower() == (request.headers.get("Host") or "").lower()

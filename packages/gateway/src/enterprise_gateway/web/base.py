@@ -64,6 +64,8 @@ class JsonHandler(RequestHandler):
 
     def prepare(self) -> None:
         """Let only requests through that may come in; a preflight needs no token."""
+        # Once more: tornado asks for them first before a handler has its services.
+        self.set_default_headers()
         method = (self.request.method or "").lower()
         if method == "options":
             return

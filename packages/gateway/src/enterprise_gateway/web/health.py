@@ -1,6 +1,7 @@
 """What machines ask of the gateway: versions, whether it lives, whether it is ready, and its metrics."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from http import HTTPStatus
 from typing import ClassVar
 
@@ -12,7 +13,7 @@ from enterprise_gateway.web.base import Edge, JsonHandler
 from enterprise_gateway.web.models import ApiModel, ErrorModel, StateModel
 from enterprise_gateway.web.operations import Operation
 
-__all__ = ["ApiHandler", "LiveHandler", "MetricsHandler", "NotFoundHandler", "ReadyHandler"]
+__all__ = ["ApiHandler", "LiveHandler", "MetricsHandler", "NotFoundHandler", "OpenMetricsHandler", "ReadyHandler"]
 
 # The Jupyter Server whose REST API the answers are those of.
 _JUPYTER_SERVER_VERSION = "2.21.1"
@@ -61,16 +62,17 @@ class ReadyHandler(JsonHandler):
             self.write_json({"status": "ready", "problems": []})
 
 
-class MetricsHandler(JsonHandler):
-    """Prometheus' metrics; they need the token unless the administrator opened them."""
+_METRICS = Operation(
+    summary="Metrics for Prometheus",
+    responses={200: None, 304: None, 401: ErrorModel, 403: ErrorModel},
+    content_type="text/plain",
+)
 
-    operations: ClassVar = {
-        "get": Operation(
-            summary="Metrics for Prometheus",
-            responses={200: None, 304: None, 401: ErrorModel, 403: ErrorModel},
-            content_type="text/plain",
-        )
-    }
+
+class MetricsHandler(JsonHandler):
+    """Prometheus' metrics, for who has the token."""
+
+    operations: ClassVar = {"get": _METRICS}
 
     def get(self) -> None:
         """Answer with all metrics."""
@@ -78,10 +80,17 @@ class MetricsHandler(JsonHandler):
         self.finish(self.edge.metrics.exposition())
 
 
+class OpenMetricsHandler(MetricsHandler):
+    """Prometheus' metrics, for everybody: where the administrator opened them."""
+
+    operations: ClassVar = {"get": replace(_METRICS, public=True)}
+
+
 class NotFoundHandler(JsonHandler):
     """Everything else, whatever the method."""
 
     def prepare(self) -> None:
         """Answer 404 in JSON."""
+        self.set_default_headers()
         if self.request.method != "OPTIONS":
             raise NotFound("")

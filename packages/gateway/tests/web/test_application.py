@@ -1,0 +1,120 @@
+import pytest
+import yaml
+
+
+@pytest.mark.parametrize("path", ["/", "/nothing", "/api/nothing", "/api/kernels/a/b", "/kernelspecs/broken"])
+def test_whatever_is_not_served_is_404_in_json(gateway, answer, path):
+    found = answer(gateway().request("GET", path))
+    assert (found.status, found.reason, found.keys) == (404, "Not Found", {"reason", "message"})
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
+def test_a_method_that_a_path_does_not_have_is_405_with_those_that_it_has(gateway, method):
+    response = gateway().request(method, "/api/kernels")
+    assert response.status_code == 405
+    assert response.headers["Allow"] == "GET, POST, HEAD, OPTIONS"
+
+
+def test_head_answers_as_get_without_a_body(gateway):
+    response = gateway().request("HEAD", "/api/kernelspecs")
+    assert (response.status_code, response.content) == (200, b"")
+    assert int(response.headers["Content-Length"]) > 0
+
+
+def test_a_preflight_needs_no_token_and_carries_the_configured_headers(gateway):
+    response = gateway(auth_token="x", allow_origin="https://lab.example").request("OPTIONS", "/api/kernels")
+    assert response.status_code == 200
+    assert response.headers["Access-Control-Allow-Origin"] == "https://lab.example"
+    assert "Access-Control-Max-Age" not in response.headers
+
+
+@pytest.mark.parametrize(
+    "path", ["/api", "/api/kernels", "/api/kernelspecs", "/api/sessions", "/metrics", "/kernelspecs/broken/kernel.json"]
+)
+def test_a_token_is_needed_for_all_that_says_anything(gateway, answer, path):
+    running = gateway(auth_token="x")
+    assert answer(running.request("GET", path)).status == 401
+    assert running.request("GET", path + "?token=x").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/healthz", "/api/openapi.json", "/api/swagger.json", "/api/swagger.yaml"])
+def test_probes_and_the_description_of_the_api_need_no_token(gateway, path):
+    assert gateway(auth_token="x").request("GET", path).status_code == 200
+
+
+def test_metrics_may_be_opened(gateway):
+    response = gateway(auth_token="x", authenticate_metrics=False).request("GET", "/metrics")
+    assert response.status_code == 200
+    assert 'enterprise_gateway_kernel_restarts_total{cause="died"} 0.0' in response.text
+
+
+def test_a_gateway_that_is_being_stopped_is_not_ready_and_starts_nothing(gateway, answer):
+    running = gateway()
+    running.drain()
+    assert running.request("GET", "/readyz").status_code == 503
+    assert running.request("GET", "/livez").status_code == 200
+    assert answer(running.request("POST", "/api/kernels", json={})).status == 503
+
+
+def test_everything_is_below_the_base_url(gateway):
+    running = gateway(base_url="gateway")
+    found = running.request("GET", "/api/kernelspecs").json()
+    assert found["kernelspecs"]["broken"]["resources"]["logo-64x64"] == "/gateway/kernelspecs/broken/logo-64x64.png"
+
+
+def test_an_unchanged_list_of_kernelspecs_is_304(gateway):
+    running = gateway()
+    tag = running.request("GET", "/api/kernelspecs").headers["Etag"]
+    again = running.request("GET", "/api/kernelspecs", headers={"If-None-Match": tag})
+    assert (again.status_code, again.content) == (304, b"")
+
+
+def test_the_request_id_of_a_proxy_is_sent_back_when_it_is_one(gateway):
+    running = gateway()
+    assert running.request("GET", "/livez", headers={"X-Request-ID": "a-1"}).headers["X-Request-ID"] == "a-1"
+    assert "X-Request-ID" not in running.request("GET", "/livez", headers={"X-Request-ID": "a b"}).headers
+
+
+def test_no_answer_names_the_server_program(gateway):
+    assert "Server" not in gateway().request("GET", "/nothing").headers
+
+
+def test_the_description_names_every_route_and_its_aliases_hold_the_same(gateway):
+    running = gateway(auth_token="x")
+    document = running.request("GET", "/api/openapi.json").json()
+    assert document["openapi"] == "3.1.0"
+    assert set(document["paths"]["/api/kernels"]) == {"get", "post"}
+    assert document["paths"]["/api/kernels/{kernel_id}"]["delete"]["security"] == [{"bearer": []}, {"token": []}]
+    assert "security" not in document["paths"]["/livez"]["get"]
+    assert running.request("GET", "/api/swagger.json").json() == document
+    assert yaml.safe_load(running.request("GET", "/api/swagger.yaml").text) == document
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "scripts/kernel-pod.yaml.j2",
+        "link.txt",
+        "../restricted/kernel.json",
+        "..%2frestricted%2fkernel.json",
+        "no.png",
+        "%00",
+        ".",
+    ],
+)
+def test_of_a_kernelspecs_folder_only_what_browsers_need_is_served(gateway, answer, path):
+    # requests would take dots out of a path itself, so they are sent escaped.
+    escaped = path.replace("../", "%2e%2e/")
+    assert answer(gateway().request("GET", f"/kernelspecs/broken/{escaped}")).status == 404
+
+
+def test_a_logo_is_served_with_its_type(gateway):
+    response = gateway().request("GET", "/kernelspecs/broken/logo-64x64.png")
+    assert (response.status_code, response.content, response.headers["Content-Type"]) == (200, b"png", "image/png")
+
+
+def test_a_user_is_shown_what_that_user_may_start(gateway, answer):
+    running = gateway()
+    assert set(running.request("GET", "/api/kernelspecs?user=bob").json()["kernelspecs"]) == {"broken", "yarn"}
+    assert set(running.request("GET", "/api/kernelspecs?user=alice").json()["kernelspecs"]) == {"broken", "yarn", "restricted"}
+    assert answer(running.request("GET", "/api/kernelspecs/restricted?user=bob")).status == 403
