@@ -29,7 +29,7 @@ class RetryPolicy:
     def wait(self, tries: int, retry_after: float | None = None) -> float:
         """Return the seconds to wait after so many tries, at least what the registry asked for up to an hour."""
         # Beyond 64 doublings every wait is the longest one; the exponent itself would overflow a float.
-        waiting = wait_exponential_jitter(initial=self.first_wait, max=self.longest_wait, jitter=self.first_wait)
+        waiting = wait_exponential_jitter(multiplier=self.first_wait, max=self.longest_wait, jitter=self.first_wait)
         own = waiting(_state(min(tries, 64)))
         return max(own, min(retry_after or 0.0, _LONGEST_RETRY_AFTER))
 

@@ -3,7 +3,7 @@
 from collections import Counter as Count
 from collections.abc import Callable, Iterable, Iterator
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, disable_created_metrics, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
@@ -44,6 +44,8 @@ class PullerMetrics:
     """What is counted as it happens; what is only looked at is looked at when somebody asks."""
 
     def __init__(self) -> None:
+        # Who was counted since when is of no use here and would double the page.
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # the library types the rest
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         self._pulls = Counter("kip_image_pulls", "Tries to pull an image.", ["outcome"], registry=self._registry)

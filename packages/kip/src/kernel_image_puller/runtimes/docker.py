@@ -8,7 +8,8 @@ from typing import Any
 
 import docker
 import requests
-from docker.errors import APIError, DockerException, ImageNotFound
+import urllib3
+from docker.errors import APIError, DockerException, NotFound
 
 from kernel_image_puller.classification import classify_pull_message, without_secrets
 from kernel_image_puller.errors import PermanentPullError, PullCancelled, PullFailed, RuntimeAway, TransientPullError
@@ -17,7 +18,9 @@ from kernel_image_puller.runtimes.protocol import Progress, PullOrder, StoredIma
 __all__ = ["DockerRuntime"]
 
 _CALL_SECONDS = 30
-_NOT_THE_REGISTRY = (requests.ConnectionError, requests.Timeout)
+# What reading an answer that breaks off raises is of the library below the one below.
+_FAILURES = (DockerException, requests.RequestException, urllib3.exceptions.HTTPError, OSError)
+_NOT_THE_REGISTRY = (requests.RequestException, urllib3.exceptions.HTTPError, OSError)
 
 
 class DockerRuntime:
@@ -68,7 +71,7 @@ class DockerRuntime:
         try:
             with order.cancellation.calling(connection.shut):
                 self._stream(client, order)
-        except (DockerException, requests.RequestException, OSError) as error:
+        except _FAILURES as error:
             if order.cancellation.cancelled:
                 raise PullCancelled(f"{name}: cancelled") from None
             if expired.is_set():
@@ -95,7 +98,7 @@ class DockerRuntime:
         with self._calling() as client:
             try:
                 client.remove_image(name, force=False)
-            except ImageNotFound:
+            except NotFound:
                 return
             except APIError as error:
                 raise TransientPullError(f"{name}: {without_secrets(error.explanation or str(error))}") from error
@@ -117,7 +120,7 @@ class DockerRuntime:
         if client is None:
             try:
                 client = docker.APIClient(base_url=self._address, version="auto", timeout=_CALL_SECONDS)
-            except (DockerException, requests.RequestException, OSError) as error:
+            except _FAILURES as error:
                 raise RuntimeAway(f"{self.name} doesn't answer: {without_secrets(str(error))}") from error
             self._local.client = client
         return client
@@ -127,7 +130,7 @@ class DockerRuntime:
         client = self._client()
         try:
             yield client
-        except (DockerException, requests.RequestException, OSError) as error:
+        except _FAILURES as error:
             raise RuntimeAway(f"{self.name} doesn't answer: {without_secrets(str(error))}") from error
 
     def _stream(self, client: docker.APIClient, order: PullOrder) -> None:
@@ -146,20 +149,20 @@ class DockerRuntime:
             layers.note(line)
 
     def _pull_failed(self, error: Exception, name: str) -> PullFailed:
-        if isinstance(error, _NOT_THE_REGISTRY):
-            return RuntimeAway(f"{self.name} doesn't answer: {without_secrets(str(error))}")
         if isinstance(error, APIError):
             failure = classify_pull_message(f"{name}: {error.explanation or error}")
-            if isinstance(error, ImageNotFound) and type(failure) is TransientPullError:
+            if isinstance(error, NotFound) and type(failure) is TransientPullError:
                 return PermanentPullError(str(failure))
             return failure
+        if isinstance(error, _NOT_THE_REGISTRY):
+            return RuntimeAway(f"{self.name} doesn't answer: {without_secrets(str(error))}")
         return classify_pull_message(f"{name}: {error}")
 
     def _size(self, name: str) -> int:
         try:
             found: dict[str, Any] = self._client().inspect_image(name)  # type: ignore[no-untyped-call]  # the stubs lack it
             return int(found.get("Size") or 0)
-        except (DockerException, requests.RequestException, OSError):
+        except _FAILURES:
             # The pull has succeeded; the size is only shown, and the next round's list has it too.
             return 0
 

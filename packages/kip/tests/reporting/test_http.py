@@ -1,0 +1,62 @@
+import socket
+import threading
+from collections.abc import Iterator
+from http import HTTPStatus
+
+import pytest
+import requests
+
+from kernel_image_puller.reporting.http import Page, PageServer
+
+
+@pytest.fixture
+def server() -> Iterator[PageServer]:
+    def broken() -> Page:
+        raise ZeroDivisionError
+
+    pages = {"/ok": lambda: Page(b"ok\n"), "/no": lambda: Page(b"", status=HTTPStatus.SERVICE_UNAVAILABLE), "/broken": broken}
+    made = PageServer(host="127.0.0.1", port=0, pages=pages)
+    thread = threading.Thread(target=made.run)
+    thread.start()
+    yield made
+    made.stop()
+    thread.join(5)
+    assert not thread.is_alive()
+    made.server_close()
+
+
+def _get(server: PageServer, path: str, method: str = "GET") -> requests.Response:
+    return requests.request(method, f"http://127.0.0.1:{server.port}{path}", timeout=5)
+
+
+def test_pages_have_their_status_and_body(server: PageServer) -> None:
+    assert (_get(server, "/ok").status_code, _get(server, "/ok?x=1").text) == (200, "ok\n")
+    assert _get(server, "/no").status_code == 503
+    assert _get(server, "/nothing").status_code == 404
+    assert (_get(server, "/ok", "HEAD").status_code, _get(server, "/ok", "HEAD").text) == (200, "")
+    assert _get(server, "/ok", "POST").status_code == 501
+
+
+def test_a_page_that_breaks_breaks_no_other(server: PageServer, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(requests.ConnectionError):
+        _get(server, "/broken")
+    assert _get(server, "/ok").text == "ok\n"
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_clients_that_say_nothing_take_no_more_than_their_places(server: PageServer) -> None:
+    silent = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(8)]
+    extra = socket.create_connection(("127.0.0.1", server.port))
+    extra.settimeout(5)
+    assert extra.recv(1) == b"", "closed, not served"
+    for connection in [*silent, extra]:
+        connection.close()
+    deadline = threading.Event()
+    for _ in range(100):
+        try:
+            assert _get(server, "/ok").text == "ok\n"
+        except requests.ConnectionError:
+            deadline.wait(0.05)
+        else:
+            return
+    pytest.fail("the places were not given back")
