@@ -1,0 +1,65 @@
+"""Where a kernel runs, and what a namespace that is made for it needs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from enterprise_gateway.errors import LaunchFailed
+from enterprise_gateway.launch.request import LaunchRequest
+
+__all__ = ["NamespaceChoice", "choose_namespace", "namespace_document", "role_binding"]
+
+_DEFAULT_SERVICE_ACCOUNT = "default"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamespaceChoice:
+    """The namespace of a kernel."""
+
+    name: str
+    create: bool
+    """Whether it is made for this kernel, and so ends with it."""
+    service_account: str
+
+
+def choose_namespace(
+    request: LaunchRequest, *, own_namespace: str, shared_namespace: str | None, default_service_account: str
+) -> NamespaceChoice:
+    """Return where a kernel runs: where the client says, else in the namespace that all share, else in one of its own.
+
+    Raises
+    ------
+    LaunchFailed
+        A service account is asked for that can't exist in a namespace that is yet to be made.
+    """
+    account = request.service_account or default_service_account
+    if request.namespace is not None:
+        return NamespaceChoice(name=request.namespace, create=False, service_account=account)
+    if shared_namespace is not None:
+        return NamespaceChoice(name=shared_namespace, create=False, service_account=account)
+    if request.service_account not in {None, _DEFAULT_SERVICE_ACCOUNT}:
+        raise LaunchFailed(
+            "KERNEL_SERVICE_ACCOUNT_NAME needs KERNEL_NAMESPACE: a namespace that is made for a kernel has only the "
+            "service account `default`."
+        )
+    return NamespaceChoice(name=own_namespace, create=True, service_account=_DEFAULT_SERVICE_ACCOUNT)
+
+
+def namespace_document(*, name: str, labels: Mapping[str, str], annotations: Mapping[str, str]) -> dict[str, Any]:
+    """Return the namespace that is made for a kernel."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": name, "labels": dict(labels), "annotations": dict(annotations)},
+    }
+
+
+def role_binding(*, cluster_role: str, namespace: str, service_account: str, labels: Mapping[str, str]) -> dict[str, Any]:
+    """Return what lets a kernel's service account act in its own namespace, as Spark's drivers must."""
+    return {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": cluster_role, "namespace": namespace, "labels": dict(labels)},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": cluster_role},
+        "subjects": [{"kind": "ServiceAccount", "name": service_account, "namespace": namespace}],
+    }

@@ -1,0 +1,167 @@
+"""Everything that one start will ask of the cluster, decided and checked before the first request."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from enterprise_gateway.errors import LaunchFailed
+from enterprise_gateway.launch.names import KernelNames, annotations, kernel_labels, kernel_names
+from enterprise_gateway.launch.namespace import choose_namespace, namespace_document, role_binding
+from enterprise_gateway.launch.pod import ObjectMetadata, check_pod, complete_pod, owned_documents, split_documents
+from enterprise_gateway.launch.policy import Policy, check_request
+from enterprise_gateway.launch.request import LaunchRequest
+from enterprise_gateway.launch.secret import kernel_secret
+from enterprise_gateway.launch.template import PodTemplate, render
+from enterprise_gateway_common import labels
+
+__all__ = ["LaunchPlan", "LaunchSettings", "build_plan"]
+
+_CLUSTER_ADMIN = "cluster-admin"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaunchSettings:
+    """What the administrator says of all kernels."""
+
+    instance: str = "enterprise-gateway"
+    """Keeps the kernels of two installations in one cluster apart."""
+    gateway_namespace: str | None = None
+    gateway_service_account: str | None = None
+    shared_namespace: str | None = None
+    """Where all kernels run; `None` gives each a namespace of its own."""
+    default_service_account: str = "default"
+    kernel_cluster_role: str | None = "kernel-controller"
+    """Role that a kernel's service account gets in a namespace of its own; `None` for none."""
+    image_pull_secrets: tuple[str, ...] = ()
+    """Secrets of the gateway's namespace that namespaces of kernels get copies of."""
+    default_image: str | None = None
+    mirror_working_dirs: bool = False
+
+    def __post_init__(self) -> None:
+        if self.kernel_cluster_role == _CLUSTER_ADMIN:
+            raise ValueError("Kernels can't be given the role cluster-admin.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaunchPlan:
+    """The objects of one start in the order in which they are made."""
+
+    kernel_id: str
+    launch_id: str
+    names: KernelNames
+    namespace: str
+    namespace_document: Mapping[str, Any] | None
+    """The namespace to make; `None` where the kernel runs in one that exists."""
+    role_binding: Mapping[str, Any] | None
+    pull_secrets: tuple[str, ...]
+    """Secrets to copy into the namespace that is made."""
+    secret: Mapping[str, Any]
+    documents: tuple[Mapping[str, Any], ...]
+    """The template's other objects; the pod will own them."""
+    pod: Mapping[str, Any]
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+def build_plan(
+    *,
+    request: LaunchRequest,
+    policy: Policy,
+    settings: LaunchSettings,
+    template: PodTemplate,
+    command: Sequence[str] | None,
+    connection_file: str | None,
+    facts: Mapping[str, str],
+    launch_id: str,
+) -> LaunchPlan:
+    """Return what a start will create.
+
+    Parameters
+    ----------
+    connection_file
+        Text of the connection file to mount; `None` where the kernel tells its own connection.
+    facts
+        Variables that only this start's pod gets beside the request's environment.
+    launch_id
+        Tells this start of the kernel from its earlier ones.
+
+    Raises
+    ------
+    PolicyViolation
+        Something isn't allowed.
+    LaunchFailed
+        The kernelspec can't be used.
+    """
+    check_request(
+        request,
+        policy,
+        gateway_namespace=settings.gateway_namespace,
+        gateway_service_account=settings.gateway_service_account,
+    )
+    names = kernel_names(request, launch_id=launch_id)
+    place = choose_namespace(
+        request,
+        own_namespace=names.own_namespace,
+        shared_namespace=settings.shared_namespace,
+        default_service_account=settings.default_service_account,
+    )
+    variables = {
+        **request.template_variables(),
+        "kernel_pod_name": names.pod,
+        "kernel_namespace": place.name,
+        "kernel_service_account_name": place.service_account,
+    }
+    pod_template, others = split_documents(render(template, variables))
+    described = annotations(request)
+    labelled = kernel_labels(request, instance=settings.instance, launch_id=launch_id, component=labels.COMPONENT_KERNEL)
+    metadata = ObjectMetadata(name=names.pod, namespace=place.name, labels=labelled, annotations=described)
+    pod = complete_pod(
+        pod_template,
+        metadata=metadata,
+        environment={**request.environment, **facts},
+        command=command,
+        service_account=place.service_account,
+        connection_secret=names.secret if connection_file is not None else None,
+        pull_secrets=settings.image_pull_secrets,
+    )
+    check_pod(pod, gateway_namespace=settings.gateway_namespace, gateway_service_account=settings.gateway_service_account)
+    secret = kernel_secret(
+        name=names.secret,
+        namespace=place.name,
+        labels=labelled,
+        annotations=described,
+        connection_file=connection_file,
+        environment=request.environment,
+    )
+    _check_sizes(secret, pod)
+    binding = None
+    if place.create and settings.kernel_cluster_role:
+        binding = role_binding(
+            cluster_role=settings.kernel_cluster_role,
+            namespace=place.name,
+            service_account=place.service_account,
+            labels=labelled,
+        )
+    return LaunchPlan(
+        kernel_id=request.kernel.kernel_id,
+        launch_id=launch_id,
+        names=names,
+        namespace=place.name,
+        namespace_document=namespace_document(name=place.name, labels=labelled, annotations=described) if place.create else None,
+        role_binding=binding,
+        pull_secrets=settings.image_pull_secrets if place.create else (),
+        secret=secret,
+        documents=tuple(owned_documents(others, metadata=metadata)),
+        pod=pod,
+        labels=labelled,
+    )
+
+
+_MAXIMUM_SECRET = 1024 * 1024
+
+
+def _check_sizes(secret: Mapping[str, Any], pod: Mapping[str, Any]) -> None:
+    # The API server's own refusal comes after the namespace exists, and is harder to read.
+    size = sum(len(text) for text in secret["data"].values()) * 3 // 4
+    environment = sum(len(entry.get("value") or "") for entry in pod["spec"]["containers"][0]["env"])
+    if max(size, environment) > _MAXIMUM_SECRET:
+        raise LaunchFailed("The kernel's environment is larger than Kubernetes can keep (1 MiB).")

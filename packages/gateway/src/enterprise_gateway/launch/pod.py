@@ -1,0 +1,208 @@
+"""From the documents of a template to the objects that the cluster is asked for."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from enterprise_gateway.errors import LaunchFailed, PolicyViolation
+from enterprise_gateway_common.connection import CONNECTION_FILE, CONNECTION_FILE_VARIABLE, CONNECTION_FOLDER
+
+__all__ = [
+    "CONNECTION_VOLUME",
+    "OWNED_KINDS",
+    "ObjectMetadata",
+    "check_pod",
+    "complete_pod",
+    "owned_documents",
+    "split_documents",
+]
+
+CONNECTION_VOLUME = "kernel-connection"
+OWNED_KINDS = ("ConfigMap", "PersistentVolumeClaim", "Secret", "Service")
+"""What a template may make beside its pod; each is owned by the pod and ends with it."""
+
+_MAXIMUM_DOCUMENTS = 16
+_GPU = "nvidia.com/gpu"
+_READABLE_BY_GROUP = 0o440
+_DEFAULT_GROUP = 100
+
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectMetadata:
+    """What identifies an object of a kernel, whatever its template says."""
+
+    name: str
+    namespace: str
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+
+
+def split_documents(documents: Sequence[Document]) -> tuple[Document, list[Document]]:
+    """Return a template's pod and its other documents.
+
+    Raises
+    ------
+    LaunchFailed
+        There isn't exactly one pod, there are too many documents, or one is of a kind that a template may not make.
+    """
+    if len(documents) > _MAXIMUM_DOCUMENTS:
+        raise LaunchFailed(f"The kernelspec's pod template makes more than {_MAXIMUM_DOCUMENTS} documents.")
+    pods = [document for document in documents if document.get("kind") == "Pod"]
+    others = [document for document in documents if document.get("kind") != "Pod"]
+    if len(pods) != 1:
+        raise LaunchFailed(f"The kernelspec's pod template makes {len(pods)} pods; it must make one.")
+    for document in others:
+        if document.get("kind") not in OWNED_KINDS or document.get("apiVersion") != "v1":
+            known = ", ".join(OWNED_KINDS)
+            raise LaunchFailed(f"The kernelspec's pod template makes an object that isn't one of Pod, {known} (all v1).")
+    return pods[0], others
+
+
+def complete_pod(
+    template: Document,
+    *,
+    metadata: ObjectMetadata,
+    environment: Mapping[str, str],
+    command: Sequence[str] | None,
+    service_account: str,
+    connection_secret: str | None,
+    pull_secrets: Sequence[str] = (),
+) -> Document:
+    """Return the pod of a kernel: the template's, with what every kernel's pod has.
+
+    Parameters
+    ----------
+    environment
+        Whole environment of the kernel; it wins over variables of the same name in the template.
+    command
+        What runs in the kernel's container where the template doesn't say; `None` for what its image runs.
+    connection_secret
+        The Secret to mount as the kernel's connection file; `None` where the kernel chooses its own.
+
+    Raises
+    ------
+    LaunchFailed
+        The template's pod has not the shape of a pod.
+    """
+    spec = _mapping(template, "spec")
+    containers = spec.get("containers")
+    if not isinstance(containers, list) or not containers or not all(isinstance(item, dict) for item in containers):
+        raise LaunchFailed("The kernelspec's pod template makes a pod without containers.")
+    account = spec.get("serviceAccountName") or service_account
+    spec = {
+        **spec,
+        "restartPolicy": "Never",
+        "serviceAccountName": account,
+        # A kernel runs whatever its user likes: it gets a service account's token only where the template says so.
+        "automountServiceAccountToken": spec.get("automountServiceAccountToken", False),
+        "enableServiceLinks": spec.get("enableServiceLinks", False),
+        "containers": [
+            _kernel_container(containers[0], environment, command, connection_secret),
+            *(_with_complete_resources(container) for container in containers[1:]),
+        ],
+    }
+    if pull_secrets:
+        spec["imagePullSecrets"] = [*spec.get("imagePullSecrets", []), *({"name": secret} for secret in pull_secrets)]
+    if connection_secret is not None:
+        spec["volumes"] = [*(spec.get("volumes") or []), _connection_volume(connection_secret)]
+        # The Secret's files belong to root and the pod's group; without a group the kernel's user couldn't read them.
+        spec["securityContext"] = {"fsGroup": _DEFAULT_GROUP, **_mapping(spec, "securityContext")}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": _metadata(template, metadata), "spec": spec}
+
+
+def check_pod(pod: Document, *, gateway_namespace: str | None, gateway_service_account: str | None) -> None:
+    """Return when a pod doesn't act as the gateway.
+
+    Raises
+    ------
+    PolicyViolation
+        It would have the gateway's own service account, which may read the keys of every kernel.
+    """
+    same_namespace = pod["metadata"]["namespace"] == gateway_namespace
+    if same_namespace and pod["spec"]["serviceAccountName"] == gateway_service_account:
+        raise PolicyViolation("Kernels may not run as the gateway's own service account.")
+
+
+def owned_documents(documents: Sequence[Document], *, metadata: ObjectMetadata) -> list[Document]:
+    """Return a template's other documents, in the kernel's namespace and with its labels.
+
+    Raises
+    ------
+    LaunchFailed
+        One has no name.
+    """
+    completed = []
+    for document in documents:
+        name = _mapping(document, "metadata").get("name")
+        if not isinstance(name, str) or not name:
+            raise LaunchFailed(f"The kernelspec's pod template makes a {document['kind']} without a name.")
+        completed.append({**document, "metadata": _metadata(document, dataclasses.replace(metadata, name=name))})
+    return completed
+
+
+def _metadata(document: Document, ours: ObjectMetadata) -> Document:
+    written = _mapping(document, "metadata")
+    return {
+        "name": ours.name,
+        "namespace": ours.namespace,
+        "labels": {**_texts(written, "labels"), **ours.labels},
+        "annotations": {**_texts(written, "annotations"), **ours.annotations},
+    }
+
+
+def _kernel_container(
+    container: Document, environment: Mapping[str, str], command: Sequence[str] | None, connection_secret: str | None
+) -> Document:
+    container = _with_complete_resources(container)
+    written = container.get("env") or []
+    if not isinstance(written, list) or not all(isinstance(entry, dict) for entry in written):
+        raise LaunchFailed("The kernelspec's pod template: env of the kernel's container isn't a list of variables.")
+    variables = dict(environment)
+    if connection_secret is not None:
+        variables[CONNECTION_FILE_VARIABLE] = f"{CONNECTION_FOLDER}/{CONNECTION_FILE}"
+        mount = {"name": CONNECTION_VOLUME, "mountPath": CONNECTION_FOLDER, "readOnly": True}
+        container["volumeMounts"] = [*(container.get("volumeMounts") or []), mount]
+    # The kubelet expands $(NAME); a doubled $ comes out as one, so that every value reaches the kernel as it was given.
+    own = [{"name": name, "value": value.replace("$", "$$")} for name, value in sorted(variables.items())]
+    container["env"] = [*(entry for entry in written if entry.get("name") not in variables), *own]
+    if command is not None and not container.get("command"):
+        container["command"] = [argument.replace("$", "$$") for argument in command]
+    # With its last lines of output a crash explains itself, to a gateway that may not read logs too.
+    container.setdefault("terminationMessagePolicy", "FallbackToLogsOnError")
+    return container
+
+
+def _with_complete_resources(container: Document) -> Document:
+    """Return a container whose GPU request has the limit that Kubernetes demands beside it."""
+    resources = container.get("resources")
+    if not isinstance(resources, dict):
+        return dict(container)
+    requests = {name: amount for name, amount in _mapping(resources, "requests").items() if amount is not None}
+    limits = {name: amount for name, amount in _mapping(resources, "limits").items() if amount is not None}
+    if _GPU in requests or _GPU in limits:
+        # Both must be the same; the limit is what the device plugin gives.
+        limits[_GPU] = requests[_GPU] = limits.get(_GPU, requests.get(_GPU))
+    return {**container, "resources": {**resources, "requests": requests, "limits": limits}}
+
+
+def _connection_volume(secret: str) -> Document:
+    # Only the connection file: the Secret's other entries are the gateway's.
+    items = [{"key": CONNECTION_FILE, "path": CONNECTION_FILE}]
+    return {"name": CONNECTION_VOLUME, "secret": {"secretName": secret, "items": items, "defaultMode": _READABLE_BY_GROUP}}
+
+
+def _mapping(document: Mapping[str, Any], key: str) -> Document:
+    value = document.get(key)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise LaunchFailed(f"The kernelspec's pod template: {key} isn't a mapping.")
+    return value
+
+
+def _texts(metadata: Mapping[str, Any], key: str) -> dict[str, str]:
+    # A label of digits is a number to YAML and must be a text to Kubernetes.
+    return {name: str(value) for name, value in _mapping(metadata, key).items() if value is not None}

@@ -1,0 +1,216 @@
+"""What the administrator allows a client to ask for: one YAML file, checked when it is read, used before anything is created.
+
+Without a file the defaults of `Policy` hold. They let a client run the kernelspec's own image, as a user other than
+root, in the namespace and with the service account that the gateway chooses, with scratch volumes only.
+"""
+
+import fnmatch
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from enterprise_gateway.errors import PolicyViolation
+from enterprise_gateway.launch.quantity import InvalidQuantity, quantity
+from enterprise_gateway.launch.request import LaunchRequest, Resources
+from enterprise_gateway_common.image_reference import parse_image_reference
+
+__all__ = ["Maxima", "Policy", "PolicyError", "PolicyFile", "check_request", "read_policy"]
+
+_log = logging.getLogger(__name__)
+
+_SYSTEM_NAMESPACE_PREFIX = "kube-"
+
+
+class PolicyError(ValueError):
+    """A policy file can't be used; the text says which part of it."""
+
+
+class Maxima(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The most that one kernel may ask for, as requests or limits; no bound where nothing stands."""
+
+    cpus: str | None = None
+    memory: str | None = None
+    gpus: str | None = None
+
+
+class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a client may ask for beside what the kernelspec and the gateway's settings say."""
+
+    images: tuple[str, ...] = ()
+    """Patterns (`*`, `?`) for the full name of KERNEL_IMAGE, tag included; the kernelspec's own image always may."""
+    namespaces: tuple[str, ...] = ()
+    """Patterns for KERNEL_NAMESPACE."""
+    service_accounts: tuple[str, ...] = ()
+    """Patterns for KERNEL_SERVICE_ACCOUNT_NAME."""
+    volume_types: tuple[str, ...] = ("emptyDir",)
+    """Types of volumes that KERNEL_VOLUMES may name: emptyDir, persistentVolumeClaim, nfs, configMap, …"""
+    maximum_volumes: int = 16
+    maxima: Maxima = Maxima()
+    prohibited_uids: tuple[int, ...] = (0,)
+    prohibited_gids: tuple[int, ...] = (0,)
+    maximum_launch_timeout: float = 900.0
+    """The most seconds that KERNEL_LAUNCH_TIMEOUT may ask for."""
+
+
+def read_policy(text: str) -> Policy:
+    """Return the policy that a YAML text says.
+
+    Raises
+    ------
+    PolicyError
+        A field is unknown, has the wrong type or a value that no policy can mean.
+    """
+    try:
+        policy = msgspec.yaml.decode(text, type=Policy) if text.strip() else Policy()
+        for name in ("cpus", "memory", "gpus"):
+            amount = getattr(policy.maxima, name)
+            if amount is not None:
+                quantity(amount)
+    except msgspec.MsgspecError as error:
+        raise PolicyError(str(error)) from error
+    except InvalidQuantity as error:
+        raise PolicyError(f"maxima: {error}") from error
+    if policy.maximum_volumes < 0 or not 1 <= policy.maximum_launch_timeout < float("inf"):
+        raise PolicyError("maximum_volumes must not be negative and maximum_launch_timeout at least 1")
+    return policy
+
+
+class PolicyFile:
+    """The policy of a file, read anew when the file changes; a file that can't be used leaves the last good policy in force.
+
+    Parameters
+    ----------
+    path
+        The file; `None` for the defaults.
+
+    Raises
+    ------
+    PolicyError, OSError
+        The file can't be used when the gateway starts.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._seen: object = None
+        self._policy = Policy()
+        if path is not None:
+            self._seen = _mark(path)
+            self._policy = read_policy(path.read_text(encoding="utf-8"))
+
+    def current(self) -> Policy:
+        """Return the policy that holds now."""
+        if self._path is None:
+            return self._policy
+        try:
+            mark = _mark(self._path)
+            if mark != self._seen:
+                self._policy = read_policy(self._path.read_text(encoding="utf-8"))
+                self._seen = mark
+                _log.info("Policy file read anew", extra={"path": str(self._path)})
+        except (OSError, PolicyError, UnicodeDecodeError) as error:
+            # Refusing every start because somebody is in the middle of an edit helps nobody; the log says it each time.
+            _log.error(
+                "Policy file can't be used; the last good one stays in force",
+                extra={"path": str(self._path), "cause": str(error)},
+            )
+        return self._policy
+
+
+def _mark(path: Path) -> tuple[int, int, int]:
+    # A mounted ConfigMap changes by another symbolic link, so the inode counts too.
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def check_request(
+    request: LaunchRequest, policy: Policy, *, gateway_namespace: str | None, gateway_service_account: str | None
+) -> None:
+    """Return when every part of a request is allowed.
+
+    Parameters
+    ----------
+    gateway_namespace, gateway_service_account
+        Never usable by a client, whatever the policy says: who runs there or as this account can read every kernel's keys.
+
+    Raises
+    ------
+    PolicyViolation
+        A part isn't; the text names it and what would be allowed where that is no secret.
+    """
+    if request.uid in policy.prohibited_uids:
+        raise PolicyViolation(f"Kernels may not run with KERNEL_UID {request.uid}.")
+    if request.gid in policy.prohibited_gids:
+        raise PolicyViolation(f"Kernels may not run with KERNEL_GID {request.gid}.")
+    if request.image_from_client and not _matches(_image_names(request.image), policy.images):
+        raise PolicyViolation("KERNEL_IMAGE names an image that isn't allowed; leave it out to use the kernelspec's image.")
+    _check_namespace(request.namespace, policy, gateway_namespace)
+    account = request.service_account
+    if account is not None and (account == gateway_service_account or not _matches((account,), policy.service_accounts)):
+        raise PolicyViolation("KERNEL_SERVICE_ACCOUNT_NAME names a service account that isn't allowed.")
+    _check_resources(request.resources, policy.maxima)
+    _check_volumes(request, policy)
+
+
+def _check_namespace(namespace: str | None, policy: Policy, gateway_namespace: str | None) -> None:
+    if namespace is None:
+        return
+    protected = namespace == gateway_namespace or namespace.startswith(_SYSTEM_NAMESPACE_PREFIX)
+    if protected or not _matches((namespace,), policy.namespaces):
+        raise PolicyViolation("KERNEL_NAMESPACE names a namespace that isn't allowed; leave it out to get one.")
+
+
+def _image_names(image: str) -> tuple[str, ...]:
+    # A pattern may be written as people write images ("elyra/*") or in full ("docker.io/elyra/*").
+    return image, str(parse_image_reference(image))
+
+
+def _matches(texts: tuple[str, ...], patterns: tuple[str, ...]) -> bool:
+    return any(fnmatch.fnmatchcase(text, pattern) for text in texts for pattern in patterns)
+
+
+def _check_resources(resources: Resources, maxima: Maxima) -> None:
+    for name in Resources.__dataclass_fields__:
+        asked, maximum = getattr(resources, name), getattr(maxima, name.removesuffix("_limit"))
+        if asked is not None and maximum is not None and quantity(asked) > quantity(maximum):
+            raise PolicyViolation(f"KERNEL_{name.upper()} may be at most {maximum}.")
+    for name in ("cpus", "memory", "gpus"):
+        asked, limit = getattr(resources, name), getattr(resources, f"{name}_limit")
+        if asked is not None and limit is not None and quantity(asked) > quantity(limit):
+            raise PolicyViolation(f"KERNEL_{name.upper()} is more than KERNEL_{name.upper()}_LIMIT.")
+
+
+def _check_volumes(request: LaunchRequest, policy: Policy) -> None:
+    if len(request.volumes) > policy.maximum_volumes or len(request.volume_mounts) > policy.maximum_volumes:
+        raise PolicyViolation(f"KERNEL_VOLUMES and KERNEL_VOLUME_MOUNTS may name at most {policy.maximum_volumes} each.")
+    for volume in request.volumes:
+        types = sorted(set(volume) - {"name"})
+        # A volume without a type is an emptyDir to Kubernetes.
+        for refused in (kind for kind in types or ["emptyDir"] if kind not in policy.volume_types):
+            raise PolicyViolation(f"KERNEL_VOLUMES: volumes of type {_shown(refused)} aren't allowed.")
+    for mount in request.volume_mounts:
+        _check_mount(mount)
+
+
+_MOUNT_KEYS: Mapping[str, Callable[[Any], bool]] = {
+    "name": lambda value: isinstance(value, str),
+    "mountPath": lambda value: isinstance(value, str) and value.startswith("/") and ".." not in value.split("/"),
+    "subPath": lambda value: isinstance(value, str) and not value.startswith("/") and ".." not in value.split("/"),
+    "readOnly": lambda value: isinstance(value, bool),
+}
+
+
+def _check_mount(mount: Mapping[str, Any]) -> None:
+    for key, value in mount.items():
+        accept = _MOUNT_KEYS.get(key)
+        if accept is None:
+            known = ", ".join(_MOUNT_KEYS)
+            raise PolicyViolation(f"KERNEL_VOLUME_MOUNTS: {_shown(key)} isn't allowed; a mount has {known}.")
+        if not accept(value):
+            raise PolicyViolation(f"KERNEL_VOLUME_MOUNTS: the value of {key} isn't allowed.")
+
+
+def _shown(text: str) -> str:
+    return text[:64].encode("unicode_escape").decode()

@@ -1,0 +1,61 @@
+"""The Secrets of a kernel: its connection and how it was started, and copies of registry credentials."""
+
+import base64
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from enterprise_gateway_common.connection import CONNECTION_FILE
+
+__all__ = ["LAUNCH_RECORD", "copied_pull_secret", "kernel_secret", "read_secret"]
+
+LAUNCH_RECORD = "launch.json"
+"""Entry that the pod doesn't see: the environment a restart needs, which may hold what only the user may know."""
+
+_PULL_SECRET_TYPES = ("kubernetes.io/dockerconfigjson", "kubernetes.io/dockercfg")
+
+
+def kernel_secret(
+    *,
+    name: str,
+    namespace: str,
+    labels: Mapping[str, str],
+    annotations: Mapping[str, str],
+    connection_file: str | None,
+    environment: Mapping[str, str],
+) -> dict[str, Any]:
+    """Return the Secret that, with the pod's annotations, is the whole record of a kernel."""
+    data = {LAUNCH_RECORD: json.dumps({"environment": dict(environment)}, sort_keys=True)}
+    if connection_file is not None:
+        data[CONNECTION_FILE] = connection_file
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "namespace": namespace, "labels": dict(labels), "annotations": dict(annotations)},
+        "type": "Opaque",
+        "data": {key: base64.b64encode(text.encode()).decode() for key, text in data.items()},
+    }
+
+
+def read_secret(secret: Mapping[str, Any]) -> dict[str, str]:
+    """Return the texts of a Secret; an entry that isn't a text is left out."""
+    texts = {}
+    for key, encoded in (secret.get("data") or {}).items():
+        try:
+            texts[key] = base64.b64decode(encoded, validate=True).decode()
+        except (ValueError, TypeError):
+            continue
+    return texts
+
+
+def copied_pull_secret(original: Mapping[str, Any], *, namespace: str, labels: Mapping[str, str]) -> dict[str, Any] | None:
+    """Return a registry's credentials for another namespace; `None` for a Secret that holds something else."""
+    if original.get("type") not in _PULL_SECRET_TYPES:
+        return None
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": original["metadata"]["name"], "namespace": namespace, "labels": dict(labels)},
+        "type": original["type"],
+        "data": dict(original.get("data") or {}),
+    }

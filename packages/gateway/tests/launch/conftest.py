@@ -1,0 +1,36 @@
+import pytest
+
+from enterprise_gateway.launch.plan import LaunchSettings, build_plan
+from enterprise_gateway.launch.policy import Policy
+from enterprise_gateway.launch.request import KernelFacts, parse_request
+from enterprise_gateway.launch.template import DEFAULT_TEMPLATE
+
+KERNEL_ID = "0b5c6f2e-8f0e-4f5d-9d0c-3a1f2b4c5d6e"
+
+
+@pytest.fixture
+def make_request():
+    def make(*, username="alice", kernel_id=KERNEL_ID, image="elyra/kernel-py:dev", mirror_working_dirs=False, **environment):
+        kernel = KernelFacts(
+            kernel_id=kernel_id, kernel_name="python_kubernetes", username=username, language="python", default_image=image
+        )
+        return parse_request(kernel=kernel, environment=environment, mirror_working_dirs=mirror_working_dirs)
+
+    return make
+
+
+@pytest.fixture
+def make_plan(make_request):
+    def make(*, policy=None, settings=None, template=DEFAULT_TEMPLATE, command=("launch-kernel",), facts=None, **request):
+        return build_plan(
+            request=make_request(**request),
+            policy=policy or Policy(),
+            settings=settings or LaunchSettings(),
+            template=template,
+            command=command,
+            connection_file='{"key": "topsecret"}',
+            facts=facts or {},
+            launch_id="a1b2c",
+        )
+
+    return make

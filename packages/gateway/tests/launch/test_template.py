@@ -1,0 +1,164 @@
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from enterprise_gateway.errors import LaunchFailed
+from enterprise_gateway.launch.template import DEFAULT_TEMPLATE, Dialect, PodTemplate, find_template, render
+
+
+def jinja(source, **variables):
+    return render(PodTemplate(source, Dialect.JINJA), variables)[0]
+
+
+LOOPS = """\
+spec:
+  containers:
+  - name: "{{ kernel_id }}"
+    args: ["--name={{ kernel_name }}", "{{ kernel_name }}"]
+    {% if kernel_cpus is defined or kernel_memory is defined %}
+    resources:
+      requests:
+        {% if kernel_cpus is defined %}
+        cpu: "{{ kernel_cpus }}"
+        {% endif %}
+        {% if kernel_memory is defined %}
+        memory: "{{ kernel_memory }}"
+        {% endif %}
+    {% endif %}
+    {% if kernel_volume_mounts %}
+    volumeMounts:
+    {% for mount in kernel_volume_mounts %}
+    - {{ mount | yaml_safe }}
+    {% endfor %}
+    {% endif %}
+  {% if kernel_volumes %}
+  volumes:
+  {% for volume in kernel_volumes %}
+  - name: {{ volume.name | yaml_safe }}
+    nfs: {{ volume.nfs | tojson }}
+  {% endfor %}
+  {% endif %}
+"""
+
+HOSTILE = st.one_of(
+    st.text(max_size=60),
+    st.sampled_from(
+        [
+            "\nprivileged: true",
+            '"\nhostNetwork: true\nx: "',
+            "{{ 7*7 }}",
+            "{% raw %}",
+            "${kernel_id}",
+            "$(HOME)",
+            "*anchor",
+            "&a [*a]",
+            "!!python/object:os.system",
+            "- x",
+            "---",
+            "a: b",
+            "null",
+            "true",
+            "0x10",
+            "<<",
+            "'",
+            "#",
+            "\x00",
+            "tk0000000000000000n0e",
+            "y" * 5000,
+        ]
+    ),
+)
+
+
+def shape(tree):
+    if isinstance(tree, dict):
+        return {key: shape(value) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [shape(value) for value in tree]
+    return type(tree)
+
+
+@given(st.fixed_dictionaries(dict.fromkeys(("kernel_id", "kernel_name", "kernel_cpus", "kernel_memory"), HOSTILE)))
+@settings(max_examples=300, deadline=None)
+def test_no_value_changes_the_shape_of_a_jinja_template(values):
+    tree = jinja(LOOPS, **values)
+    harmless = jinja(LOOPS, **dict.fromkeys(values, "x"))
+    assert shape(tree) == shape(harmless)
+    container = tree["spec"]["containers"][0]
+    assert container["name"] == values["kernel_id"]
+    assert container["resources"]["requests"] == {"cpu": values["kernel_cpus"], "memory": values["kernel_memory"]}
+    assert container["args"][1].replace("$$", "$") == values["kernel_name"]
+
+
+@given(HOSTILE, HOSTILE)
+@settings(max_examples=150, deadline=None)
+def test_no_value_changes_the_shape_of_an_older_template(one, other):
+    source = "metadata: {name: ${kernel_id}, labels: {x: 'a-${kernel_name}'}}\nspec: {image: ${kernel_image}}"
+    tree = render(PodTemplate(source, Dialect.DOLLAR), {"kernel_id": one, "kernel_name": other})[0]
+    assert tree == {"metadata": {"name": one, "labels": {"x": f"a-{other}"}}, "spec": {"image": None}}
+
+
+@given(HOSTILE)
+@settings(max_examples=100, deadline=None)
+def test_no_value_of_a_volume_reaches_outside_of_its_leaf(value):
+    tree = jinja(LOOPS, kernel_volumes=[{"name": value, "nfs": {"server": value}}], kernel_volume_mounts=[{"name": value}])
+    assert tree["spec"]["volumes"] == [{"name": value, "nfs": {"server": value}}]
+    assert tree["spec"]["containers"][0]["volumeMounts"] == [{"name": value}]
+
+
+def test_a_number_keeps_its_type_unless_it_is_quoted():
+    tree = jinja("a: {{ uid }}\nb: '{{ uid }}'\nc: {{ text | int }}\nd: x{{ uid }}\n", uid=1000, text="7")
+    assert tree == {"a": 1000, "b": "1000", "c": 7, "d": "x1000"}
+
+
+def test_a_text_of_digits_stays_a_text():
+    assert jinja("a: {{ v }}", v="0123") == {"a": "0123"}
+
+
+def test_filters_of_the_template_apply_to_the_value():
+    assert jinja("a: {{ (v | upper) ~ '-x' }}\nb: {{ w | default('none') }}", v="abc") == {"a": "ABC-x", "b": "none"}
+
+
+def test_a_value_that_the_kubelet_would_expand_is_escaped_only_there():
+    tree = jinja(
+        "spec:\n  containers:\n  - command: ['{{ v }}', '$(HOME)']\n    env: [{name: A, value: '{{ v }}'}]\n"
+        "    image: '{{ v }}'\n",
+        v="$(X)$",
+    )
+    container = tree["spec"]["containers"][0]
+    assert container == {"command": ["$$(X)$$", "$(HOME)"], "env": [{"name": "A", "value": "$$(X)$$"}], "image": "$(X)$"}
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("a: {{ ''.__class__.__mro__ }}", "unsafe"),
+        ("a: {% for %}", "line 1"),
+        ("a: 'x{{ volumes }}'", "inside of a text"),
+        ("{% filter upper %}a: {{ v }}{% endfilter %}", "changed afterwards"),
+        ("a: {{ 1 // 0 }}", "ZeroDivisionError"),
+        ("{% for i in range(100000000) %}x{% endfor %}", "fails with"),
+        ("a: &x 1\nb: *x", "alias"),
+        ("{% include '/etc/passwd' %}", "fails with"),
+        ("- a", "no object"),
+    ],
+)
+def test_a_template_that_cant_be_used_says_why(source, words):
+    with pytest.raises(LaunchFailed, match=words):
+        jinja(source, v="topsecret", volumes=[{"a": 1}])
+
+
+def test_keys_that_become_the_same_are_refused():
+    with pytest.raises(LaunchFailed, match="same"):
+        jinja("{{ a }}: 1\n{{ b }}: 2", a="x", b="x")
+
+
+def test_a_kernelspec_without_a_template_gets_the_built_in_one(tmp_path):
+    assert find_template(tmp_path) is DEFAULT_TEMPLATE
+
+
+@pytest.mark.parametrize("dialect", list(Dialect))
+def test_a_kernelspecs_own_template_is_found(tmp_path, dialect):
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "scripts" / dialect.value).write_text("kind: Pod")
+    assert find_template(tmp_path) == PodTemplate("kind: Pod", dialect)
