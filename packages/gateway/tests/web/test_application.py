@@ -42,6 +42,12 @@ def test_probes_and_the_description_of_the_api_need_no_token(gateway, path):
     assert gateway(auth_token="x").request("GET", path).status_code == 200
 
 
+def test_an_answer_before_the_body_was_read_tells_that_the_connection_ends(gateway):
+    running = gateway(auth_token="x")
+    assert running.request("POST", "/api/kernels", data="{}").headers["Connection"] == "close"
+    assert "Connection" not in running.request("GET", "/api/kernels/nope?token=x").headers
+
+
 def test_metrics_may_be_opened(gateway):
     response = gateway(auth_token="x", authenticate_metrics=False).request("GET", "/metrics")
     assert response.status_code == 200

@@ -54,6 +54,7 @@ class JsonHandler(RequestHandler):
     operations: ClassVar[Mapping[str, Operation]] = {}
     """Method in lower case to what it does; a method that isn't here is answered with 405."""
     identity: Identity = ANONYMOUS
+    _admitted = False
 
     def initialize(self, *, edge: Edge) -> None:
         """Take what every handler needs; subclasses take their services."""
@@ -66,6 +67,10 @@ class JsonHandler(RequestHandler):
         """Let only requests through that may come in; a preflight needs no token."""
         # Once more: tornado asks for them first before a handler has its services.
         self.set_default_headers()
+        self._admit()
+        self._admitted = True
+
+    def _admit(self) -> None:
         method = (self.request.method or "").lower()
         if method == "options":
             return
@@ -111,6 +116,7 @@ class JsonHandler(RequestHandler):
         if len(self._body) > self.edge.max_body_size and not self._finished:
             # Raised here, tornado would close the connection without an answer.
             error = self._too_large()
+            self._admitted = False
             self.send_error(int(error.status), exc_info=(type(error), error, None))
 
     def body_as(self, model: type[T]) -> T:
@@ -179,6 +185,10 @@ class JsonHandler(RequestHandler):
             message = error.log_message if isinstance(error, HTTPError) and error.log_message else ""
             if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
                 message = "The gateway failed to answer this request; its log says why."
+        if not self._admitted:
+            # Answered before its body was read, tornado closes the connection; a client that isn't told would send its
+            # next request into it.
+            self.set_header("Connection", "close")
         if status == HTTPStatus.UNAUTHORIZED:
             self.set_header("WWW-Authenticate", "Bearer")
         if status == HTTPStatus.METHOD_NOT_ALLOWED:

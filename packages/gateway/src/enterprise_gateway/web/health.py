@@ -89,8 +89,6 @@ class OpenMetricsHandler(MetricsHandler):
 class NotFoundHandler(JsonHandler):
     """Everything else, whatever the method."""
 
-    def prepare(self) -> None:
-        """Answer 404 in JSON."""
-        self.set_default_headers()
+    def _admit(self) -> None:
         if self.request.method != "OPTIONS":
             raise NotFound("")

@@ -1,0 +1,158 @@
+import asyncio
+import json
+
+import pytest
+import zmq
+import zmq.asyncio
+from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+
+from enterprise_gateway.errors import LaunchFailed
+from enterprise_gateway.kernels.culling import CullingRules
+from enterprise_gateway.kernels.environment import EnvironmentBounds, EnvironmentRules
+from enterprise_gateway.kernels.kernel import Kernel
+from enterprise_gateway.kernels.limits import KernelLimits
+from enterprise_gateway.kernels.manager import GatewayKernelManager
+from enterprise_gateway.kernels.registry import KernelRules, Kernels
+from enterprise_gateway.kernelspecs.authorization import UserLists
+from enterprise_gateway.kernelspecs.catalogue import Kernelspec, KernelspecCatalogue
+
+
+class Clock:
+    """Seconds that go forward when a test says so."""
+
+    now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def make_kernel(tmp_path, clock):
+    """Return a function that makes a kernel which nobody started."""
+    context = zmq.Context()
+
+    def make(kernel_id="1", user="alice", name="python3", environment=None, kernelspec=None, **metadata):
+        spec = KernelSpec(argv=["x"], display_name=name, language="python", metadata=metadata)
+        manager = GatewayKernelManager(
+            gateway_spec=spec,
+            connection_file=str(tmp_path / f"{kernel_id}.json"),
+            context=zmq.asyncio.Context.shadow(context.underlying),
+        )
+        return Kernel(
+            kernel_id=kernel_id,
+            kernelspec=kernelspec or Kernelspec(name, tmp_path, spec, ()),
+            user=user,
+            environment=environment or {},
+            manager=manager,
+            context=context,
+            clock=clock,
+        )
+
+    yield make
+    context.destroy(linger=0)
+
+
+class Lifecycle:
+    """Stands for a kernel's process; a test decides when and how a start ends."""
+
+    def __init__(self, kernel):
+        self.kernel = kernel
+        self.started = asyncio.Event()
+        self.may_finish = asyncio.Event()
+        self.failure = None
+        self.ended = False
+        self.arguments = None
+
+    async def start(self, *, timeout, arguments):
+        self.timeout, self.arguments = timeout, arguments
+        self.started.set()
+        try:
+            await self.may_finish.wait()
+        except asyncio.CancelledError:
+            self.ended = True
+            raise
+        if self.failure:
+            raise LaunchFailed(self.failure)
+        self.kernel.started()
+
+    async def shutdown(self, *, reason=None):
+        self.ended = True
+        self.kernel.dead(reason)
+
+    async def restart(self):
+        self.kernel.restarting(None)
+        self.kernel.restarted()
+
+    async def interrupt(self):
+        self.interrupted = True
+
+
+class Metrics:
+    def __init__(self):
+        self.launches, self.culled = [], 0
+
+    def launch_finished(self, kernelspec, seconds, outcome):
+        assert seconds >= 0
+        self.launches.append((kernelspec, outcome))
+
+    def kernel_culled(self):
+        self.culled += 1
+
+
+class Kit:
+    """The kernels under test with everything that they were given."""
+
+    def __init__(self, folder, make_kernel, clock):
+        self.metrics, self.forgotten, self.lifecycles, self.clock = Metrics(), [], {}, clock
+        self._make_kernel = make_kernel
+        self.finish_at_once = True
+        manager = KernelSpecManager(kernel_dirs=[str(folder)], ensure_native_kernel=False)
+        self.kernels = Kernels(
+            catalogue=KernelspecCatalogue(manager=manager, allowed=frozenset(), max_age=60, clock=clock),
+            make_kernel=self._make,
+            rules=self.rules(),
+            gateway_environment={"PATH": "/bin", "EG_AUTH_TOKEN": "canary"},
+            metrics=self.metrics,
+            on_forgotten=self.forgotten.append,
+            clock=clock,
+        )
+
+    def rules(self, *, total=None, per_user=-1, idle_timeout=0):
+        return KernelRules(
+            default_kernel_name="python3",
+            default_user="nobody",
+            launch_timeout=30,
+            max_launch_timeout=900,
+            users=UserLists(authorized=frozenset(), unauthorized=frozenset({"root"})),
+            limits=KernelLimits(total=total, per_user=per_user),
+            culling=CullingRules(idle_timeout=idle_timeout, connected=False, busy=False),
+            environment=EnvironmentRules(
+                client_envs=frozenset(),
+                inherited_envs=frozenset(),
+                prohibited_uids=frozenset({0}),
+                prohibited_gids=frozenset({0}),
+                impersonation_enabled=False,
+                bounds=EnvironmentBounds(count=128, value_size=65536, total_size=262144),
+            ),
+        )
+
+    def _make(self, *, kernel_id, kernelspec, user, environment):
+        kernel = self._make_kernel(kernel_id, user, kernelspec.name, environment, kernelspec)
+        lifecycle = self.lifecycles[kernel_id] = Lifecycle(kernel)
+        if self.finish_at_once:
+            lifecycle.may_finish.set()
+        return kernel, lifecycle
+
+
+@pytest.fixture
+def kit(tmp_path, make_kernel, clock):
+    for name in ("python3", "other"):
+        (tmp_path / "specs" / name).mkdir(parents=True)
+        content = {"argv": ["x"], "display_name": name, "language": "python"}
+        (tmp_path / "specs" / name / "kernel.json").write_text(json.dumps(content))
+    return Kit(tmp_path / "specs", make_kernel, clock)

@@ -1,0 +1,67 @@
+import pytest
+
+from enterprise_gateway.kernels.culling import CullingRules, cull_reason
+from enterprise_gateway.kernels.kernel import ExecutionState
+
+
+def rules(idle_timeout=60, *, connected=False, busy=False):
+    return CullingRules(idle_timeout=idle_timeout, connected=connected, busy=busy)
+
+
+@pytest.fixture
+def old(make_kernel, clock):
+    """Return a function that makes a kernel which has been idle for 100 seconds."""
+
+    def make(state=ExecutionState.IDLE, connections=0, **metadata):
+        kernel = make_kernel(**metadata)
+        kernel.execution_state, kernel.connections = state, connections
+        clock.now += 100
+        return kernel
+
+    return make
+
+
+def test_a_kernel_that_was_idle_for_the_timeout_is_culled(old):
+    assert cull_reason(old(), rules(100)) is not None
+    assert cull_reason(old(), rules(101)) is None
+
+
+def test_no_timeout_culls_nothing(old):
+    assert cull_reason(old(), rules(0)) is None
+
+
+def test_connected_kernels_are_culled_only_when_allowed(old):
+    assert cull_reason(old(connections=1), rules()) is None
+    assert cull_reason(old(connections=1), rules(connected=True)) is not None
+
+
+def test_busy_kernels_are_culled_only_when_allowed(old):
+    assert cull_reason(old(ExecutionState.BUSY), rules()) is None
+    assert cull_reason(old(ExecutionState.BUSY), rules(busy=True)) is not None
+
+
+def test_dead_kernels_are_culled(old):
+    assert cull_reason(old(ExecutionState.DEAD), rules()) is not None
+
+
+@pytest.mark.parametrize("state", [ExecutionState.STARTING, ExecutionState.RESTARTING])
+def test_kernels_under_way_stay(old, state):
+    assert cull_reason(old(state), rules(connected=True, busy=True)) is None
+
+
+def test_a_kernelspecs_own_timeout_takes_the_place_of_the_administrators(old):
+    assert cull_reason(old(cull_idle_timeout=200), rules()) is None
+    assert cull_reason(old(cull_idle_timeout=50), rules(0)) is not None
+    assert cull_reason(old(cull_idle_timeout=0), rules()) is None
+
+
+@pytest.mark.parametrize("written", ["60", -1, True, [], {}])
+def test_a_timeout_that_is_no_number_of_seconds_leaves_the_administrators(old, written):
+    assert cull_reason(old(cull_idle_timeout=written), rules()) is not None
+
+
+def test_every_sign_of_use_begins_the_time_anew(old):
+    for use in ("touch", "client_connected", "client_message"):
+        kernel = old()
+        getattr(kernel, use)()
+        assert cull_reason(kernel, rules(connected=True)) is None

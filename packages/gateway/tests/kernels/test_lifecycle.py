@@ -1,0 +1,202 @@
+"""With real kernels: what a process does can't be said by a stand-in."""
+
+import asyncio
+import os
+import signal
+import sys
+
+import psutil
+import pytest
+import zmq
+import zmq.asyncio
+from jupyter_client.kernelspec import KernelSpec
+
+from enterprise_gateway.errors import LaunchFailed, LaunchTimeout
+from enterprise_gateway.kernels.kernel import Kernel
+from enterprise_gateway.kernels.lifecycle import KernelLifecycle, LifecycleOptions
+from enterprise_gateway.kernels.manager import GatewayKernelManager
+from enterprise_gateway.kernelspecs.catalogue import Kernelspec
+from enterprise_gateway.provisioners.local import GatewayLocalProvisioner
+
+IPYKERNEL = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+ID = "01234567-89ab-4cde-8f01-23456789abcd"
+
+
+class Listener:
+    """Notes what it is told, and lets a test wait for it."""
+
+    def __init__(self):
+        self.told, self.changed = [], asyncio.Event()
+
+    def _note(self, event, reason=None):
+        self.told.append((event, reason))
+        self.changed.set()
+
+    def kernel_restarting(self, reason):
+        self._note("restarting", reason)
+
+    def kernel_restarted(self):
+        self._note("restarted")
+
+    def kernel_dead(self, reason):
+        self._note("dead", reason)
+
+    async def until(self, event):
+        async with asyncio.timeout(20):
+            while event not in [name for name, _ in self.told]:
+                self.changed.clear()
+                await self.changed.wait()
+
+
+class Made:
+    def __init__(self, folder, argv, options):
+        self.context = zmq.Context()
+        spec = KernelSpec(argv=argv, display_name="x", language="python", metadata={"supported_encryption": ["curve"]})
+        manager = GatewayKernelManager(
+            gateway_spec=spec,
+            connection_file=str(folder / "kernel.json"),
+            context=zmq.asyncio.Context.shadow(self.context.underlying),
+            transport_encryption="auto",
+        )
+        manager.kernel_id = ID
+        manager.provisioner = GatewayLocalProvisioner(kernel_id=ID, kernel_spec=spec, parent=manager)
+        self.kernel = Kernel(
+            kernel_id=ID,
+            kernelspec=Kernelspec("x", folder, spec, ()),
+            user="alice",
+            environment={},
+            manager=manager,
+            context=self.context,
+        )
+        self.restarts, self.listener = [], Listener()
+        self.kernel.add_listener(self.listener)
+        self.lifecycle = KernelLifecycle(kernel=self.kernel, options=options, on_restart=self.restarts.append)
+        self.file = folder / "kernel.json"
+
+    @property
+    def process(self):
+        return self.kernel.manager.provisioner.pid
+
+    async def start(self, timeout=30):
+        await self.lifecycle.start(timeout=timeout, arguments={"env": dict(os.environ), "kernel_id": ID})
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Return a function that runs a scenario with a new kernel and ends everything afterwards."""
+
+    def run_scenario(scenario, argv=IPYKERNEL, *, restart_limit=5, stable_start_time=10.0):
+        options = LifecycleOptions(kernel_info_timeout=30, restart_limit=restart_limit, stable_start_time=stable_start_time)
+
+        async def scene():
+            made = Made(tmp_path, argv, options)
+            try:
+                return await scenario(made)
+            finally:
+                await made.lifecycle.shutdown()
+                made.context.destroy(linger=0)
+
+        return asyncio.run(scene())
+
+    return run_scenario
+
+
+def test_a_started_kernel_is_idle_and_encrypted_and_its_end_leaves_nothing(run):
+    async def scenario(made):
+        await made.start()
+        assert (made.kernel.execution_state, made.kernel.curve) == ("idle", True)
+        pid = made.process
+        await made.lifecycle.shutdown(reason="Done.")
+        assert not psutil.pid_exists(pid)
+        assert not made.file.exists()
+        return made.listener.told
+
+    assert run(scenario) == [("dead", "Done.")]
+
+
+def test_a_restart_gives_a_new_process_and_tells_the_listeners(run):
+    async def scenario(made):
+        await made.start()
+        before = made.process
+        await made.lifecycle.restart()
+        assert made.process != before
+        assert not psutil.pid_exists(before)
+        return list(made.listener.told), made.restarts, made.kernel.execution_state
+
+    told, restarts, state = run(scenario)
+    assert told == [("restarting", None), ("restarted", None)]
+    assert (restarts, state) == ([False], "idle")
+
+
+def test_a_kernel_that_dies_is_started_again_and_its_clients_are_told_why(run):
+    async def scenario(made):
+        await made.start()
+        os.kill(made.process, signal.SIGKILL)
+        await made.listener.until("restarted")
+        return made.listener.told[0], made.restarts, made.kernel.reason
+
+    (event, reason), restarts, left = run(scenario)
+    assert (event, restarts, left) == ("restarting", [True], None)
+    assert reason.startswith("The kernel was ended by SIGKILL.")
+
+
+def test_a_kernel_that_dies_too_often_is_given_up_with_the_reason(run):
+    async def scenario(made):
+        await made.start()
+        for expected in ("restarted", "dead"):
+            os.kill(made.process, signal.SIGKILL)
+            await made.listener.until(expected)
+        return [name for name, _ in made.listener.told], made.kernel.model()
+
+    told, model = run(scenario, restart_limit=1, stable_start_time=3600)
+    assert told[:3] == ["restarting", "restarted", "dead"]
+    assert model["execution_state"] == "dead"
+    assert "SIGKILL" in model["reason"]
+
+
+def test_a_program_that_ends_before_it_can_be_used_fails_the_start_at_once_with_its_words(run):
+    async def scenario(made):
+        with pytest.raises(LaunchFailed, match=r"status 3. It last wrote: the reason"):
+            await made.start()
+        assert not made.file.exists()
+
+    run(scenario, [sys.executable, "-c", "import sys; sys.stderr.write('the reason'); sys.exit(3)"])
+
+
+def test_a_program_that_never_answers_is_ended_at_the_timeout(run):
+    async def scenario(made):
+        with pytest.raises(LaunchTimeout, match=r"waited too long \(1s\)"):
+            await made.start(timeout=1)
+        assert not psutil.pid_exists(made.process)
+
+    run(scenario, [sys.executable, "-c", "import time; time.sleep(600)"])
+
+
+def test_a_cancelled_start_leaves_no_process(run):
+    async def scenario(made):
+        task = asyncio.create_task(made.start())
+        while made.process is None:
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert not psutil.pid_exists(made.process)
+
+    run(scenario)
+
+
+def test_interrupting_what_is_not_running_is_said(run):
+    async def scenario(made):
+        with pytest.raises(LaunchFailed, match="isn't running"):
+            await made.lifecycle.interrupt()
+
+    run(scenario)
+
+
+def test_a_second_shutdown_does_nothing(run):
+    async def scenario(made):
+        await made.start()
+        await asyncio.gather(made.lifecycle.shutdown(reason="first"), made.lifecycle.shutdown(reason="second"))
+        return made.listener.told
+
+    assert run(scenario) == [("dead", "first")]

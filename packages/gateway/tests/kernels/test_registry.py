@@ -1,0 +1,244 @@
+import asyncio
+
+import pytest
+
+from enterprise_gateway.errors import Conflict, Gone, KernelNotFound, LaunchFailed, LimitReached, Unavailable
+from enterprise_gateway.identity import ANONYMOUS, Identity
+from enterprise_gateway.kernels.requests import StartRequest
+
+ID = "01234567-89ab-4cde-8f01-23456789abcd"
+
+
+def request(name=None, **env):
+    return StartRequest(kernel_name=name, env=env)
+
+
+def start(kit, name=None, identity=ANONYMOUS, **env):
+    return kit.kernels.start(request(name, **env), identity)
+
+
+async def under_way(kit, **env):
+    """Return a start that goes on until its lifecycle is told to finish, and that lifecycle."""
+    kit.finish_at_once = False
+    before = set(kit.lifecycles)
+    task = asyncio.create_task(start(kit, **env))
+    while not (new := set(kit.lifecycles) - before):
+        await asyncio.sleep(0)
+    lifecycle = kit.lifecycles[new.pop()]
+    await lifecycle.started.wait()
+    return task, lifecycle
+
+
+def test_a_kernel_is_listed_as_starting_while_it_starts(kit):
+    async def run():
+        task, lifecycle = await under_way(kit)
+        (model,) = (kernel.model() for kernel in kit.kernels.all())
+        lifecycle.may_finish.set()
+        kernel, new = await task
+        return model["execution_state"], kernel.model()["execution_state"], new
+
+    assert asyncio.run(run()) == ("starting", "idle", True)
+
+
+def test_a_kernel_that_is_deleted_while_it_starts_is_gone_for_its_client(kit):
+    async def run():
+        task, lifecycle = await under_way(kit)
+        await kit.kernels.shutdown(lifecycle.kernel.kernel_id, ANONYMOUS)
+        with pytest.raises(Gone):
+            await task
+        return lifecycle.ended
+
+    assert asyncio.run(run())
+    assert kit.kernels.all() == []
+    assert len(kit.forgotten) == 1
+
+
+def test_a_failed_start_leaves_nothing_and_is_counted(kit):
+    async def run():
+        task, lifecycle = await under_way(kit)
+        lifecycle.failure = "no image"
+        lifecycle.may_finish.set()
+        with pytest.raises(LaunchFailed, match="no image"):
+            await task
+        with pytest.raises(LaunchFailed, match="no image"):
+            await lifecycle.kernel.wait_until_ready()
+
+    asyncio.run(run())
+    assert kit.kernels.all() == []
+    assert kit.metrics.launches == [("python3", "LaunchFailed")]
+
+
+def test_a_start_whose_client_goes_away_ends(kit):
+    async def run():
+        task, lifecycle = await under_way(kit)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        while not lifecycle.ended:
+            await asyncio.sleep(0)
+
+    asyncio.run(run())
+    assert kit.kernels.all() == []
+
+
+def test_a_start_with_a_chosen_id_goes_on_without_its_client_who_can_ask_again(kit):
+    async def run():
+        task, lifecycle = await under_way(kit, KERNEL_ID=ID)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        again = asyncio.create_task(start(kit, KERNEL_ID=ID))
+        lifecycle.may_finish.set()
+        return await again
+
+    kernel, new = asyncio.run(run())
+    assert (kernel.kernel_id, new) == (ID, False)
+
+
+def test_a_repeated_request_with_the_same_id_gives_the_same_kernel(kit):
+    async def run():
+        first, _ = await start(kit, KERNEL_ID=ID, KERNEL_USERNAME="alice")
+        second, new = await start(kit, KERNEL_ID=ID.upper(), KERNEL_USERNAME="alice")
+        return first is second, new
+
+    assert asyncio.run(run()) == (True, False)
+
+
+def test_the_id_of_another_users_kernel_is_refused_and_tells_nothing_of_it(kit):
+    async def run():
+        await start(kit, KERNEL_ID=ID, KERNEL_USERNAME="alice")
+        with pytest.raises(Conflict) as caught:
+            await start(kit, KERNEL_ID=ID, KERNEL_USERNAME="bob")
+        return caught.value.message
+
+    assert asyncio.run(run()) == "KERNEL_ID is in use."
+
+
+def test_the_id_of_a_kernel_of_another_kernelspec_is_refused(kit):
+    async def run():
+        await start(kit, KERNEL_ID=ID)
+        with pytest.raises(Conflict, match="kernelspec 'python3'"):
+            await start(kit, "other", KERNEL_ID=ID)
+
+    asyncio.run(run())
+
+
+def test_kernels_of_others_do_not_exist_for_a_user(kit):
+    alice, bob = Identity("alice"), Identity("bob")
+
+    async def run():
+        kernel, _ = await start(kit, identity=alice)
+        assert kit.kernels.all(bob) == []
+        for use in (kit.kernels.shutdown, kit.kernels.interrupt, kit.kernels.restart):
+            with pytest.raises(KernelNotFound):
+                await use(kernel.kernel_id, bob)
+        with pytest.raises(KernelNotFound):
+            kit.kernels.channels(kernel.kernel_id, bob)
+        return kit.kernels.get(kernel.kernel_id, alice).user
+
+    assert asyncio.run(run()) == "alice"
+
+
+def test_kernels_that_start_count_for_the_limits(kit):
+    kit.kernels.rules = kit.rules(total=1)
+
+    async def run():
+        task, lifecycle = await under_way(kit)
+        with pytest.raises(LimitReached):
+            await start(kit)
+        lifecycle.may_finish.set()
+        await task
+
+    asyncio.run(run())
+
+
+def test_a_place_is_free_again_after_a_failed_start(kit):
+    kit.kernels.rules = kit.rules(per_user=1)
+
+    async def run():
+        task, lifecycle = await under_way(kit, KERNEL_USERNAME="alice")
+        lifecycle.failure = "x"
+        lifecycle.may_finish.set()
+        with pytest.raises(LaunchFailed):
+            await task
+        kit.finish_at_once = True
+        await start(kit, KERNEL_USERNAME="alice")
+
+    asyncio.run(run())
+    assert len(kit.kernels) == 1
+
+
+def test_starts_under_way_at_once_never_see_each_others_environment_or_user(kit):
+    async def run():
+        named = [start(kit, KERNEL_USERNAME=f"user{number}", KERNEL_SECRET=f"of{number}") for number in range(20)]
+        await asyncio.gather(*named, *(start(kit) for _ in range(20)))
+
+    asyncio.run(run())
+    for lifecycle in kit.lifecycles.values():
+        environment, user = lifecycle.arguments["env"], lifecycle.kernel.user
+        assert environment["KERNEL_USERNAME"] == user
+        assert environment["KERNEL_ID"] == lifecycle.kernel.kernel_id
+        assert environment.get("KERNEL_SECRET") == (None if user == "nobody" else user.replace("user", "of"))
+        assert "EG_AUTH_TOKEN" not in environment
+
+
+def test_a_gateway_that_stops_starts_nothing_and_ends_what_starts(kit):
+    async def run():
+        task, lifecycle = await under_way(kit)
+        await kit.kernels.shutdown_all()
+        with pytest.raises(Unavailable):
+            await task
+        with pytest.raises(Unavailable):
+            await start(kit)
+        return lifecycle.ended
+
+    assert asyncio.run(run())
+
+
+def test_all_kernels_end_with_the_gateway_although_one_cannot(kit):
+    async def run():
+        for _ in range(3):
+            await start(kit)
+
+        async def broken(*, reason):
+            raise RuntimeError(reason)
+
+        stubborn = next(iter(kit.lifecycles.values()))
+        stubborn.shutdown = broken
+        await kit.kernels.shutdown_all()
+        return [lifecycle.ended for lifecycle in kit.lifecycles.values()]
+
+    assert asyncio.run(run()) == [False, True, True]
+    assert len(kit.kernels) == 0
+
+
+def test_idle_kernels_are_culled_and_their_clients_told_why(kit):
+    kit.kernels.rules = kit.rules(idle_timeout=60)
+    told = []
+
+    class Listener:
+        def kernel_dead(self, reason):
+            told.append(reason)
+
+    async def run():
+        old, _ = await start(kit)
+        old.add_listener(Listener())
+        kit.clock.now += 61
+        young, _ = await start(kit)
+        await kit.kernels.cull()
+        return [kernel is young for kernel in kit.kernels.all()]
+
+    assert asyncio.run(run()) == [True]
+    assert told == ["The kernel was shut down because it had not been used for 60 seconds."]
+    assert kit.metrics.culled == 1
+
+
+def test_a_kernel_that_starts_cannot_be_restarted(kit):
+    async def run():
+        task, lifecycle = await under_way(kit)
+        with pytest.raises(Conflict):
+            await kit.kernels.restart(lifecycle.kernel.kernel_id, ANONYMOUS)
+        lifecycle.may_finish.set()
+        await task
+
+    asyncio.run(run())
