@@ -160,7 +160,7 @@ class Gateway:
 
         async def wait() -> None:
             async with asyncio.timeout(seconds):
-                while not condition():  # noqa: ASYNC110 - what is waited for belongs to the code under test
+                while not condition():
                     await asyncio.sleep(0.005)
 
         self.call(wait)
@@ -214,13 +214,20 @@ class Client:
     """A websocket as the websocket-client library opens it; frames are made and read by jupyter_server's functions."""
 
     def __init__(
-        self, gateway: Gateway, kernel_id: str, *, protocol: str = "", session: str | None = None, **options: Any
+        self,
+        gateway: Gateway,
+        kernel_id: str,
+        *,
+        protocol: str = "",
+        session: str | None = None,
+        header: dict[str, str] | None = None,
+        **options: Any,
     ) -> None:
         self.session = session or uuid.uuid4().hex
         self.protocol = protocol
         self.socket = websocket.create_connection(
             f"ws://127.0.0.1:{gateway.port}/api/kernels/{kernel_id}/channels?session_id={self.session}",
-            header={"Sec-WebSocket-Protocol": protocol} if protocol else {},
+            header={**(header or {}), **({"Sec-WebSocket-Protocol": protocol} if protocol else {})},
             timeout=30,
             **options,
         )

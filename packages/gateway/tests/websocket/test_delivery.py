@@ -49,7 +49,7 @@ def test_what_the_other_end_has_is_told_to_the_byte_even_after_the_stream_is_clo
         assert delivery.unsent > 0
         # The acknowledgement of the last bytes may be under way.
         async with asyncio.timeout(5):
-            while delivery.received() != got + waiting_in(client):  # noqa: ASYNC110 - the operating system tells nobody
+            while delivery.received() != got + waiting_in(client):
                 await asyncio.sleep(0.001)
         delivery.close(abort=True)
         assert delivery.received() == delivery.sent

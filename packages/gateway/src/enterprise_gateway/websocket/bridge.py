@@ -11,12 +11,10 @@ import logging
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, Protocol
-
-import zmq
-from zmq.eventloop.zmqstream import ZMQStream
+from typing import Protocol
 
 from enterprise_gateway.websocket import adaptation, notices
+from enterprise_gateway.websocket.channel_socket import ChannelSocket
 from enterprise_gateway.websocket.kernel import CHANNELS, ChannelName, KernelChannels, WebsocketMetrics
 from enterprise_gateway.websocket.messages import Gap, Item, KernelMessage, MalformedMessage
 from enterprise_gateway.websocket.nudge import nudge
@@ -90,11 +88,10 @@ class Bridge:
         # The kernel's router refuses an identity that is taken, be it by another replica or by a connection that it
         # doesn't know to be lost. So it isn't the session's id, which comes back, but unique.
         self._identity = uuid.uuid4().hex.encode()
-        self._streams: dict[ChannelName, ZMQStream] = {}
+        self._sockets: dict[ChannelName, ChannelSocket] = {}
         self._generation = -1
         self._outlet: Outlet | None = None
         self._reading = True
-        self._backlog = 0
         self._output_seen = asyncio.Event()
         self._nudge: asyncio.Task[bool] | None = None
         self._unlisten: Callable[[], None] | None = None
@@ -109,22 +106,19 @@ class Bridge:
 
     def _connect(self) -> None:
         self._generation = self.kernel.generation
-        self._backlog = 0
         self._reading = True
         for channel in CHANNELS:
             socket = self.kernel.open_socket(channel, self._identity)
             # Taken over by connections that exist already.
             socket.rcvhwm, socket.sndhwm = _RECEIVE_HIGH_WATER, _SEND_HIGH_WATER
-            stream = self._streams[channel] = ZMQStream(socket)
-            stream.on_send(self._sent)
-            stream.on_recv(partial(self._received, channel))
+            self._sockets[channel] = ChannelSocket(socket=socket, received=partial(self._received, channel))
         self._read(self._outlet is None or self._outlet.ready)
         self._begin_nudge()
 
     def _disconnect(self) -> None:
         self._end_nudge()
-        while self._streams:
-            self._streams.popitem()[1].close(linger=0)
+        while self._sockets:
+            self._sockets.popitem()[1].close()
 
     def close(self) -> None:
         """Disconnect from the kernel and forget everything; may be called twice."""
@@ -199,8 +193,8 @@ class Bridge:
         if wanted == self._reading:
             return
         self._reading = wanted
-        for channel, stream in self._streams.items():
-            stream.on_recv(partial(self._received, channel) if wanted else None)
+        for socket in self._sockets.values():
+            socket.read(wanted)
 
     def _received(self, channel: ChannelName, frames: list[bytes]) -> None:
         session = self.kernel.session
@@ -232,21 +226,16 @@ class Bridge:
 
     def send(self, channel: ChannelName, parts: Sequence[bytes]) -> bool:
         """Send a client's message; tell whether there is a kernel to take it. Raises `KernelDoesNotRead`."""
-        stream = self._streams.get(channel)
-        if stream is None:
+        socket = self._sockets.get(channel)
+        if socket is None:
             return False
         session = self.kernel.session
         if adaptation.is_needed(session):
             parts = adaptation.to_kernel(parts, session)
-        frames = sign(parts, session)
-        if self._backlog > self._options.max_message_bytes:
+        if socket.backlog > self._options.max_message_bytes:
             raise KernelDoesNotRead
-        self._backlog += sum(map(len, frames))
-        stream.send_multipart(frames)
+        socket.send(sign(parts, session))
         return True
-
-    def _sent(self, frames: Sequence[bytes], _: Any) -> None:  # noqa: ANN401 - a tracker, which isn't used
-        self._backlog -= sum(map(len, frames))
 
     # ------------------------------------------------------------------------------------------------ kernel listener
 
@@ -285,13 +274,8 @@ class Bridge:
 
     def _drain(self) -> None:
         """Read what has already arrived."""
-        for channel, stream in self._streams.items():
-            while True:
-                try:
-                    frames = stream.socket.recv_multipart(zmq.NOBLOCK)
-                except zmq.Again:
-                    break
-                self._received(channel, frames)
+        for socket in list(self._sockets.values()):
+            socket.drain()
 
     # ----------------------------------------------------------------------------------------------------------- logs
 

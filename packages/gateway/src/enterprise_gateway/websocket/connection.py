@@ -27,6 +27,10 @@ _log = logging.getLogger(__name__)
 # iopub is the kernel's alone.
 _TO_KERNEL = frozenset({"shell", "control", "stdin"})
 
+# Systems acknowledge after 40 ms, and 200 at most.
+_SETTLE_SECONDS = 0.25
+_SETTLE_STEP_SECONDS = 0.005
+
 _REPLACED = 1000
 _GOING_AWAY = 1001
 _INVALID_PAYLOAD = 1007
@@ -86,6 +90,7 @@ class Connection:
         self._metrics = metrics
         self._replay = replay
         self._connections = connections
+        self._clock = clock
         self._delivery = Delivery(stream=stream)
         frames = v1_frames if subprotocol == V1_PROTOCOL else legacy_frames
         self._decode: Callable[[str | bytes], ClientMessage] = frames.decode
@@ -186,8 +191,22 @@ class Connection:
         """Begin to close the websocket."""
         self._socket.close(code, reason)
 
+    async def give_way(self) -> None:
+        """Make room for a newer connection of the same session, once it is clear what this one delivered.
+
+        The other end's TCP may take a moment to acknowledge what its client has long read. Without waiting for that, a
+        client that comes back at once would get it twice; a line that is dead costs the whole moment.
+        """
+        self._outlet.stop()
+        deadline = self._clock() + _SETTLE_SECONDS
+        while not self._delivery.complete and self._clock() < deadline:  # noqa: ASYNC110 - the operating system tells nobody
+            await asyncio.sleep(_SETTLE_STEP_SECONDS)
+        self.replaced()
+
     def replaced(self) -> None:
-        """Make room for a newer connection of the same session."""
+        """Make room for a newer connection of the same session at once."""
+        if self._released:
+            return
         _log.info("A newer websocket of the same session takes over", extra=self._fields)
         self.release()
         self.close(_REPLACED, "replaced by a newer connection of this session")

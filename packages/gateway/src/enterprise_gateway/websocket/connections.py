@@ -40,6 +40,10 @@ class OpenConnections:
         if self._limit and len(self._connections) >= self._limit and key not in self._connections:
             raise Unavailable(f"This gateway already has {self._limit} websockets, the most that it is set to have.")
 
+    def get(self, key: SessionKey) -> Closable | None:
+        """Return the connection of a session."""
+        return self._connections.get(key)
+
     def add(self, key: SessionKey, connection: Closable) -> Closable | None:
         """Take in a connection; return the one that it replaces."""
         stale = self._connections.get(key)

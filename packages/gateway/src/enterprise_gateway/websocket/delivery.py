@@ -61,6 +61,11 @@ class Delivery:
         """Bytes that wait in this process."""
         return self.written - self.sent
 
+    @property
+    def complete(self) -> bool:
+        """Whether everything written has been acknowledged."""
+        return self.received() == self.written
+
     def received(self) -> int:
         """Bytes that the other end has acknowledged so far."""
         return self.sent - self._unacknowledged()

@@ -112,10 +112,14 @@ class KernelWebsocketHandler(WebSocketHandler):
 
     # --------------------------------------------------------------------------------------------------- the websocket
 
-    def open(self, *_: str) -> None:
+    async def open(self, *_: str) -> None:
         """Begin to carry messages."""
-        if self._kernel is None or self.ws_connection is None:
-            raise RuntimeError("A websocket was opened that wasn't admitted")
+        stale = self._connections.get(self._key)
+        if isinstance(stale, Connection):
+            await stale.give_way()
+        if self._kernel is None or self.ws_connection is None or self.ws_connection.is_closing():
+            # The client went away meanwhile.
+            return
         self.set_nodelay(True)
         self._connection = Connection(
             key=self._key,

@@ -127,9 +127,9 @@ class ClientOutlet:
             self._full = False
             self._resumed()
 
-    def forget_received(self) -> None:
-        """Let go of what has certainly arrived."""
-        self._in_flight.forget(self._delivery.received())
+    def stop(self) -> None:
+        """Take no more messages."""
+        self._closed = True
 
     def undelivered(self) -> list[Item]:
         """End the outlet; return what its client didn't receive, in order."""
