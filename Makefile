@@ -25,7 +25,7 @@ ARGS ?=
 ##@ Use
 
 run: $(STAMP) ## start the gateway with local kernels on 127.0.0.1:8888 (ARGS=…)
-	@exec $(BIN)/jupyter-enterprisegateway $(ARGS)
+	@EG_LIST_KERNELS=$${EG_LIST_KERNELS:-True} exec $(BIN)/jupyter-enterprisegateway $(ARGS)
 
 ##@ Develop
 
