@@ -1,0 +1,34 @@
+from enterprise_gateway.metrics import GatewayMetrics
+
+
+def exposition(act=None):
+    metrics = GatewayMetrics(version="1.2.3")
+    if act:
+        act(metrics)
+    return metrics.exposition().decode()
+
+
+def test_counters_exist_before_the_first_event():
+    text = exposition()
+    assert 'enterprise_gateway_kernel_restarts_total{cause="died"} 0.0' in text
+    assert 'enterprise_gateway_kernels_culled_total{reason="idle"} 0.0' in text
+    assert 'enterprise_gateway_websocket_messages_total{channel="iopub",direction="to_client"} 0.0' in text
+
+
+def test_a_failed_start_is_counted_by_its_reason():
+    text = exposition(lambda metrics: metrics.launch_finished("python3", 2.0, "LaunchTimeout"))
+    assert 'enterprise_gateway_kernel_launch_failures_total{reason="LaunchTimeout"} 1.0' in text
+    assert 'enterprise_gateway_kernel_launch_duration_seconds_count{kernelspec="python3",outcome="failure"} 1.0' in text
+
+
+def test_kernels_are_counted_when_they_are_asked_for():
+    states = [("python3", "idle"), ("python3", "idle"), ("r", "busy")]
+    text = exposition(lambda metrics: metrics.observe_kernels(lambda: iter(states)))
+    assert 'enterprise_gateway_kernels{kernelspec="python3",state="idle"} 2.0' in text
+    assert 'enterprise_gateway_kernels{kernelspec="r",state="busy"} 1.0' in text
+
+
+def test_two_gateways_of_one_process_count_for_themselves():
+    first, second = GatewayMetrics(version="1"), GatewayMetrics(version="1")
+    first.kernel_culled()
+    assert 'kernels_culled_total{reason="idle"} 0.0' in second.exposition().decode()
