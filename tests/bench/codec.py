@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _SIZES = {"100 B": 100, "10 kB": 10_000, "1 MB": 1_000_000}
-_SECONDS = 0.2
+_SECONDS = 0.05
 _REPEATS = 5
 
 
