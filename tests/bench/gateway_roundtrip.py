@@ -1,0 +1,60 @@
+"""Time from an execute_request to both its reply and its idle status: direct, through the gateway, through kernel_gateway."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from tests.bench.gateway_common import Direct, Table, arguments, median, percentile, servers
+from tests.support.messages import V1_PROTOCOL
+from tests.support.servers import Product
+from tests.support.wire import WireClient
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_DIRECT = "direct ZMQ"
+
+
+def measure(*, rounds: int, executes: int) -> dict[str, list[list[float]]]:
+    """Return, for each route, the milliseconds of every execute, one list a round."""
+    with contextlib.ExitStack() as stack:
+        ours, peer = stack.enter_context(servers(Product.GATEWAY, Product.PEER))
+        routes: dict[str, Callable[[str], float]] = {_DIRECT: stack.enter_context(Direct()).run}
+        for server in (ours, peer):
+            for name, protocol in (("legacy", ""), ("v1", V1_PROTOCOL)):
+                client = WireClient(server, server.start_kernel(), protocol=protocol)
+                routes[f"{server.product} {name}"] = stack.enter_context(client).run
+        for run in routes.values():  # imports and caches of kernel and server
+            for _ in range(20):
+                run("pass")
+        taken: dict[str, list[list[float]]] = defaultdict(list)
+        for _ in range(rounds):
+            for route, run in routes.items():
+                taken[route].append([1000 * run("pass") for _ in range(executes)])
+        return taken
+
+
+def main() -> None:
+    quick = arguments(__doc__ or "").quick
+    taken = measure(rounds=3 if quick else 15, executes=20 if quick else 40)
+    p50 = {route: median([median(one) for one in rounds]) for route, rounds in taken.items()}
+    # Of all executes of a route: a round of 40 has no 99th percentile of its own.
+    p99 = {route: percentile([value for one in rounds for value in one], 0.99) for route, rounds in taken.items()}
+    table = Table(
+        title="execute → reply and idle, milliseconds",
+        columns=["route", "p50", "p50 over direct", "p99", "p99 over direct", "p50 / direct", "target"],
+    )
+    for route in taken:
+        more50, more99 = p50[route] - p50[_DIRECT], p99[route] - p99[_DIRECT]
+        verdict = ""
+        if route.startswith(Product.GATEWAY):
+            verdict = f"p50 ≤ +0.5: {'met' if more50 <= 0.5 else 'MISSED'}; p99 ≤ +3: {'met' if more99 <= 3 else 'MISSED'}"
+        ratio = p50[route] / p50[_DIRECT]
+        table.add(route, f"{p50[route]:.2f}", f"{more50:+.2f}", f"{p99[route]:.2f}", f"{more99:+.2f}", f"{ratio:.2f}", verdict)
+    table.print()
+
+
+if __name__ == "__main__":
+    main()

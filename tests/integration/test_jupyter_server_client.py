@@ -1,0 +1,172 @@
+"""jupyter_server's own gateway classes in this process, and nbclient on top of them: what papermill and nbconvert do.
+
+`GatewayKernelClient` opens its websocket without the token (gateway/managers.py), so these tests use a server without one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from typing import TYPE_CHECKING
+
+import nbformat
+import pytest
+from jupyter_server.gateway.gateway_client import GatewayClient
+from jupyter_server.gateway.managers import GatewayKernelManager, GatewayKernelSpecManager, GatewayMappingKernelManager
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+from tests.support.servers import Product, Server, Workspace
+from tornado.web import HTTPError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from jupyter_server.gateway.managers import GatewayKernelClient
+
+
+@pytest.fixture(scope="module")
+def open_server(product: Product, workspace: Workspace) -> Iterator[Server]:
+    server = Server(product=product, workspace=workspace).start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(autouse=True)
+def _gateway_client(open_server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The singleton that all of jupyter_server's gateway classes ask."""
+    monkeypatch.setenv("KERNEL_USERNAME", "ada")
+    GatewayClient.clear_instance()
+    GatewayClient.instance().url = open_server.url
+    yield
+    GatewayClient.clear_instance()
+
+
+class _Console:
+    """Runs code through a `GatewayKernelClient`, whose `execute_interactive` would poll ZMQ sockets that it doesn't have."""
+
+    def __init__(self, client: GatewayKernelClient) -> None:
+        self.client = client
+
+    async def stream_until_idle(self, msg_id: str) -> AsyncIterator[dict]:
+        while True:
+            message = await self.client.get_iopub_msg(timeout=20)
+            if message["parent_header"].get("msg_id") != msg_id:
+                continue
+            yield message
+            if message["content"].get("execution_state") == "idle":
+                return
+
+    async def reply_to(self, msg_id: str) -> dict:
+        while True:
+            message = await self.client.get_shell_msg(timeout=20)
+            if message["parent_header"].get("msg_id") == msg_id:
+                return message["content"]
+
+    async def run(self, code: str) -> tuple[str, dict]:
+        """Return what was printed, and the reply."""
+        msg_id = self.client.execute(code)
+        printed = [m["content"]["text"] async for m in self.stream_until_idle(msg_id) if m["msg_type"] == "stream"]
+        return "".join(printed), await self.reply_to(msg_id)
+
+
+def test_a_kernel_manager_starts_executes_interrupts_restarts_and_shuts_down(open_server: Server) -> None:
+    async def story() -> None:
+        manager = GatewayKernelManager()
+        await manager.start_kernel(kernel_name="python3")
+        client = manager.client()
+        await client.start_channels()
+        console = _Console(client)
+        printed, reply = await console.run("value = 6 * 7; print(value)")
+        assert (printed, reply["status"]) == ("42\n", "ok")
+
+        msg_id = client.execute("import time; print('sleeping', flush=True); time.sleep(60)")
+        async for message in console.stream_until_idle(msg_id):
+            if message["msg_type"] == "stream":
+                await manager.interrupt_kernel()
+        assert (await console.reply_to(msg_id))["ename"] == "KeyboardInterrupt"
+
+        await manager.restart_kernel()
+        assert (await console.run("value"))[1]["ename"] == "NameError"
+
+        assert await manager.is_alive()
+        client.stop_channels()
+        await manager.shutdown_kernel()
+        assert manager.kernel_id not in open_server.kernel_ids()
+
+    asyncio.run(story())
+
+
+def test_a_mapping_manager_reads_the_models_and_notices_a_kernel_that_ended_elsewhere(open_server: Server) -> None:
+    async def story() -> None:
+        managers = GatewayMappingKernelManager()
+        kernel_id, other = [await managers.start_kernel(kernel_name="python3") for _ in range(2)]
+        models = {model["id"]: model for model in await managers.list_kernels()}
+        assert set(models) == {kernel_id, other}
+        # `refresh_model` has parsed the time by its format with microseconds; a wrong one raises.
+        assert managers.get_kernel(kernel_id).last_activity.tzinfo is not None
+        open_server.stop_kernel(kernel_id)
+        assert {model["id"] for model in await managers.list_kernels()} == {other}
+        await managers.shutdown_all()
+        assert other not in open_server.kernel_ids()
+
+    asyncio.run(story())
+
+
+def test_an_unknown_kernelspec_is_told_in_the_gateways_words(product: Product) -> None:
+    async def story() -> None:
+        with pytest.raises(HTTPError) as caught:
+            await GatewayKernelManager().start_kernel(kernel_name="julia")
+        assert "julia" in str(caught.value)
+        if product is Product.GATEWAY:
+            assert caught.value.status_code == 404
+            assert "python3" in str(caught.value)
+
+    asyncio.run(story())
+
+
+def test_the_kernelspec_manager_reads_one_spec_and_says_which_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    # With a user it asks for `/api/kernelspecs?user=ada/python3`.
+    monkeypatch.delenv("KERNEL_USERNAME")
+
+    async def story() -> None:
+        manager = GatewayKernelSpecManager()
+        assert (await manager.get_kernel_spec("python3"))["spec"]["language"] == "python"
+        with pytest.raises(KeyError, match="julia"):
+            await manager.get_kernel_spec("julia")
+        assert (await manager.get_kernel_spec_resource("python3", "logo-32x32.png")).startswith(b"\x89PNG")
+        assert await manager.get_kernel_spec_resource("python3", "no-such-file.png") is None
+
+    asyncio.run(story())
+
+
+def _notebook(*cells: str) -> nbformat.NotebookNode:
+    return nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell, id=uuid.uuid4().hex[:8]) for cell in cells])
+
+
+def _client(notebook: nbformat.NotebookNode) -> NotebookClient:
+    return NotebookClient(notebook, kernel_manager_class=GatewayKernelManager, kernel_name="python3", timeout=30)
+
+
+def test_nbclient_executes_a_notebook(open_server: Server) -> None:
+    notebook = _notebook(
+        "a = 1",
+        "print('printed'); a + 1",
+        "import sys; print('err', file=sys.stderr)",
+        "from IPython.display import HTML; HTML('<i>')",
+    )
+    before = open_server.kernel_ids()
+    _client(notebook).execute()
+    texts = [[output.get("text") or output["data"] for output in cell.outputs] for cell in notebook.cells]
+    assert texts[:3] == [[], ["printed\n", {"text/plain": "2"}], ["err\n"]]
+    assert texts[3][0]["text/html"] == "<i>"
+    assert [cell.execution_count for cell in notebook.cells] == [1, 2, 3, 4]
+    assert open_server.kernel_ids() == before
+
+
+def test_nbclient_stops_at_the_cell_that_fails(open_server: Server) -> None:
+    notebook = _notebook("1 / 0", "print('never')")
+    before = open_server.kernel_ids()
+    with pytest.raises(CellExecutionError, match="ZeroDivisionError"):
+        _client(notebook).execute()
+    assert notebook.cells[1].outputs == []
+    assert open_server.kernel_ids() == before

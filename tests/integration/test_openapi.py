@@ -1,0 +1,108 @@
+"""The published description holds: schemathesis makes requests from it, right and wrong ones, and checks every answer.
+
+The gateway of this module is full (its one kernel runs), so a well-formed start is answered with the documented 403 and
+hundreds of requests start nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.errors import Unsatisfiable
+from schemathesis.checks import not_a_server_error
+from schemathesis.generation import GenerationMode
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+from tests.support.servers import Product, Server, Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from schemathesis.schemas import APIOperation
+
+_CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+# The same examples each time, and no database of earlier ones: a failure here is a failure for everybody.
+_BOUNDED = settings(
+    derandomize=True,
+    database=None,
+    deadline=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+
+
+@pytest.fixture(scope="module")
+def full_server(product: Product, workspace: Workspace) -> Iterator[Server]:
+    if product is not Product.GATEWAY:
+        pytest.skip("a promise of our gateway only")
+    server = Server(product=product, workspace=workspace, token="openapi-token", settings={"MAX_KERNELS": "1"}).start()
+    server.start_kernel()
+    yield server
+    assert server.running
+    assert "Traceback" not in server.log
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def operations(full_server: Server) -> list[APIOperation]:
+    schema = schemathesis.openapi.from_url(full_server.url + "/api/openapi.json", headers=full_server.headers)
+    # A websocket's operation is an upgrade, which no plain request can make.
+    return [operation.ok() for operation in schema.exclude(path_regex="channels$").get_all_operations()]
+
+
+def _examine(operation: APIOperation, mode: GenerationMode, send: Callable[[schemathesis.Case], None], examples: int) -> None:
+    """Send so many requests of an operation; the first answer that isn't documented fails the test with the request."""
+
+    @settings(_BOUNDED, max_examples=examples)
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def examine(case: schemathesis.Case) -> None:
+        send(case)
+
+    try:
+        examine()
+    except Unsatisfiable:  # nothing can be wrong about an operation without parameters and body
+        assert mode is GenerationMode.NEGATIVE
+
+
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
+def test_every_answer_is_a_documented_one(full_server: Server, operations: list[APIOperation], mode: GenerationMode) -> None:
+    def send(case: schemathesis.Case) -> None:
+        case.call_and_validate(base_url=full_server.url, headers=full_server.headers, checks=_CHECKS, timeout=10)
+
+    for operation in operations:
+        _examine(operation, mode, send, examples=10)
+
+
+def test_an_answer_without_the_token_is_a_documented_one(full_server: Server, operations: list[APIOperation]) -> None:
+    def send(case: schemathesis.Case) -> None:
+        case.call_and_validate(base_url=full_server.url, checks=_CHECKS, timeout=10)
+
+    for operation in operations:
+        _examine(operation, GenerationMode.POSITIVE, send, examples=1)
+
+
+def test_the_answers_about_a_kernel_that_exists_are_documented_ones(full_server: Server, operations: list[APIOperation]) -> None:
+    (kernel_id,) = full_server.kernel_ids()
+
+    def send(case: schemathesis.Case) -> None:
+        case.path_parameters["kernel_id"] = kernel_id
+        answer = case.call_and_validate(base_url=full_server.url, headers=full_server.headers, checks=_CHECKS, timeout=20)
+        assert answer.status_code in {200, 204}
+
+    of_a_kernel = [operation for operation in operations if "{kernel_id}" in operation.path and operation.method != "delete"]
+    assert len(of_a_kernel) == 3
+    for operation in of_a_kernel:
+        _examine(operation, GenerationMode.POSITIVE, send, examples=1)
