@@ -1,311 +1,40 @@
-"""Images made by hand, registries that fail on demand, and the puller as a process of its own.
-
-No base image is needed: an image here is one layer with one file, a configuration and a manifest, pushed by the
-registry's HTTP interface.
-"""
+"""The puller, a gateway's kernelspecs and a containerd, each as a process or server of its own."""
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import http.client
 import http.server
-import io
 import json
 import os
-import random
-import shutil
-import signal
-import socket
 import subprocess
 import sys
-import tarfile
 import threading
 import time
-from collections import Counter
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import requests
+from puller_registries import LOGIN, Fault, FaultyRegistry, PushedImage, Registry, noop_program, push_image
+from puller_waiting import free_port, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    import signal
+    from collections.abc import Mapping
 
 __all__ = [
+    "LOGIN",
+    "Containerd",
     "Fault",
     "FaultyRegistry",
     "KernelspecsServer",
     "PullerProcess",
+    "PushedImage",
     "Registry",
     "free_port",
     "noop_program",
     "push_image",
     "wait_until",
 ]
-
-MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
-_CHUNK = 16 * 1024
-
-
-def free_port() -> int:
-    """Return a port on loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def wait_until(condition: Callable[[], Any], *, seconds: float, what: str) -> Any:
-    """Return the first true value of `condition`; fail with `what` when there is none in time."""
-    deadline = time.monotonic() + seconds
-    while True:
-        value = condition()
-        if value:
-            return value
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {seconds} s: {what}; last: {value!r}")
-        time.sleep(0.05)
-
-
-def noop_program() -> bytes:
-    """Return a static program for x86-64 that exits with 0."""
-    # exit(0): xor edi, edi; mov eax, 60; syscall
-    code = b"\x31\xff\xb8\x3c\x00\x00\x00\x0f\x05"
-    header = b"\x7fELF\x02\x01\x01" + bytes(9)
-    header += b"\x02\x00\x3e\x00\x01\x00\x00\x00" + (0x400078).to_bytes(8, "little") + (64).to_bytes(8, "little") + bytes(8)
-    header += bytes(4) + (64).to_bytes(2, "little") + (56).to_bytes(2, "little") + (1).to_bytes(2, "little") + bytes(6)
-    size = (120 + len(code)).to_bytes(8, "little")
-    program = b"\x01\x00\x00\x00\x05\x00\x00\x00" + bytes(8) + (0x400000).to_bytes(8, "little") * 2 + size * 2
-    return header + program + (0x1000).to_bytes(8, "little") + code
-
-
-@dataclass(frozen=True)
-class PushedImage:
-    """What a registry has of an image."""
-
-    repository: str
-    tag: str
-    digest: str
-    layer_digest: str
-    layer_size: int
-
-
-def _layer(content: str, size: int) -> bytes:
-    stream = io.BytesIO()
-    files = {"noop": noop_program(), "content": content.encode()}
-    if size:
-        files["ballast"] = random.Random(content).randbytes(size)
-    with tarfile.open(fileobj=stream, mode="w") as archive:
-        for name, data in files.items():
-            member = tarfile.TarInfo(name)
-            member.size, member.mode = len(data), 0o755
-            archive.addfile(member, io.BytesIO(data))
-    return stream.getvalue()
-
-
-def push_image(
-    registry: str,
-    repository: str,
-    tag: str,
-    *,
-    content: str = "",
-    size: int = 0,
-    auth: tuple[str, str] | None = None,
-) -> PushedImage:
-    """Push an image of about `size` bytes that differs from others by `content`."""
-    session = requests.Session()
-    session.trust_env = False
-    session.auth = auth
-    plain = _layer(content or f"{repository}:{tag}", size)
-    layer = gzip.compress(plain, compresslevel=1, mtime=0)
-    configuration = json.dumps(
-        {
-            "architecture": "amd64",
-            "os": "linux",
-            "config": {"Entrypoint": ["/noop"], "User": "65534"},
-            "rootfs": {"type": "layers", "diff_ids": [_digest(plain)]},
-        }
-    ).encode()
-    manifest = json.dumps(
-        {
-            "schemaVersion": 2,
-            "mediaType": MANIFEST_TYPE,
-            "config": {
-                "mediaType": "application/vnd.oci.image.config.v1+json",
-                "digest": _digest(configuration),
-                "size": len(configuration),
-            },
-            "layers": [
-                {
-                    "mediaType": "application/vnd.oci.image.layer.v1.tar+gzip",
-                    "digest": _digest(layer),
-                    "size": len(layer),
-                }
-            ],
-        }
-    ).encode()
-    base = f"http://{registry}/v2/{repository}"
-    for blob in (layer, configuration):
-        started = session.post(f"{base}/blobs/uploads/", timeout=60)
-        started.raise_for_status()
-        place = started.headers["Location"]
-        separator = "&" if "?" in place else "?"
-        session.put(f"{place}{separator}digest={_digest(blob)}", data=blob, timeout=60).raise_for_status()
-    put = session.put(f"{base}/manifests/{tag}", data=manifest, headers={"Content-Type": MANIFEST_TYPE}, timeout=60)
-    put.raise_for_status()
-    session.close()
-    return PushedImage(repository, tag, _digest(manifest), _digest(layer), len(layer))
-
-
-def _digest(data: bytes) -> str:
-    return "sha256:" + hashlib.sha256(data).hexdigest()
-
-
-class Registry:
-    """A `docker-registry` of our own on loopback, with basic authentication when there is a login."""
-
-    def __init__(self, folder: Path, *, login: tuple[str, str] | None = None) -> None:
-        program = shutil.which("docker-registry")
-        if program is None:
-            raise FileNotFoundError("docker-registry is not installed")
-        folder.mkdir(parents=True, exist_ok=True)
-        self.port = free_port()
-        self.address = f"127.0.0.1:{self.port}"
-        self.login = login
-        configuration: dict[str, Any] = {
-            "version": 0.1,
-            "log": {"level": "error"},
-            "storage": {"filesystem": {"rootdirectory": str(folder / "data")}, "delete": {"enabled": True}},
-            "http": {"addr": f"0.0.0.0:{self.port}"},
-        }
-        if login:
-            hashed = subprocess.run(["htpasswd", "-nbB", *login], check=True, capture_output=True, text=True).stdout
-            (folder / "htpasswd").write_text(hashed, encoding="utf-8")
-            configuration["auth"] = {"htpasswd": {"realm": "tests", "path": str(folder / "htpasswd")}}
-        (folder / "config.json").write_text(json.dumps(configuration), encoding="utf-8")
-        with (folder / "log").open("wb") as log:
-            self._process = subprocess.Popen([program, "serve", str(folder / "config.json")], stdout=log, stderr=log)
-        wait_until(self._answers, seconds=20, what="the registry answers")
-
-    def _answers(self) -> bool:
-        try:
-            return requests.get(f"http://{self.address}/v2/", timeout=1).status_code in {200, 401}
-        except requests.RequestException:
-            return False
-
-    def close(self) -> None:
-        """End it."""
-        self._process.terminate()
-        self._process.wait(10)
-
-
-@dataclass
-class Fault:
-    """What a registry answers instead of the truth."""
-
-    status: int = 0
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes = b""
-    bytes_per_second: int = 0
-    reset_after: int = -1
-    """Close the connection, hard, after so many bytes of a body."""
-
-
-class FaultyRegistry:
-    """Stands before a registry, counts what is asked, and fails as it is told.
-
-    `fault` is asked for every request: it gets method and path and returns what goes wrong, or nothing.
-    """
-
-    def __init__(self, upstream: str, *, host: str = "0.0.0.0", port: int = 0) -> None:  # noqa: S104  nodes reach it
-        self.upstream = upstream
-        self.fault: Callable[[str, str], Fault | None] = lambda _method, _path: None
-        self.requests: list[tuple[float, str, str]] = []
-        self._lock = threading.Lock()
-        proxy = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def _serve(self) -> None:
-                proxy.serve(self)
-
-            do_GET = do_HEAD = _serve
-
-            def log_message(self, *_arguments: object) -> None:
-                pass
-
-        self._server = http.server.ThreadingHTTPServer((host, port), Handler)
-        self._server.daemon_threads = True
-        self.port = int(self._server.server_address[1])
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-
-    def count(self, part: str = "", *, method: str = "") -> int:
-        """Return how many requests so far had `part` in their path."""
-        with self._lock:
-            return sum(part in path and method in {"", verb} for _, verb, path in self.requests)
-
-    def kinds(self) -> Counter[str]:
-        """Return how many requests there were of each kind."""
-        with self._lock:
-            return Counter(f"{verb} {path.split('/')[-2] if '/v2/' in path else path}" for _, verb, path in self.requests)
-
-    def forget(self) -> None:
-        """Count anew."""
-        with self._lock:
-            self.requests.clear()
-
-    def serve(self, handler: http.server.BaseHTTPRequestHandler) -> None:
-        """Answer one request."""
-        with self._lock:
-            self.requests.append((time.monotonic(), handler.command, handler.path))
-        fault = self.fault(handler.command, handler.path)
-        if fault is not None and fault.status:
-            handler.send_response(fault.status)
-            for name, value in fault.headers.items():
-                handler.send_header(name, value)
-            handler.send_header("Content-Length", str(len(fault.body)))
-            handler.end_headers()
-            if handler.command != "HEAD":
-                handler.wfile.write(fault.body)
-            return
-        self._forward(handler, fault or Fault())
-
-    def _forward(self, handler: http.server.BaseHTTPRequestHandler, fault: Fault) -> None:
-        connection = http.client.HTTPConnection(self.upstream, timeout=30)
-        headers = {name: value for name, value in handler.headers.items() if name.lower() not in {"host", "connection"}}
-        headers["Host"] = handler.headers.get("Host", self.upstream)
-        connection.request(handler.command, handler.path, headers=headers)
-        answer = connection.getresponse()
-        handler.send_response(answer.status)
-        for name, value in answer.getheaders():
-            if name.lower() not in {"connection", "transfer-encoding"}:
-                handler.send_header(name, value)
-        handler.end_headers()
-        sent = 0
-        try:
-            while handler.command != "HEAD" and (chunk := answer.read(self._chunk(fault))):
-                if 0 <= fault.reset_after <= sent:
-                    handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
-                    handler.connection.close()
-                    return
-                handler.wfile.write(chunk)
-                sent += len(chunk)
-                if fault.bytes_per_second:
-                    time.sleep(len(chunk) / fault.bytes_per_second)
-        except (ConnectionError, OSError):
-            handler.close_connection = True
-        finally:
-            connection.close()
-
-    @staticmethod
-    def _chunk(fault: Fault) -> int:
-        return min(_CHUNK, max(1, fault.bytes_per_second // 4)) if fault.bytes_per_second else _CHUNK
-
-    def close(self) -> None:
-        """End it."""
-        self._server.shutdown()
-        self._server.server_close()
 
 
 class KernelspecsServer:
@@ -318,7 +47,8 @@ class KernelspecsServer:
         server = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
+            # One request a connection, so that closing this server leaves none that still answers.
+            protocol_version = "HTTP/1.0"
 
             def do_GET(self) -> None:
                 server.serve(self)
@@ -436,8 +166,11 @@ class PullerProcess:
             return False
 
     def metrics(self) -> dict[str, float]:
-        """Return metric to value."""
-        text = requests.get(f"http://127.0.0.1:{self.port}/metrics", timeout=5).text
+        """Return metric to value; empty while they aren't served."""
+        try:
+            text = requests.get(f"http://127.0.0.1:{self.port}/metrics", timeout=5).text
+        except requests.ConnectionError:
+            return {}
         lines = (line.rsplit(" ", 1) for line in text.splitlines() if line and not line.startswith("#"))
         return {name: float(value) for name, value in lines}
 
@@ -456,7 +189,91 @@ class PullerProcess:
         assert self.process.wait(10) == 0, self.text()
         return time.monotonic() - started
 
+    def resources(self) -> tuple[int, int, float]:
+        """Return its threads, its open files and its resident memory in MiB."""
+        root = Path(f"/proc/{self.process.pid}")
+        memory = int((root / "statm").read_text(encoding="utf-8").split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+        return len(list((root / "task").iterdir())), len(list((root / "fd").iterdir())), memory
 
-def lines_of(stream: Iterator[str]) -> list[str]:
-    """Return lines without their ends."""
-    return [line.rstrip("\n") for line in stream]
+
+class Containerd:
+    """A containerd of our own, which may be killed and whose disk may be full."""
+
+    def __init__(self, folder: Path, *, program: str, room_megabytes: int = 0) -> None:
+        self.folder = folder
+        self.socket = folder / "run" / "containerd.sock"
+        self.endpoint = f"unix://{self.socket}"
+        self._program = program
+        self._room = folder / "root"
+        self._room.mkdir(parents=True)
+        self._mounted = bool(room_megabytes)
+        if room_megabytes:
+            self._run("mount", "-t", "tmpfs", "-o", f"size={room_megabytes}m", "tmpfs", str(self._room))
+        (folder / "config.toml").write_text(self._configuration(), encoding="utf-8")
+        self._process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def _configuration(self) -> str:
+        version = subprocess.run([self._program, "--version"], check=True, capture_output=True, text=True).stdout
+        newer = " v2." in version or " 2." in version
+        images = "io.containerd.cri.v1.images" if newer else "io.containerd.grpc.v1.cri"
+        runtime = "io.containerd.cri.v1.runtime" if newer else "io.containerd.grpc.v1.cri"
+        snapshotter = (
+            f'[plugins."{images}"]\n  snapshotter = "native"\n'
+            if newer
+            else f'[plugins."{images}".containerd]\n  snapshotter = "native"\n'
+        )
+        return (
+            f"version = {3 if newer else 2}\n"
+            f'root = "{self._room}"\nstate = "{self.folder}/state"\n'
+            f'[grpc]\n  address = "{self.socket}"\n'
+            f'[ttrpc]\n  address = "{self.socket}.ttrpc"\n'
+            f"{snapshotter}"
+            f'[plugins."{runtime}".cni]\n  bin_dir = "{self.folder}"\n  conf_dir = "{self.folder}/cni"\n'
+        )
+
+    @staticmethod
+    def _run(*command: str) -> str:
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        self.socket.parent.mkdir(exist_ok=True)
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [self._program, "--config", str(self.folder / "config.toml")], stdout=log, stderr=log
+            )
+        wait_until(self._answers, seconds=20, what=f"containerd answers, see {self.folder}/log")
+
+    def _answers(self) -> bool:
+        done = subprocess.run(
+            ["ctr", "-a", str(self.socket), "-n", "k8s.io", "images", "ls", "-q"], check=False, capture_output=True
+        )
+        return done.returncode == 0
+
+    def images(self) -> set[str]:
+        """Return the names of all images but those by their own id."""
+        listed = self._run("ctr", "-a", str(self.socket), "-n", "k8s.io", "images", "ls", "-q").split()
+        return {name for name in listed if not name.startswith("sha256:")}
+
+    def digest(self, name: str) -> str:
+        """Return an image's digest; empty if it isn't there."""
+        lines = self._run("ctr", "-a", str(self.socket), "-n", "k8s.io", "images", "ls", f"name=={name}").splitlines()[1:]
+        return next((word for line in lines for word in line.split() if word.startswith("sha256:")), "")
+
+    def remove(self, name: str) -> None:
+        """Remove an image as somebody at the node would."""
+        self._run("ctr", "-a", str(self.socket), "-n", "k8s.io", "images", "rm", "--sync", name)
+
+    def kill(self) -> None:
+        """End it without a word."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(10)
+            self._process = None
+
+    def close(self) -> None:
+        """End it and give its room back."""
+        self.kill()
+        if self._mounted:
+            self._run("umount", "--lazy", str(self._room))

@@ -1,0 +1,147 @@
+"""The real parts that these tests need, each found by an environment variable or on the PATH.
+
+Without a part its tests are skipped with the reason; with REQUIRE_E2E=1 they fail instead.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from puller_support import LOGIN, Containerd, FaultyRegistry, KernelspecsServer, PullerProcess, Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+def _need(value: Any, reason: str) -> Any:
+    if not value:
+        if os.environ.get("REQUIRE_E2E") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return value
+
+
+@pytest.fixture(scope="session")
+def containerd_program() -> str:
+    """Returns the containerd to test with."""
+    chosen = os.environ.get("CONTAINERD_PROGRAM") or shutil.which("containerd")
+    _need(chosen and shutil.which("ctr"), "there is no containerd with ctr on the PATH (or CONTAINERD_PROGRAM)")
+    _need(os.geteuid() == 0, "containerd can be started by root only")
+    return str(chosen)
+
+
+@pytest.fixture
+def containerd(tmp_path: Path, containerd_program: str) -> Iterator[Containerd]:
+    runtime = Containerd(tmp_path / "containerd", program=containerd_program)
+    yield runtime
+    runtime.close()
+
+
+@pytest.fixture
+def small_containerd(tmp_path: Path, containerd_program: str) -> Iterator[Containerd]:
+    """A containerd with room for little."""
+    runtime = Containerd(tmp_path / "small", program=containerd_program, room_megabytes=24)
+    yield runtime
+    runtime.close()
+
+
+@pytest.fixture(scope="session")
+def _registry_program() -> str:
+    return str(_need(shutil.which("docker-registry"), "docker-registry is not installed"))
+
+
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory: pytest.TempPathFactory, _registry_program: str) -> Iterator[Registry]:
+    made = Registry(tmp_path_factory.mktemp("registry"))
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def private_registry(tmp_path_factory: pytest.TempPathFactory, _registry_program: str) -> Iterator[Registry]:
+    made = Registry(tmp_path_factory.mktemp("private"), private=True)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def faulty(registry: Registry) -> Iterator[FaultyRegistry]:
+    """A registry that counts and fails as it is told, with the content of `registry`."""
+    made = FaultyRegistry(registry.address)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def gateway() -> Iterator[KernelspecsServer]:
+    made = KernelspecsServer(token="t0k3n")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def start_puller(tmp_path: Path) -> Iterator[Callable[..., PullerProcess]]:
+    """Starts pullers, and ends those that a test has left."""
+    running: list[PullerProcess] = []
+
+    def start(*arguments: str, **environment: str) -> PullerProcess:
+        process = PullerProcess(tmp_path / f"puller-{len(running)}.log", *arguments, **environment)
+        running.append(process)
+        return process
+
+    yield start
+    for process in running:
+        process.__exit__()
+
+
+@pytest.fixture
+def write_login(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a file as a mounted Secret has it."""
+
+    def write(registry: str, login: tuple[str, str] = LOGIN) -> Path:
+        folder = tmp_path / "pull-secrets" / "registry"
+        folder.mkdir(parents=True, exist_ok=True)
+        entry = {"auth": base64.b64encode(":".join(login).encode()).decode()}
+        new = folder / ".new"
+        new.write_text(json.dumps({"auths": {registry: entry}}), encoding="utf-8")
+        new.rename(folder / ".dockerconfigjson")
+        return folder.parent
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def docker_host() -> str:
+    """Returns the address of a Docker engine."""
+    found = os.environ.get("DOCKER_HOST") or ("unix:///var/run/docker.sock" if Path("/var/run/docker.sock").is_socket() else "")
+    return str(_need(found, "there is no Docker engine (DOCKER_HOST)"))
+
+
+@pytest.fixture(scope="session")
+def node_sockets() -> list[str]:
+    """Returns the CRI sockets of two nodes of one cluster."""
+    found = [part for part in os.environ.get("CONTAINERD_ADDRESS", "").split(",") if part]
+    return list(_need(found if len(found) > 1 else None, "CONTAINERD_ADDRESS doesn't name the CRI sockets of two nodes"))
+
+
+@pytest.fixture(scope="session")
+def cluster_registry() -> str:
+    """Returns the registry in which the cluster's nodes look up every image first."""
+    return str(_need(os.environ.get("REGISTRY"), "REGISTRY doesn't name the registry that the cluster's nodes pull from"))
+
+
+@pytest.fixture(scope="session")
+def kubectl() -> str:
+    """Returns kubectl for the cluster of KUBECONFIG."""
+    _need(os.environ.get("KUBECONFIG"), "there is no cluster (KUBECONFIG)")
+    return str(_need(shutil.which("kubectl"), "kubectl is not on the PATH"))
