@@ -91,7 +91,9 @@ class EnterpriseGatewayApp(settings_traits(GatewaySettings), JupyterApp):  # typ
         self._use_environment(os.environ)
         self._use_older_places()
         configure(level=cast("int", self.log_level), style=self.log_style)
-        self.log = _log
+        # jupyter_client writes to the application's log. What it has to say reaches clients and the log by our own
+        # events, with the kernel's id; its own are for who debugs it.
+        self.log = logging.getLogger("jupyter_client")
 
     def _use_environment(self, environment: Mapping[str, str]) -> None:
         try:

@@ -26,6 +26,8 @@ def configure(*, level: int, style: str) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level if level <= logging.DEBUG else max(level, logging.WARNING))
     logging.getLogger("enterprise_gateway").setLevel(level)
+    if level > logging.DEBUG:
+        logging.getLogger("jupyter_client").setLevel(logging.CRITICAL)
     logging.captureWarnings(capture=True)
     # asyncio and the HTTP client tell at DEBUG what they do for every byte.
     for noisy in ("asyncio", "aiohttp", "urllib3"):

@@ -406,7 +406,7 @@ class GatewaySettings:
         help="Offer permessage-deflate. It saves bytes on slow links and costs a multiple of a message's CPU time.",
     )
     websocket_outbound_bytes: int = setting(
-        4 * _MEBIBYTE,
+        2 * _MEBIBYTE,
         integer(65536),
         environment=("EG_WEBSOCKET_OUTBOUND_BYTES",),
         group=_WEBSOCKET,

@@ -19,8 +19,10 @@ def test_a_client_keeps_its_websocket_over_a_restart(gateway, connect, kernel, p
     client = connect(protocol=protocol)
     client.run("value = 1")
     gateway.call(lambda: kernel.restart(newports=newports))
-    client.until(lambda m: _is_state(m, "restarting"))
-    assert text_of(client.run("print('value' in globals())")) == "False\n"
+    seen = client.run("print('value' in globals())")
+    assert text_of(seen) == "False\n"
+    # JupyterLab would say that the kernel appears to have died.
+    assert not any(_is_state(message, "restarting") for message in seen)
 
 
 def test_what_a_kernel_said_last_stands_before_the_news_of_its_end(gateway, connect, kernel):
@@ -72,7 +74,7 @@ def test_output_beyond_the_high_water_mark_stays_in_the_kernel_and_arrives_whole
         if message["parent_header"].get("msg_id") == sent:
             answers.append(message)
     assert [line[:5] for line in text_of(answers).splitlines()] == [f"{i:05d}" for i in range(200)]
-    assert 1 << 22 < most < (1 << 22) + 500_000
+    assert 1 << 21 < most < (1 << 21) + 500_000
 
 
 def test_a_client_that_never_reads_holds_up_nobody_else(connect):

@@ -7,9 +7,8 @@ or a client reads slowly.
 import logging
 
 import msgspec
-import zmq
-from zmq.eventloop.zmqstream import ZMQStream
 
+from enterprise_gateway.kernels.channel_socket import ChannelSocket
 from enterprise_gateway.kernels.kernel import ExecutionState, Kernel
 
 __all__ = ["ActivityMonitor"]
@@ -65,25 +64,23 @@ class ActivityMonitor:
     def __init__(self, *, kernel: Kernel) -> None:
         self._kernel = kernel
         self._generation = -1
-        self._stream: ZMQStream | None = None
+        self._socket: ChannelSocket | None = None
 
     def follow(self) -> None:
         """Listen to where the kernel is now; does nothing when that is where it listens already."""
-        if self._stream is not None and self._generation == self._kernel.generation:
+        if self._socket is not None and self._generation == self._kernel.generation:
             return
         self.close()
-        socket = self._kernel.open_socket("iopub")
         self._generation = self._kernel.generation
-        self._stream = ZMQStream(socket)
-        self._stream.on_recv(self._received, copy=False)
+        self._socket = ChannelSocket(socket=self._kernel.open_socket("iopub"), received=self._received)
 
     def close(self) -> None:
         """Stop listening."""
-        if self._stream is not None:
-            self._stream.close(linger=0)
-            self._stream = None
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
 
-    def _received(self, frames: list[zmq.Frame]) -> None:
+    def _received(self, frames: list[bytes]) -> None:
         try:
             self._record(frames)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -91,18 +88,17 @@ class ActivityMonitor:
                 "A kernel sent something that isn't a message", extra={"kernel_id": self._kernel.kernel_id, "cause": str(error)}
             )
 
-    def _record(self, frames: list[zmq.Frame]) -> None:
+    def _record(self, frames: list[bytes]) -> None:
         parts = _after_delimiter(frames)
         if parts is None:
             return
-        signature, header, parent, metadata, content = (frame.buffer for frame in parts)
+        signature, header, parent, metadata, content = parts
         message_type = _decode_header(header).msg_type
         parent_type = _decode_header(parent).msg_type
         tracked = message_type not in _UNTRACKED and parent_type not in _UNTRACKED
         if message_type == "status":
             # Only what changes a state is checked: the rest is counted, not believed.
-            expected = self._kernel.session.sign([bytes(header), bytes(parent), bytes(metadata), bytes(content)])
-            if expected != bytes(signature):
+            if self._kernel.session.sign([header, parent, metadata, content]) != signature:
                 return
             self._apply(_decode_status(content).execution_state, tracked=tracked)
         if tracked or self._kernel.execution_state == ExecutionState.BUSY:
@@ -117,9 +113,10 @@ class ActivityMonitor:
             kernel.execution_state = ExecutionState(state)
 
 
-def _after_delimiter(frames: list[zmq.Frame]) -> list[zmq.Frame] | None:
-    for index, frame in enumerate(frames):
-        if frame.buffer == _DELIMITER:
-            rest = frames[index + 1 : index + 1 + _FIELDS_AFTER_DELIMITER]
-            return rest if len(rest) == _FIELDS_AFTER_DELIMITER else None
-    return None
+def _after_delimiter(frames: list[bytes]) -> list[bytes] | None:
+    try:
+        first = frames.index(_DELIMITER) + 1
+    except ValueError:
+        return None
+    fields = frames[first : first + _FIELDS_AFTER_DELIMITER]
+    return fields if len(fields) == _FIELDS_AFTER_DELIMITER else None

@@ -3,8 +3,7 @@
 import asyncio
 from typing import Any
 
-from zmq.eventloop.zmqstream import ZMQStream
-
+from enterprise_gateway.kernels.channel_socket import ChannelSocket
 from enterprise_gateway.kernels.kernel import Kernel
 
 __all__ = ["wait_until_it_answers"]
@@ -30,14 +29,13 @@ async def wait_until_it_answers(kernel: Kernel) -> dict[str, Any]:
         if message["msg_type"] == "kernel_info_reply" and not answered.done():
             answered.set_result(message["content"])
 
-    stream = ZMQStream(kernel.open_socket("shell"))
+    socket = ChannelSocket(socket=kernel.open_socket("shell"), received=received)
     try:
-        stream.on_recv(received)
         while not answered.done():
-            session.send(stream, "kernel_info_request")
+            socket.send(session.serialize(session.msg("kernel_info_request")))
             await asyncio.wait([answered], timeout=_ASK_AGAIN_SECONDS)
     finally:
-        stream.close(linger=0)
+        socket.close()
     content = answered.result()
     major = str(content.get("protocol_version", "")).partition(".")[0]
     if major.isdecimal():

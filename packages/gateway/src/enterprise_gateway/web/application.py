@@ -62,9 +62,11 @@ class _RequestLog:
         route = self._names.get(type(handler), "other")
         self._metrics.request_finished(request.method or "", route, status, seconds)
         level = logging.INFO
-        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        if request.path.endswith(_QUIET):
+            level = logging.DEBUG
+        elif status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             level = logging.ERROR
-        elif request.path.endswith(_QUIET) or request.method in {"GET", "HEAD", "OPTIONS"}:
+        elif request.method in {"GET", "HEAD", "OPTIONS"}:
             level = logging.DEBUG
         fields = {
             "method": request.method,

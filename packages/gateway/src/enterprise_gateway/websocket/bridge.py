@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Protocol
 
+from enterprise_gateway.kernels.channel_socket import ChannelSocket
 from enterprise_gateway.websocket import adaptation, notices
-from enterprise_gateway.websocket.channel_socket import ChannelSocket
 from enterprise_gateway.websocket.kernel import CHANNELS, ChannelName, KernelChannels, WebsocketMetrics
 from enterprise_gateway.websocket.messages import Gap, Item, KernelMessage, MalformedMessage
 from enterprise_gateway.websocket.nudge import nudge
@@ -240,9 +240,13 @@ class Bridge:
     # ------------------------------------------------------------------------------------------------ kernel listener
 
     def kernel_restarting(self, reason: str | None) -> None:
-        """Tell the client, behind everything that the kernel still said."""
+        """Tell the client why its kernel is started again, behind everything that the kernel still said.
+
+        A restart that was asked for is told to nobody: to clients the status means that the kernel died.
+        """
         self._drain()
-        self._announce("restarting", reason)
+        if reason is not None:
+            self._announce("restarting", reason)
 
     def kernel_restarted(self) -> None:
         """Reach the kernel where it is now."""

@@ -6,8 +6,7 @@ proves that the moment is over.
 
 import asyncio
 
-from zmq.eventloop.zmqstream import ZMQStream
-
+from enterprise_gateway.kernels.channel_socket import ChannelSocket
 from enterprise_gateway.websocket.kernel import KernelChannels
 
 __all__ = ["nudge"]
@@ -25,25 +24,25 @@ async def nudge(kernel: KernelChannels, output_seen: asyncio.Event, *, interval:
     if kernel.execution_state == "busy":
         return False
     # Sockets of its own, so that no reply which the client didn't ask for reaches the client.
-    streams = [ZMQStream(kernel.open_socket(channel)) for channel in ("shell", "control")]
     answered = asyncio.Event()
+    sockets = [
+        ChannelSocket(socket=kernel.open_socket(channel), received=lambda _: answered.set()) for channel in ("shell", "control")
+    ]
     generation = kernel.generation
     loop = asyncio.get_running_loop()
     deadline, wait = loop.time() + timeout, min(interval, _FIRST_INTERVAL)
     try:
-        for stream in streams:
-            stream.on_recv(lambda _: answered.set())
         while not (answered.is_set() and output_seen.is_set()):
             if kernel.generation != generation or kernel.execution_state == "dead" or loop.time() >= deadline:
                 return False
-            for stream in streams:
-                kernel.session.send(stream, "kernel_info_request")
+            for socket in sockets:
+                socket.send(kernel.session.serialize(kernel.session.msg("kernel_info_request")))
             await _both(answered, output_seen, wait)
             wait = min(interval, 2 * wait)
         return True
     finally:
-        for stream in streams:
-            stream.close(linger=0)
+        for socket in sockets:
+            socket.close()
 
 
 async def _both(one: asyncio.Event, other: asyncio.Event, seconds: float) -> None:

@@ -35,7 +35,7 @@ class WebsocketOptions:
     replay_messages: int = 10_000
     """The most messages that are kept for clients which lost their connection, for each kernel."""
 
-    outbound_bytes: int = 4 * _MEBIBYTE
+    outbound_bytes: int = 2 * _MEBIBYTE
     """How many bytes may wait to be sent to a client before the gateway stops reading its kernel for it."""
 
     iopub_message_rate: float = 0.0
