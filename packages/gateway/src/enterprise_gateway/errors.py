@@ -16,8 +16,13 @@ GatewayError                          500
 ├── UnsupportedMediaType              415
 ├── NotSupported                      501   valid, but this installation can't do it
 ├── Unavailable                       503   try again later
-└── LaunchFailed                      500   a kernel could not be started; the cause is in the words
-    └── LaunchTimeout                 500
+├── LaunchFailed                      500   a kernel could not be started; the cause is in the words
+│   └── LaunchTimeout                 500
+└── KubernetesError                   500   a call to Kubernetes failed; it knows kind, namespace and name
+    ├── ObjectExists                  500   an object of this name exists
+    ├── ObjectNotFound                500   no object of this name exists
+    ├── ResourceExpired               500   a watch must begin anew
+    └── KubernetesUnavailable         503   no answer, or one that asks to come again
 
 `str(error)` is written for the client: it never holds a secret, a path of the server or a traceback. What only the
 operator may know goes into the log, through the cause (`raise … from cause`).
@@ -33,13 +38,18 @@ __all__ = [
     "Gone",
     "KernelNotFound",
     "KernelspecNotFound",
+    "KubernetesError",
+    "KubernetesUnavailable",
     "LaunchFailed",
     "LaunchTimeout",
     "LimitReached",
     "NotFound",
     "NotSupported",
+    "ObjectExists",
+    "ObjectNotFound",
     "PayloadTooLarge",
     "PolicyViolation",
+    "ResourceExpired",
     "SessionNotFound",
     "Unauthenticated",
     "Unavailable",
@@ -175,3 +185,67 @@ class LaunchTimeout(LaunchFailed):
 
     def __init__(self, message: str) -> None:
         super().__init__(message, reason="Kernel launch timeout")
+
+
+class KubernetesError(GatewayError):
+    """A call to Kubernetes failed.
+
+    Parameters
+    ----------
+    words
+        What Kubernetes says itself: the message of its answer, never its headers.
+    kind, namespace, name
+        The object of the call; the last two are empty where it had none.
+    code
+        HTTP status of the answer; 0 where there was none.
+    cause
+        Kubernetes' own word for the kind of failure: Forbidden, AlreadyExists, Invalid, …
+    """
+
+    def __init__(self, words: str, *, kind: str, namespace: str = "", name: str = "", code: int = 0, cause: str = "") -> None:
+        target = " ".join(filter(None, (kind, "/".join(filter(None, (namespace, name))))))
+        super().__init__(f"Kubernetes: {target}: {words}", reason=cause or None)
+        self.words = words
+        self.kind = kind
+        self.namespace = namespace
+        self.name = name
+        self.code = code
+        self.cause = cause
+
+
+class ObjectExists(KubernetesError):
+    """An object of this kind and name exists already."""
+
+
+class ObjectNotFound(KubernetesError):
+    """No object of this kind and name exists, or it isn't the one that was meant."""
+
+
+class ResourceExpired(KubernetesError):
+    """What a watch knows is too old to go on from; it must list anew."""
+
+
+class KubernetesUnavailable(KubernetesError):
+    """Kubernetes gave no answer, or one that asks to come again later.
+
+    Parameters
+    ----------
+    retry_after
+        Seconds that the server asks to wait; `None` where it doesn't say.
+    """
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+
+    def __init__(
+        self,
+        words: str,
+        *,
+        kind: str,
+        namespace: str = "",
+        name: str = "",
+        code: int = 0,
+        cause: str = "",
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(words, kind=kind, namespace=namespace, name=name, code=code, cause=cause)
+        self.retry_after = retry_after

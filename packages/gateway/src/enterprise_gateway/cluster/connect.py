@@ -1,0 +1,76 @@
+"""Finds the cluster: a kubeconfig that is named, the cluster that this process is a pod of, or the user's kubeconfig."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from enterprise_gateway.cluster.client import ClusterClient
+from enterprise_gateway.errors import Unavailable
+
+if TYPE_CHECKING:
+    from kubernetes.aio.client import Configuration
+
+__all__ = ["connect", "find_cluster", "own_namespace"]
+
+_SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_CONNECTIONS = 64
+IN_CLUSTER = ""
+
+
+def find_cluster(environment: Mapping[str, str], *, kubeconfig: str | None = None) -> str | None:
+    """Return the kubeconfig to use, the empty text for the cluster that this is a pod of, `None` where there is no cluster.
+
+    Parameters
+    ----------
+    kubeconfig
+        The kubeconfig that a setting names; it wins over everything.
+    """
+    named = kubeconfig or environment.get("KUBECONFIG")
+    if named:
+        return named
+    if environment.get("KUBERNETES_SERVICE_HOST") and (_SERVICE_ACCOUNT / "token").is_file():
+        return IN_CLUSTER
+    default = Path(environment.get("HOME", "/")) / ".kube" / "config"
+    return str(default) if default.is_file() else None
+
+
+def own_namespace() -> str | None:
+    """Return the namespace that this process is a pod of; `None` outside of a cluster."""
+    file = _SERVICE_ACCOUNT / "namespace"
+    return file.read_text(encoding="utf-8").strip() if file.is_file() else None
+
+
+async def connect(cluster: str) -> ClusterClient:
+    """Return a client for what `find_cluster` found.
+
+    Raises
+    ------
+    Unavailable
+        The configuration can't be used; the cause says why.
+    """
+    # Its import takes 0.3 s and 43 MiB, which a gateway without a cluster doesn't pay.
+    from kubernetes.aio.client import ApiClient, Configuration
+    from kubernetes.aio.config import ConfigException
+
+    configuration = Configuration()
+    configuration.connection_pool_maxsize = _CONNECTIONS
+    try:
+        await _load(cluster, configuration)
+    except (ConfigException, OSError, ValueError, KeyError, TypeError) as error:
+        raise Unavailable("The cluster's configuration can't be used.") from error
+
+    async def renew() -> None:
+        await _load(cluster, configuration)
+
+    return ClusterClient(api=ApiClient(configuration), renew=renew)
+
+
+async def _load(cluster: str, configuration: "Configuration") -> None:
+    from kubernetes.aio.config import load_incluster_config, load_kube_config
+
+    if cluster == IN_CLUSTER:
+        load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]  # the library has no types here
+    else:
+        await load_kube_config(  # type: ignore[no-untyped-call]  # as above
+            config_file=cluster, client_configuration=configuration, persist_config=False
+        )

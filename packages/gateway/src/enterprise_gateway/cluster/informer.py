@@ -1,0 +1,195 @@
+"""A picture of some objects of the cluster that keeps itself up to date: one list, then a watch, for ever.
+
+Whatever happens to the connection, the picture comes right again by itself: a watch that ends is resumed where it
+was, one that is too old is begun anew with a list, a server that doesn't answer is asked again, ever more rarely. While
+there is no connection, the picture stays as it was, and looking at it never waits.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Generic, Protocol, TypeVar
+
+import tenacity
+
+from enterprise_gateway.cluster.client import ClusterClient, Document
+from enterprise_gateway.cluster.deadline import Deadline
+from enterprise_gateway.errors import KubernetesError, KubernetesUnavailable, ResourceExpired
+
+__all__ = ["Informer", "Keyed"]
+
+_log = logging.getLogger(__name__)
+
+Key = tuple[str, str]
+
+_LIST_SECONDS = 30.0
+_SHORTEST_WATCH, _LONGEST_WATCH = 240, 360
+_QUICK_END_SECONDS = 1.0
+
+
+class Keyed(Protocol):
+    """What is kept of an object."""
+
+    @property
+    def key(self) -> Key:
+        """Namespace and name."""
+
+    @property
+    def uid(self) -> str:
+        """Tells it from another object of the same name."""
+
+
+T = TypeVar("T", bound=Keyed)
+Handler = Callable[[Key, T | None], None]
+
+
+class Informer(Generic[T]):
+    """The objects of one kind that have certain labels.
+
+    Parameters
+    ----------
+    namespace
+        Where to look; `None` for every namespace.
+    convert
+        Makes what is kept of an object.
+    """
+
+    def __init__(
+        self,
+        *,
+        client: ClusterClient,
+        kind: str,
+        namespace: str | None,
+        label_selector: str,
+        convert: Callable[[Document], T],
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._client = client
+        self._kind = kind
+        self._namespace = namespace
+        self._selector = label_selector
+        self._convert = convert
+        self._clock = clock
+        self._sleep = sleep
+        self._objects: dict[Key, T] = {}
+        self._handlers: list[Handler[T]] = []
+        self._version: str | None = None
+        self._synced = asyncio.Event()
+        self._last_contact = clock()
+        self.trouble: str | None = None
+        """Why the picture may be old; `None` while the watch runs."""
+
+    @property
+    def objects(self) -> Mapping[Key, T]:
+        """The picture as it is now."""
+        return self._objects
+
+    def subscribe(self, handler: Handler[T]) -> Callable[[], None]:
+        """Have a function called for each change; call what is returned to end that."""
+        self._handlers.append(handler)
+        return lambda: self._handlers.remove(handler)
+
+    async def wait_synced(self, deadline: Deadline) -> None:
+        """Return when there has been a first list.
+
+        Raises
+        ------
+        KubernetesUnavailable
+            There is none in time.
+        """
+        try:
+            async with asyncio.timeout(deadline.left()):
+                await self._synced.wait()
+        except TimeoutError as error:
+            raise KubernetesUnavailable(self.trouble or "no answer yet", kind=self._kind) from error
+
+    async def run(self) -> None:
+        """Keep the picture up to date until cancelled; it never gives up."""
+        while True:
+            async for attempt in tenacity.AsyncRetrying(
+                retry=tenacity.retry_if_exception_type(KubernetesError),
+                wait=_pause,
+                sleep=self._sleep,
+                before_sleep=self._report,
+            ):
+                with attempt:
+                    await self._follow()
+
+    def _report(self, state: tenacity.RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        self.trouble = str(error)
+        _log.warning("Watch interrupted", extra={"kind": self._kind, "attempt": state.attempt_number, "cause": str(error)})
+
+    async def _follow(self) -> None:
+        """List where that is needed, then watch until the watch ends; raise only where nothing came of it."""
+        if self._version is None:
+            items, self._version = await self._client.list(
+                self._kind, self._namespace, label_selector=self._selector, deadline=Deadline(_LIST_SECONDS, clock=self._clock)
+            )
+            self._take_list(items)
+        began, served = self._clock(), False
+        self.trouble = None
+        try:
+            async for kind_of_change, document in self._client.watch(
+                self._kind,
+                self._namespace,
+                label_selector=self._selector,
+                version=self._version,
+                seconds=random.randint(_SHORTEST_WATCH, _LONGEST_WATCH),  # noqa: S311  it only spreads load
+            ):
+                served = True
+                self._version = document["metadata"]["resourceVersion"]
+                self._take(kind_of_change, document)
+        except ResourceExpired:
+            self._version = None
+            return
+        except KubernetesError:
+            if served:
+                return
+            raise
+        if not served and self._clock() - began < _QUICK_END_SECONDS:
+            # A server that ends each watch at once must not be asked in a hot loop.
+            raise KubernetesUnavailable("the watch ended at once", kind=self._kind)
+
+    def _take_list(self, items: list[Document]) -> None:
+        listed = {made.key: made for made in map(self._convert, items)}
+        for key in [key for key in self._objects if key not in listed]:
+            del self._objects[key]
+            self._tell(key, None)
+        for key, made in listed.items():
+            if self._objects.get(key) != made:
+                self._objects[key] = made
+                self._tell(key, made)
+        self._synced.set()
+
+    def _take(self, change: str, document: Document) -> None:
+        if change == "BOOKMARK":
+            return
+        made = self._convert(document)
+        if change == "DELETED":
+            # A late word of an older object of this name says nothing of the present one.
+            if (present := self._objects.get(made.key)) is not None and present.uid == made.uid:
+                del self._objects[made.key]
+                self._tell(made.key, None)
+            return
+        self._objects[made.key] = made
+        self._tell(made.key, made)
+
+    def _tell(self, key: Key, made: T | None) -> None:
+        for handler in tuple(self._handlers):
+            try:
+                handler(key, made)
+            except Exception:
+                _log.exception("A handler of changes failed", extra={"kind": self._kind, "object": "/".join(key)})
+
+
+_backoff = tenacity.wait_exponential_jitter(initial=0.2, max=20.0, jitter=1.0)
+
+
+def _pause(state: tenacity.RetryCallState) -> float:
+    error = state.outcome.exception() if state.outcome else None
+    asked = error.retry_after if isinstance(error, KubernetesUnavailable) else None
+    return asked if asked is not None else _backoff(state)

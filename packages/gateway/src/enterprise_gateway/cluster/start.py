@@ -1,0 +1,184 @@
+"""Makes the objects of one start, all or none, and waits until its pod runs or can't.
+
+Each object is noted before it is asked for, so that whatever goes wrong afterwards (a refusal, an answer that is
+lost, a cancelled start) what exists is known and is taken away again.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from enterprise_gateway.cluster.client import ClusterClient, Document
+from enterprise_gateway.cluster.deadline import Deadline
+from enterprise_gateway.errors import KubernetesError, LaunchFailed, ObjectExists, ObjectNotFound
+from enterprise_gateway.launch.plan import LaunchPlan
+from enterprise_gateway.launch.secret import copied_pull_secret
+from enterprise_gateway_common import labels
+
+__all__ = ["KernelObjects", "ObjectMaker"]
+
+_log = logging.getLogger(__name__)
+
+_UNDO_SECONDS = 30.0
+_ACCOUNT_RETRY_SECONDS = 0.05
+_FORBIDDEN = 403
+
+
+class _Made(NamedTuple):
+    kind: str
+    namespace: str | None
+    name: str
+    uid: str | None
+    """`None` while it isn't known whether it exists."""
+
+
+class KernelObjects(NamedTuple):
+    """What one start made."""
+
+    namespace: str
+    owns_namespace: bool
+    pod_name: str
+    pod_uid: str
+
+
+class ObjectMaker:
+    """Makes the objects of starts.
+
+    Parameters
+    ----------
+    gateway_namespace
+        Where the Secrets lie that are copied into namespaces of kernels.
+    """
+
+    def __init__(
+        self, *, client: ClusterClient, gateway_namespace: str | None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._client = client
+        self._gateway_namespace = gateway_namespace
+        self._clock = clock
+        self._undoing: set[asyncio.Task[None]] = set()
+
+    async def make(self, plan: LaunchPlan, *, deadline: Deadline) -> KernelObjects:
+        """Return the objects of a start, all of them made.
+
+        Raises
+        ------
+        LaunchFailed
+            One couldn't be made, in Kubernetes' words; then none of them is left.
+        """
+        made: list[_Made] = []
+        try:
+            return await self._make(plan, made, deadline)
+        except BaseException as error:
+            await self._undo(plan, made)
+            if isinstance(error, KubernetesError):
+                raise LaunchFailed(_refusal(error)) from error
+            raise
+
+    async def _make(self, plan: LaunchPlan, made: list[_Made], deadline: Deadline) -> KernelObjects:
+        owns_namespace = False
+        if plan.namespace_document is not None:
+            # A kernel that is started again finds its namespace; it stays the kernel's own.
+            await self._create(plan, plan.namespace_document, made, deadline, reuse=True)
+            owns_namespace = True
+        for name in plan.pull_secrets:
+            await self._copy_pull_secret(plan, name, made, deadline)
+        if plan.role_binding is not None:
+            await self._create(plan, plan.role_binding, made, deadline, reuse=True)
+        owned = [await self._create(plan, document, made, deadline) for document in (plan.secret, *plan.documents)]
+        pod = await self._create_pod(plan, made, deadline)
+        for document in owned:
+            await self._give_to(pod, document, deadline)
+        return KernelObjects(plan.namespace, owns_namespace, plan.names.pod, pod["metadata"]["uid"])
+
+    async def _create(
+        self, plan: LaunchPlan, document: Mapping[str, Any], made: list[_Made], deadline: Deadline, *, reuse: bool = False
+    ) -> Document:
+        metadata = document["metadata"]
+        target = _Made(document["kind"], metadata.get("namespace"), metadata["name"], None)
+        made.append(target)
+        try:
+            created = await self._client.create(document, deadline=deadline)
+        except ObjectExists:
+            made.remove(target)
+            if not reuse:
+                raise
+            found = await self._client.get(target.kind, target.namespace, target.name, deadline=deadline)
+            owner = (found["metadata"].get("labels") or {}).get(labels.KERNEL_ID)
+            if owner != plan.kernel_id or "deletionTimestamp" in found["metadata"]:
+                raise
+            return {**found, "kind": target.kind}
+        made[made.index(target)] = target._replace(uid=created["metadata"]["uid"])
+        return {**created, "kind": target.kind}
+
+    async def _create_pod(self, plan: LaunchPlan, made: list[_Made], deadline: Deadline) -> Document:
+        while True:
+            try:
+                return await self._create(plan, plan.pod, made, deadline)
+            except KubernetesError as error:
+                # A new namespace has no service account for the first moments of its life.
+                young = plan.namespace_document is not None and error.code == _FORBIDDEN and "serviceaccount" in error.words
+                if not young or deadline.left() <= _ACCOUNT_RETRY_SECONDS:
+                    raise
+            made[:] = [item for item in made if item.kind != "Pod"]
+            await asyncio.sleep(_ACCOUNT_RETRY_SECONDS)
+
+    async def _copy_pull_secret(self, plan: LaunchPlan, name: str, made: list[_Made], deadline: Deadline) -> None:
+        try:
+            original = await self._client.get("Secret", self._gateway_namespace, name, deadline=deadline)
+        except ObjectNotFound:
+            _log.warning("Image pull secret doesn't exist", extra={"namespace": self._gateway_namespace, "secret": name})
+            return
+        copy = copied_pull_secret(original, namespace=plan.namespace, labels=plan.labels)
+        if copy is None:
+            _log.warning("Image pull secret has another type", extra={"namespace": self._gateway_namespace, "secret": name})
+            return
+        await self._create(plan, copy, made, deadline, reuse=True)
+
+    async def _give_to(self, pod: Document, document: Document, deadline: Deadline) -> None:
+        """Have an object end with the pod."""
+        owner = {"apiVersion": "v1", "kind": "Pod", "name": pod["metadata"]["name"], "uid": pod["metadata"]["uid"]}
+        metadata = document["metadata"]
+        body = {"metadata": {"ownerReferences": [owner]}}
+        await self._client.patch(document["kind"], metadata["namespace"], metadata["name"], body, deadline=deadline)
+
+    # ------------------------------------------------------------------------------------------------------- undoing
+
+    async def _undo(self, plan: LaunchPlan, made: list[_Made]) -> None:
+        """Take away what a failed start made, though the start itself is being cancelled."""
+        task = asyncio.create_task(self._take_away(plan, made))
+        # Whoever is cancelled twice while it waits leaves the task to end by itself; the set keeps it alive.
+        self._undoing.add(task)
+        task.add_done_callback(self._undoing.discard)
+        await asyncio.shield(task)
+
+    async def _take_away(self, plan: LaunchPlan, made: list[_Made]) -> None:
+        deadline = Deadline(_UNDO_SECONDS, clock=self._clock)
+        for item in reversed(made):
+            try:
+                uid = item.uid or await self._uid_of(plan, item, deadline)
+                if uid is not None:
+                    grace = 0 if item.kind == "Pod" else None
+                    await self._client.delete(item.kind, item.namespace, item.name, uid=uid, grace=grace, deadline=deadline)
+            except KubernetesError as error:
+                # The others may still go; the orphan collector comes for this one.
+                _log.error(
+                    "An object of a failed start is left",
+                    extra={"kernel_id": plan.kernel_id, "kind": item.kind, "object": item.name, "cause": str(error)},
+                )
+
+    async def _uid_of(self, plan: LaunchPlan, item: _Made, deadline: Deadline) -> str | None:
+        """Return the uid of an object whose creation wasn't answered, where it is this start's."""
+        try:
+            found = await self._client.get(item.kind, item.namespace, item.name, deadline=deadline)
+        except ObjectNotFound:
+            return None
+        mark = (found["metadata"].get("labels") or {}).get(labels.KERNEL_LAUNCH)
+        uid: str = found["metadata"]["uid"]
+        return uid if mark == plan.launch_id else None
+
+
+def _refusal(error: KubernetesError) -> str:
+    return f"Kubernetes refused the kernel's {error.kind} {error.name}: {error.words}"

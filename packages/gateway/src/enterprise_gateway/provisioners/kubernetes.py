@@ -1,0 +1,310 @@
+"""jupyter_client's provisioner of kernels in pods: the same in this gateway and in a plain Jupyter Server.
+
+In the gateway the services of the cluster are handed in. Elsewhere nobody does, so the first kernel makes them, from
+KUBECONFIG or the cluster that the process is a pod of, and the last one takes them away.
+"""
+
+import asyncio
+import logging
+import secrets
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import zmq
+from jupyter_client.connect import KernelConnectionInfo
+from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
+from traitlets import Unicode
+
+from enterprise_gateway.cluster.deadline import Deadline
+from enterprise_gateway.cluster.services import ClusterServices
+from enterprise_gateway.cluster.shared import SharedServices, shared_services
+from enterprise_gateway.cluster.start import KernelObjects
+from enterprise_gateway.cluster.store import KernelRecord
+from enterprise_gateway.cluster.watching import PodWatch
+from enterprise_gateway.errors import KubernetesError, LaunchFailed
+from enterprise_gateway.launch.command import pod_command
+from enterprise_gateway.launch.plan import build_plan
+from enterprise_gateway.launch.request import KernelFacts, LaunchRequest, parse_request
+from enterprise_gateway.launch.template import find_template
+from enterprise_gateway_common.connection import CONNECTION_FILE, CONNECTION_FOLDER, PORTS, connection_file
+
+__all__ = ["KubernetesProvisioner"]
+
+_log = logging.getLogger(__name__)
+
+_END_SECONDS = 30.0
+_TERMINATION_GRACE = 5
+_SYNC_SECONDS = 20.0
+_DEFAULT_USERNAME = "anonymous"
+
+
+class KubernetesProvisioner(KernelProvisionerBase):
+    """Runs one kernel in a pod."""
+
+    image_name = Unicode("", config=True, help="The kernel's image where the client names none.")
+
+    def __init__(self, *, services: ClusterServices | None = None, **kwargs: Any) -> None:  # noqa: ANN401  traits of the base class
+        # Other keys of the kernelspec's config are for other programs, such as the image puller.
+        for name in [name for name in kwargs if name not in self.trait_names() and name != "config"]:
+            del kwargs[name]
+        super().__init__(**kwargs)
+        # The base class has one mutable dictionary for all its instances.
+        self.connection_info: KernelConnectionInfo = {}
+        self._services = services
+        self._shared: SharedServices | None = None
+        self._objects: KernelObjects | None = None
+        self._watch: PodWatch | None = None
+        self._launched = False
+
+    # ------------------------------------------------------------------------------------------------------ starting
+
+    async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:  # noqa: ANN401  the base class' signature
+        """Return the arguments of the launch; nothing has been asked of the cluster yet."""
+        prepared: dict[str, Any] = await super().pre_launch(cmd=list(self.kernel_spec.argv), **kwargs)
+        return prepared
+
+    async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:  # noqa: ANN401  the base class' signature
+        """Return the connection of a kernel whose pod runs.
+
+        Raises
+        ------
+        GatewayError
+            It can't, with the cause in words for its user; then nothing of it exists.
+        """
+        services = await self._cluster()
+        request = self._request(kwargs.get("env") or {}, services)
+        policy = services.policy.current()
+        deadline = Deadline(self._timeout(request, services, policy.maximum_launch_timeout))
+        self._forget()
+        key, text, curve = self._keys(request)
+        plan = build_plan(
+            request=request,
+            policy=policy,
+            settings=services.options.launch,
+            template=find_template(Path(self.kernel_spec.resource_dir or "/nonexistent")),
+            command=pod_command(cmd, kernel_id=self.kernel_id, connection_file=f"{CONNECTION_FOLDER}/{CONNECTION_FILE}"),
+            connection_file=text,
+            facts={
+                "KERNEL_ID": self.kernel_id,
+                "KERNEL_LANGUAGE": self.kernel_spec.language,
+                "KERNEL_NAME": request.kernel.kernel_name,
+            },
+            launch_id=secrets.token_hex(3),
+        )
+        self._objects = await services.maker.make(plan, deadline=deadline)
+        try:
+            watch = self._watched(services)
+            state = await watch.running(client=services.client, graces=services.options.graces, deadline=deadline)
+        except BaseException:
+            await asyncio.shield(asyncio.create_task(self._take_away(restart=False)))
+            raise
+        self._launched = True
+        info: Any = {"transport": "tcp", "ip": state.ip, "key": key, "signature_scheme": "hmac-sha256", **PORTS, **curve}
+        self.connection_info = info
+        _log.info(
+            "Kernel's pod runs",
+            extra={"kernel_id": self.kernel_id, "pod": state.name, "namespace": state.namespace, "node": state.node},
+        )
+        return self.connection_info
+
+    def _request(self, environment: Mapping[str, str], services: ClusterServices) -> LaunchRequest:
+        passed = services.options.pass_environment
+        own = set(self.kernel_spec.env or {})
+        chosen = {
+            name: value
+            for name, value in environment.items()
+            if name.startswith("KERNEL_") or name in own or name in passed or ("*" in passed and name not in _OF_THIS_MACHINE)
+        }
+        manager = self.parent
+        facts = KernelFacts(
+            kernel_id=self.kernel_id,
+            kernel_name=getattr(manager, "kernel_name", "") or self.kernel_spec.display_name,
+            username=environment.get("KERNEL_USERNAME") or _DEFAULT_USERNAME,
+            language=self.kernel_spec.language,
+            default_image=self.image_name or services.options.launch.default_image,
+        )
+        return parse_request(kernel=facts, environment=chosen, mirror_working_dirs=services.options.launch.mirror_working_dirs)
+
+    @staticmethod
+    def _timeout(request: LaunchRequest, services: ClusterServices, maximum: float) -> float:
+        try:
+            asked = float(request.environment.get("KERNEL_LAUNCH_TIMEOUT") or services.options.launch_timeout)
+        except ValueError:
+            asked = services.options.launch_timeout
+        return min(max(asked, 1.0), maximum) if asked == asked else services.options.launch_timeout  # noqa: PLR0124  only NaN differs from itself
+
+    def _keys(self, request: LaunchRequest) -> tuple[bytes, str, dict[str, str]]:
+        """Return the key, the connection file and the CURVE pair of this kernel; a restart keeps them."""
+        manager = self.parent
+        key: bytes = manager.session.key if manager is not None and manager.session.key else secrets.token_hex(32).encode()
+        curve: dict[str, str] = {}
+        if manager is not None and _encrypts(manager):
+            if manager.curve_publickey is None:
+                manager.curve_publickey, manager.curve_secretkey = zmq.curve_keypair()
+            curve = {"curve_publickey": manager.curve_publickey.decode(), "curve_secretkey": manager.curve_secretkey.decode()}
+        text = connection_file(key=key.decode(), kernel_name=request.kernel.kernel_name, **curve)
+        return key, text, curve
+
+    # ------------------------------------------------------------------------------------------------------- running
+
+    @property
+    def has_process(self) -> bool:
+        """Whether there is a pod to look after."""
+        return self._launched
+
+    async def poll(self) -> int | None:
+        """Return the exit status, `None` while the kernel runs; a look into memory."""
+        if not self._launched or self._watch is None:
+            return 0
+        return self._watch.exit_status
+
+    async def wait(self) -> int | None:
+        """Return the exit status when the pod is gone, which makes room for the next one of its name."""
+        watch = self._watch
+        if watch is None:
+            return 0
+        await watch.ended()
+        status = watch.exit_status
+        await self._delete_pod(grace=0)
+        self._launched = False
+        return status
+
+    async def wait_for_exit(self) -> str:
+        """Return why the kernel ended, in words for its user, as soon as it has."""
+        if self._watch is None:
+            return "The kernel has no pod."
+        await self._watch.ended()
+        return self._watch.words()
+
+    def waiting_words(self) -> str | None:
+        """Return what keeps a starting kernel from running just now."""
+        return self._watch.trouble() if self._watch is not None else None
+
+    async def send_signal(self, signum: int) -> None:
+        """Send a signal as far as a pod can get one: interrupt by the control channel, the others by ending it."""
+        match signum:
+            case 0:
+                return
+            case signal.SIGINT:
+                self._interrupt()
+            case signal.SIGKILL:
+                await self.kill()
+            case _:
+                await self.terminate()
+
+    def _interrupt(self) -> None:
+        manager = self.parent
+        if manager is None:
+            return
+        manager._connect_control_socket()  # noqa: SLF001  jupyter_client opens it in no other way
+        manager.session.send(manager._control_socket, manager.session.msg("interrupt_request", content={}))  # noqa: SLF001  as above
+
+    # -------------------------------------------------------------------------------------------------------- ending
+
+    async def kill(self, restart: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002  the base class' signature
+        """End the pod at once. The namespace stays: whether the kernel starts again is known at `cleanup` only."""
+        await self._delete_pod(grace=0)
+
+    async def terminate(self, restart: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002  as above
+        """Ask the kernel to end, and end the pod a few seconds later."""
+        await self._delete_pod(grace=_TERMINATION_GRACE, wait=False)
+
+    async def cleanup(self, restart: bool = False) -> None:  # noqa: FBT001, FBT002  as above
+        """Leave nothing of this kernel; where it starts again, the namespace that was made for it stays."""
+        await self._take_away(restart=restart)
+        if not restart and self._shared is not None:
+            shared, self._shared, self._services = self._shared, None, None
+            await shared.release()
+
+    async def _take_away(self, *, restart: bool) -> None:
+        objects, services = self._objects, self._services
+        self._launched = False
+        if objects is None or services is None:
+            return
+        try:
+            await self._delete_pod(grace=0)
+            if objects.owns_namespace and not restart:
+                await services.client.delete("Namespace", None, objects.namespace, deadline=Deadline(_END_SECONDS))
+        except KubernetesError as error:
+            # The kernel is over for its client all the same; the orphan collector comes for what is left.
+            _log.error("Objects of a kernel are left", extra={"kernel_id": self.kernel_id, "cause": str(error)})
+        self._forget()
+        if not restart:
+            self._objects = None
+
+    async def _delete_pod(self, *, grace: int, wait: bool = True) -> None:
+        objects, services, watch = self._objects, self._services, self._watch
+        if objects is None or services is None or watch is None:
+            return
+        deadline = Deadline(_END_SECONDS)
+        await services.client.delete(
+            "Pod", objects.namespace, objects.pod_name, uid=objects.pod_uid, grace=grace, deadline=deadline
+        )
+        if wait:
+            await watch.gone(deadline)
+
+    def _forget(self) -> None:
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
+
+    def _watched(self, services: ClusterServices) -> PodWatch:
+        if self._objects is None:
+            raise LaunchFailed("The kernel has no pod.")
+        objects = self._objects
+        self._watch = PodWatch(informer=services.pods, key=(objects.namespace, objects.pod_name), uid=objects.pod_uid)
+        return self._watch
+
+    # ------------------------------------------------------------------------------------------------------ adopting
+
+    def adopt(self, record: KernelRecord) -> None:
+        """Take over a kernel that runs already, as its record tells it; needs the services of the cluster.
+
+        Raises
+        ------
+        LaunchFailed
+            The provisioner was made without them.
+        """
+        if self._services is None:
+            raise LaunchFailed("A kernel can only be adopted where its cluster is known.")
+        pod = record.pod
+        self._objects = KernelObjects(pod.namespace, record.owns_namespace, pod.name, pod.uid)
+        self._watched(self._services)
+        self._launched = True
+        info: Any = dict(record.connection_info)
+        self.connection_info = info
+
+    async def _cluster(self) -> ClusterServices:
+        if self._services is None:
+            self._shared = await shared_services()
+            self._services = self._shared.services
+        await self._services.ready(_SYNC_SECONDS)
+        return self._services
+
+
+# What a program of this machine has in its environment and one in a pod must not get from it.
+_OF_THIS_MACHINE = frozenset(
+    {
+        "PATH",
+        "HOME",
+        "LANG",
+        "LANGUAGE",
+        "TZ",
+        "TMPDIR",
+        "USER",
+        "LOGNAME",
+        "SHELL",
+        "VIRTUAL_ENV",
+        "PWD",
+        "HOSTNAME",
+        "KUBECONFIG",
+    }
+)
+
+
+def _encrypts(manager: Any) -> bool:  # noqa: ANN401  any kernel manager
+    """Tell whether a manager wants CURVE for this kernel and the kernel can it."""
+    policy = getattr(manager, "transport_encryption", "disabled")
+    return policy == "required" or (policy == "auto" and bool(manager._kernel_supports_curve_encryption()))  # noqa: SLF001  jupyter_client's own rule

@@ -1,0 +1,1 @@
+"""How the kernel of each language is started."""

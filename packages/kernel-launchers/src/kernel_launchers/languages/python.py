@@ -1,0 +1,62 @@
+"""Starts an IPython kernel in this process."""
+
+import importlib
+import os
+import tempfile
+from typing import Any, Type
+
+from kernel_launchers.errors import InvalidOptions, NotInstalled
+from kernel_launchers.options import Options
+from kernel_launchers.signals import end_on_sigterm
+
+__all__ = ["start"]
+
+
+def start(options: Options, connection_file: str) -> int:
+    """Return the exit status of the kernel."""
+    _prepare_home()
+    try:
+        from ipykernel.kernelapp import IPKernelApp
+    except ImportError as error:
+        raise NotInstalled(f"the image has no IPython kernel: {error}") from error
+
+    class PodKernelApp(IPKernelApp):
+        """Leaves the connection file alone: it is mounted, and its ports are those that the gateway connects to."""
+
+        def write_connection_file(self, **_options: Any) -> None:  # noqa: ANN401  the base class' signature
+            """Write nothing."""
+
+        def cleanup_connection_file(self) -> None:
+            """Remove nothing."""
+
+    application = PodKernelApp.instance(kernel_class=_kernel_class(options.kernel_class))
+    application.initialize(["-f", connection_file])  # type: ignore[no-untyped-call]  # ipykernel has no types here
+    end_on_sigterm()
+    try:
+        application.start()  # type: ignore[no-untyped-call]  # as above
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(bool(end.code))
+    return 0
+
+
+def _kernel_class(dotted_name: str) -> Type[Any]:
+    module, _, name = dotted_name.rpartition(".")
+    try:
+        found: Type[Any] = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InvalidOptions(f"--kernel-class-name: {dotted_name} can't be imported: {error}") from error
+    return found
+
+
+def _prepare_home() -> None:
+    """Give IPython a folder that it can write to: a pod may run as any user, on a read-only file system."""
+    home = os.environ.get("HOME", "")
+    if home and home != "/" and os.access(home, os.W_OK):
+        return
+    try:
+        folder = tempfile.mkdtemp(prefix="kernel-home-")
+    except OSError:
+        # Nothing can be written anywhere; IPython then keeps its history in memory and says so in its log.
+        return
+    os.environ["HOME"] = folder
+    os.environ.setdefault("IPYTHONDIR", os.path.join(folder, ".ipython"))  # noqa: PTH118  the environment takes texts

@@ -1,0 +1,120 @@
+"""The options of `launch-kernel`: from the command line, else from the environment of the pod.
+
+Older images and kernelspecs write `--RemoteProcessProxy.kernel-id`; every option is also known in that form.
+"""
+
+import argparse
+from dataclasses import dataclass
+from typing import List, Mapping, NoReturn, Optional, Sequence, Tuple
+
+from enterprise_gateway_common.connection import CONNECTION_FILE_VARIABLE
+from kernel_launchers.errors import InvalidOptions
+
+__all__ = ["Options", "PortRange", "read_options"]
+
+LANGUAGES = ("python", "r", "scala")
+SPARK_MODES = ("none", "lazy", "eager")
+CLUSTER_TYPES = ("none", "spark", "dask")
+DEFAULT_KERNEL_CLASS = "ipykernel.ipkernel.IPythonKernel"
+
+_LOWEST_PORT, _HIGHEST_PORT = 1024, 65535
+_OLDER_PREFIX = "--RemoteProcessProxy."
+
+PortRange = Tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a kernel is started with."""
+
+    language: str
+    connection_file: Optional[str]
+    """The mounted or given connection file; `None` where the kernel chooses its ports and tells the gateway."""
+    kernel_id: str
+    response_address: Optional[str]
+    public_key: str
+    port_range: PortRange
+    spark_mode: str
+    cluster_type: str
+    kernel_class: str
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise InvalidOptions(message)
+
+
+def read_options(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
+    """Return the options of a start.
+
+    Raises
+    ------
+    InvalidOptions
+        One is unknown, has a value that it can't have, or there is no way to a connection.
+    """
+    given = _parser().parse_args(list(arguments))
+
+    def value(name: str, *variables: str, default: str = "") -> str:
+        written: Optional[str] = getattr(given, name)
+        if written:
+            return written
+        return next((environment[variable] for variable in variables if environment.get(variable)), default)
+
+    mode = _word(
+        "--spark-context-initialization-mode", value("spark_mode", "KERNEL_SPARK_CONTEXT_INIT_MODE", default="none"), SPARK_MODES
+    )
+    cluster = value("cluster_type", default="none" if mode == "none" else "spark")
+    response_address = value("response_address", "RESPONSE_ADDRESS", "EG_RESPONSE_ADDRESS")
+    connection_file = given.connection_file or (None if response_address else environment.get(CONNECTION_FILE_VARIABLE))
+    if not connection_file and not response_address:
+        raise InvalidOptions(
+            f"there is neither a connection file ({CONNECTION_FILE_VARIABLE}) nor a gateway to tell one to (--response-address)"
+        )
+    kernel_id = value("kernel_id", "KERNEL_ID")
+    if response_address and not kernel_id:
+        raise InvalidOptions("--response-address needs --kernel-id")
+    return Options(
+        language=_word("--language", value("language", "KERNEL_LANGUAGE", default="python").lower(), LANGUAGES),
+        connection_file=connection_file,
+        kernel_id=kernel_id,
+        response_address=response_address or None,
+        public_key=value("public_key", "PUBLIC_KEY", "EG_PUBLIC_KEY"),
+        port_range=_port_range(value("port_range", "PORT_RANGE", "EG_PORT_RANGE", default="0..0")),
+        spark_mode=mode,
+        cluster_type=_word("--cluster-type", cluster, CLUSTER_TYPES),
+        kernel_class=value("kernel_class", "KERNEL_CLASS_NAME", default=DEFAULT_KERNEL_CLASS),
+    )
+
+
+def _parser() -> _Parser:
+    parser = _Parser(prog="launch-kernel", description="Start a Jupyter kernel inside its pod.", allow_abbrev=False)
+    parser.add_argument("connection_file", nargs="?", help="connection file; the one of the pod's Secret where none is given")
+
+    def option(name: str, destination: str, text: str) -> None:
+        parser.add_argument(f"--{name}", _OLDER_PREFIX + name, dest=destination, default=None, help=text)
+
+    option("language", "language", "python, r or scala; KERNEL_LANGUAGE where none is given")
+    option("kernel-id", "kernel_id", "the kernel's id")
+    option("port-range", "port_range", "lowest..highest port to listen on when the kernel chooses its own; 0..0 for any")
+    option("response-address", "response_address", "ip:port of a gateway that waits to be told the connection")
+    option("public-key", "public_key", "the key to encrypt the connection for that gateway with")
+    option("spark-context-initialization-mode", "spark_mode", "none, lazy or eager")
+    option("kernel-class-name", "kernel_class", "class of the IPython kernel")
+    option("cluster-type", "cluster_type", "none, spark or dask")
+    return parser
+
+
+def _word(name: str, value: str, known: Sequence[str]) -> str:
+    if value not in known:
+        raise InvalidOptions(f"{name} must be one of {', '.join(known)}")
+    return value
+
+
+def _port_range(text: str) -> PortRange:
+    parts: List[str] = text.split("..")
+    if len(parts) != len(("lowest", "highest")) or not all(part.isascii() and part.isdigit() for part in parts):
+        raise InvalidOptions("--port-range must be lowest..highest, as in 40000..50000")
+    lowest, highest = int(parts[0]), int(parts[1])
+    if (lowest, highest) != (0, 0) and not _LOWEST_PORT <= lowest <= highest <= _HIGHEST_PORT:
+        raise InvalidOptions(f"--port-range must lie between {_LOWEST_PORT} and {_HIGHEST_PORT}")
+    return lowest, highest

@@ -1,0 +1,28 @@
+"""Spark's part of a start: its options are the same for every language, whether or not the image has Spark."""
+
+import importlib.util
+
+from kernel_launchers.errors import InvalidOptions, NotInstalled
+from kernel_launchers.options import Options
+
+__all__ = ["check"]
+
+
+def check(options: Options) -> None:
+    """Return when the start asks for no Spark.
+
+    Raises
+    ------
+    NotInstalled
+        It asks for a Spark session, and the image has no pyspark.
+    InvalidOptions
+        It asks for a session that this launcher doesn't make.
+    """
+    if options.spark_mode == "none":
+        return
+    if options.cluster_type == "spark" and importlib.util.find_spec("pyspark") is None:
+        raise NotInstalled(
+            f"the kernel asks for a Spark session (--spark-context-initialization-mode {options.spark_mode}), and pyspark isn't "
+            "installed in its image; use an image that has it, or the mode none"
+        )
+    raise InvalidOptions(f"this launcher makes no session on a cluster of type {options.cluster_type}; use the mode none")
