@@ -301,12 +301,20 @@ class Kernels:
                 _log.error("A kernel could not be shut down", exc_info=result)
 
     async def cull(self) -> None:
-        """Shut down the kernels that nobody has used for too long."""
-        for kernel, reason in kernels_to_cull(self.all(), self.rules.culling):
-            _log.info("Kernel is culled", extra={"kernel_id": kernel.kernel_id, "idle_seconds": round(kernel.idle_seconds)})
-            self._metrics.kernel_culled()
-            with suppress(KernelNotFound):
-                await self.shutdown(kernel.kernel_id, ANONYMOUS, reason=reason)
+        """Shut down the kernels that nobody has used for too long; one that is slow to end holds up no other."""
+        await asyncio.gather(*(self._cull(*found) for found in kernels_to_cull(self.all(), self.rules.culling)))
+
+    async def _cull(self, kernel: Kernel, reason: str) -> None:
+        fields = {"kernel_id": kernel.kernel_id, "idle_seconds": round(kernel.idle_seconds)}
+        _log.info("Kernel is culled", extra=fields)
+        self._metrics.kernel_culled()
+        try:
+            await self.shutdown(kernel.kernel_id, ANONYMOUS, reason=reason)
+        except KernelNotFound:
+            # Its user was faster.
+            return
+        except Exception:
+            _log.exception("A kernel could not be culled", extra=fields)
 
     def _forget(self, kernel_id: str) -> None:
         if self._entries.pop(kernel_id, None) is not None:
