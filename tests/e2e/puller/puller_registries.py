@@ -12,9 +12,11 @@ import http.client
 import http.server
 import io
 import json
+import os
 import random
 import shutil
 import socket
+import struct
 import subprocess
 import tarfile
 import threading
@@ -239,9 +241,12 @@ class FaultyRegistry:
 
     def _forward(self, handler: http.server.BaseHTTPRequestHandler, fault: Fault) -> None:
         connection = http.client.HTTPConnection(self.upstream, timeout=30)
-        headers = {name: value for name, value in handler.headers.items() if name.lower() not in {"host", "connection"}}
-        headers["Host"] = handler.headers.get("Host", self.upstream)
-        connection.request(handler.command, handler.path, headers=headers)
+        connection.putrequest(handler.command, handler.path, skip_host=True, skip_accept_encoding=True)
+        for name, value in handler.headers.items():
+            # One by one: a client may send a header more than once.
+            if name.lower() != "connection":
+                connection.putheader(name, value)
+        connection.endheaders()
         answer = connection.getresponse()
         handler.send_response(answer.status)
         for name, value in answer.getheaders():
@@ -252,8 +257,10 @@ class FaultyRegistry:
         try:
             while handler.command != "HEAD" and (chunk := answer.read(self._chunk(fault))):
                 if 0 <= fault.reset_after <= sent:
-                    handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
-                    handler.connection.close()
+                    # Closing the object would leave its reader's copy of the connection open: close the connection itself.
+                    handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    os.close(handler.connection.detach())
+                    handler.close_connection = True
                     return
                 handler.wfile.write(chunk)
                 sent += len(chunk)

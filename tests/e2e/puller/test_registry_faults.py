@@ -70,7 +70,7 @@ def test_a_connection_that_breaks_in_a_layer_is_tried_again(
     broken: list[str] = []
 
     def break_often(_method: str, path: str) -> Fault | None:
-        if pushed.layer_digest in path and len(broken) < 12:
+        if pushed.layer_digest in path and len(broken) < 4:
             broken.append(path)
             return Fault(reset_after=100_000)
         return None
@@ -79,7 +79,7 @@ def test_a_connection_that_breaks_in_a_layer_is_tried_again(
     puller = start_puller(KIP_CRI_ENDPOINT=containerd.endpoint, KIP_IMAGES=image, KIP_NUM_RETRIES="10", **QUICK)
     puller.wait_for(image, "present", seconds=60)
     assert containerd.digest(image) == pushed.digest
-    assert len(broken) == 12
+    assert len(broken) == 4
     puller.stop()
 
 
