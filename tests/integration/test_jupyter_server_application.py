@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 import uuid
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.support.kernel_socket import KernelSocket, text_of
 from tests.support.servers import Product, Server, Workspace, free_port
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -51,13 +51,6 @@ def lab_kernel(lab: Server) -> str:
 def client(lab: Server, lab_kernel: str) -> Iterator[KernelSocket]:
     with KernelSocket(lab, lab_kernel) as client:
         yield client
-
-
-def _wait_until(condition: Callable[[], bool], timeout: float = 20) -> None:
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, "not in time"
-        time.sleep(0.05)
 
 
 def _models(lab: Server) -> list[dict[str, str]]:
@@ -134,7 +127,7 @@ def test_the_browser_is_told_when_a_kernel_dies_and_comes_back(lab: Server, clie
     os.kill(pid, signal.SIGKILL)
     client.wait_for(lambda message: message.content.get("execution_state") in {"restarting", "autorestarting"}, timeout=15)
     # The list is asked of the gateway each time; a single kernel's model is what the list said last.
-    _wait_until(lambda: {"idle"} == {model["execution_state"] for model in _models(lab) if model["id"] == lab_kernel})
+    wait_until(lambda: {"idle"} == {model["execution_state"] for model in _models(lab) if model["id"] == lab_kernel})
     assert int(text_of(client.run("import os; print(os.getpid())"))) != pid
 
 

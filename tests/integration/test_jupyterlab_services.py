@@ -81,6 +81,9 @@ def test_buffers_come_back_byte_for_byte(seen: dict[str, Any]) -> None:
 
 def test_a_restart_loses_the_state(seen: dict[str, Any]) -> None:
     assert seen["afterRestart"] == "False\n"
+    # This status makes JupyterLab say that the kernel has died.
+    assert "autorestarting" not in seen["restartStatuses"]
+    assert seen["unanswered"] == []
 
 
 def test_a_dead_kernel_is_announced_and_comes_back(seen: dict[str, Any]) -> None:
