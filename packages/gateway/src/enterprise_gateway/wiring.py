@@ -28,7 +28,8 @@ from enterprise_gateway.kernels.sessions import Sessions
 from enterprise_gateway.kernelspecs.authorization import UserLists
 from enterprise_gateway.kernelspecs.catalogue import Kernelspec, KernelspecCatalogue
 from enterprise_gateway.metrics import GatewayMetrics
-from enterprise_gateway.provisioners.local import GatewayLocalProvisioner, PortRange
+from enterprise_gateway.provisioners.local import GatewayLocalProvisioner
+from enterprise_gateway.provisioners.local_ports import LocalPorts, ephemeral_range
 from enterprise_gateway.provisioners.process_proxy import LOCAL
 from enterprise_gateway.provisioners.registry import Provisioners
 from enterprise_gateway.server import make_server, tls_context
@@ -136,7 +137,7 @@ class _KernelMaker:
         self._manager_context = zmq.asyncio.Context.shadow(context.underlying)
         self._runtime_dir = Path(jupyter_runtime_dir())
         self._metrics = metrics
-        local = functools.partial(GatewayLocalProvisioner, ports=PortRange(settings.port_range))
+        local = functools.partial(GatewayLocalProvisioner, ports=LocalPorts(settings.port_range, ephemeral=ephemeral_range()))
         self._provisioners = Provisioners(own={LOCAL: local})
         self._options = LifecycleOptions(
             kernel_info_timeout=settings.kernel_info_timeout,

@@ -17,6 +17,7 @@ from enterprise_gateway.kernels.lifecycle import KernelLifecycle, LifecycleOptio
 from enterprise_gateway.kernels.manager import GatewayKernelManager
 from enterprise_gateway.kernelspecs.catalogue import Kernelspec
 from enterprise_gateway.provisioners.local import GatewayLocalProvisioner
+from enterprise_gateway.provisioners.local_ports import LocalPorts, ephemeral_range
 
 IPYKERNEL = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
 ID = "01234567-89ab-4cde-8f01-23456789abcd"
@@ -59,7 +60,8 @@ class Made:
             transport_encryption="auto",
         )
         manager.kernel_id = ID
-        manager.provisioner = GatewayLocalProvisioner(kernel_id=ID, kernel_spec=spec, parent=manager)
+        ports = LocalPorts("0..0", ephemeral=ephemeral_range())
+        manager.provisioner = GatewayLocalProvisioner(ports=ports, kernel_id=ID, kernel_spec=spec, parent=manager)
         self.kernel = Kernel(
             kernel_id=ID,
             kernelspec=Kernelspec("x", folder, spec, ()),

@@ -4,28 +4,16 @@ import sys
 from contextlib import suppress
 
 import psutil
-import pytest
 
-from enterprise_gateway.provisioners.local import GatewayLocalProvisioner, PortRange
-
-
-@pytest.mark.parametrize("text", ["", "1", "x..y", "1..2000", "40000..40500", "65000..66001", "50000..40000"])
-def test_a_port_range_that_cannot_be_used_is_refused(text):
-    with pytest.raises(ValueError, match=r"write lowest|ports must lie|must hold"):
-        PortRange(text)
-
-
-def test_chosen_ports_are_different_and_of_the_range():
-    chosen = PortRange("40000..41000").choose(5)
-    assert len(set(chosen)) == 5
-    assert all(40000 <= port <= 41000 for port in chosen)
+from enterprise_gateway.provisioners.local import GatewayLocalProvisioner
+from enterprise_gateway.provisioners.local_ports import LocalPorts
 
 
 def run_process(code):
     """Return why a process that runs `code` ended, and the provisioner."""
 
     async def run():
-        provisioner = GatewayLocalProvisioner(kernel_id="1", kernel_spec=None)
+        provisioner = GatewayLocalProvisioner(ports=LocalPorts("0..0", ephemeral=range(0)), kernel_id="1", kernel_spec=None)
         await provisioner.launch_kernel([sys.executable, "-c", code], env=dict(os.environ), kernel_headers={"X": "y"})
         try:
             return await asyncio.wait_for(provisioner.wait_for_exit(), 20), provisioner.pgid

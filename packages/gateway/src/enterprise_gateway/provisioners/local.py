@@ -1,13 +1,12 @@
-"""Kernels as processes of this machine: jupyter_client's local provisioner, and three things that it lacks.
+"""Kernels as processes of this machine: jupyter_client's local provisioner, and four things that it lacks.
 
 It tells at once that the process ended and why; it keeps the last lines that the process wrote, which say why a start
-failed; and it leaves nothing of the kernel's process group behind.
+failed; it leaves nothing of the kernel's process group behind; and its ports are nobody else's.
 """
 
 import asyncio
 import logging
 import os
-import random
 import re
 import signal
 from collections import deque
@@ -18,8 +17,9 @@ from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
 from enterprise_gateway.provisioners.exits import exit_words
+from enterprise_gateway.provisioners.local_ports import LocalPorts
 
-__all__ = ["GatewayLocalProvisioner", "PortRange"]
+__all__ = ["GatewayLocalProvisioner"]
 
 _log = logging.getLogger(__name__)
 
@@ -27,34 +27,7 @@ _ABSOLUTE_PATH = re.compile(r"(?:/[^\s/:'\"]+)+/([^\s/:'\"]+)")
 _KEPT_LINES = 10
 _KEPT_LINE_BYTES = 500
 _READ_BYTES = 65536
-_MINIMUM_RANGE = 1000
-_LOWEST_PORT, _HIGHEST_PORT = 1024, 65535
 _PORTS = ("shell_port", "iopub_port", "stdin_port", "hb_port", "control_port")
-
-
-class PortRange:
-    """Ports that kernels may listen on, as `lowest..highest`; `0..0` stands for any.
-
-    Raises
-    ------
-    ValueError
-        The text isn't a range, or a range of fewer than a thousand ports from 1024 to 65535.
-    """
-
-    def __init__(self, text: str) -> None:
-        lowest, separator, highest = text.partition("..")
-        if not (separator and lowest.isdecimal() and highest.isdecimal()):
-            raise ValueError("write lowest..highest, as in 40000..50000")
-        self.lowest, self.highest = int(lowest), int(highest)
-        self.any = (self.lowest, self.highest) == (0, 0)
-        if not self.any and not (self.lowest >= _LOWEST_PORT and self.highest <= _HIGHEST_PORT):
-            raise ValueError(f"ports must lie between {_LOWEST_PORT} and {_HIGHEST_PORT}")
-        if not self.any and self.highest - self.lowest < _MINIMUM_RANGE:
-            raise ValueError(f"it must hold at least {_MINIMUM_RANGE} ports")
-
-    def choose(self, count: int) -> list[int]:
-        """Return different ports of the range at random; who binds them finds out whether they are free."""
-        return random.sample(range(self.lowest, self.highest + 1), count)
 
 
 class _OutputTail:
@@ -105,24 +78,29 @@ class _OutputTail:
 
 
 class GatewayLocalProvisioner(LocalProvisioner):
-    """Runs a kernel as a process of this machine, in a process group of its own."""
+    """Runs a kernel as a process of this machine, in a process group of its own.
 
-    ports = PortRange("0..0")
+    Parameters
+    ----------
+    ports
+        Where the kernel's ports come from.
+    """
 
-    def __init__(self, *, ports: PortRange | None = None, **kwargs: Any) -> None:  # noqa: ANN401  traits of the base class
+    def __init__(self, *, ports: LocalPorts, **kwargs: Any) -> None:  # noqa: ANN401  traits of the base class
         super().__init__(**kwargs)
         # The base class has one mutable dictionary for all its instances.
         self.connection_info = {}
-        if ports is not None:
-            self.ports = ports
+        self._local_ports = ports
+        self._taken_ports: list[int] = []
         self._output: _OutputTail | None = None
 
     async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:  # noqa: ANN401  the base class' signature
-        """Return the arguments of the launch, with ports of the range where there is one."""
+        """Return the arguments of the launch; a restart keeps the ports of the first start."""
         manager = self.parent
-        if not self.ports.any and manager is not None and not any(getattr(manager, name) for name in _PORTS):
+        if manager is not None and not self._taken_ports:
+            self._taken_ports = self._local_ports.take(len(_PORTS))
             manager.cache_ports = False
-            for name, port in zip(_PORTS, self.ports.choose(len(_PORTS)), strict=True):
+            for name, port in zip(_PORTS, self._taken_ports, strict=True):
                 setattr(manager, name, port)
         prepared: dict[str, Any] = await super().pre_launch(**kwargs)
         return prepared
@@ -159,6 +137,9 @@ class GatewayLocalProvisioner(LocalProvisioner):
                 os.killpg(self.pgid, signal.SIGKILL)
             self.pgid = None
         self._close_output()
+        if not restart:
+            self._local_ports.give_back(self._taken_ports)
+            self._taken_ports = []
         await super().cleanup(restart=restart)
 
     def _close_output(self) -> None:
