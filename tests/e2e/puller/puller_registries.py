@@ -199,6 +199,8 @@ class FaultyRegistry:
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            # A runtime that tries TLS first falls back only if the refusal is in a form that it knows for HTTP.
+            default_request_version = "HTTP/1.1"
 
             def _serve(self) -> None:
                 proxy.serve(self)

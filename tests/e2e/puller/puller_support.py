@@ -199,7 +199,7 @@ class PullerProcess:
 class Containerd:
     """A containerd of our own, which may be killed and whose disk may be full."""
 
-    def __init__(self, folder: Path, *, program: str, room_megabytes: int = 0) -> None:
+    def __init__(self, folder: Path, *, program: str, room_megabytes: int = 0, metrics_port: int = 0) -> None:
         self.folder = folder
         self.socket = folder / "run" / "containerd.sock"
         self.endpoint = f"unix://{self.socket}"
@@ -207,6 +207,7 @@ class Containerd:
         self._room = folder / "root"
         self._room.mkdir(parents=True)
         self._mounted = bool(room_megabytes)
+        self._metrics_port = metrics_port
         if room_megabytes:
             self._run("mount", "-t", "tmpfs", "-o", f"size={room_megabytes}m", "tmpfs", str(self._room))
         (folder / "config.toml").write_text(self._configuration(), encoding="utf-8")
@@ -216,18 +217,16 @@ class Containerd:
     def _configuration(self) -> str:
         version = subprocess.run([self._program, "--version"], check=True, capture_output=True, text=True).stdout
         newer = " v2." in version or " 2." in version
-        images = "io.containerd.cri.v1.images" if newer else "io.containerd.grpc.v1.cri"
         runtime = "io.containerd.cri.v1.runtime" if newer else "io.containerd.grpc.v1.cri"
-        snapshotter = (
-            f'[plugins."{images}"]\n  snapshotter = "native"\n'
-            if newer
-            else f'[plugins."{images}".containerd]\n  snapshotter = "native"\n'
-        )
+        # The older one can't always use overlayfs; the newer one unpacks with its default only.
+        snapshotter = "" if newer else f'[plugins."{runtime}".containerd]\n  snapshotter = "native"\n'
+        address = f"127.0.0.1:{self._metrics_port}" if self._metrics_port else ""
         return (
             f"version = {3 if newer else 2}\n"
             f'root = "{self._room}"\nstate = "{self.folder}/state"\n'
             f'[grpc]\n  address = "{self.socket}"\n'
             f'[ttrpc]\n  address = "{self.socket}.ttrpc"\n'
+            f'[metrics]\n  address = "{address}"\n  grpc_histogram = false\n'
             f"{snapshotter}"
             f'[plugins."{runtime}".cni]\n  bin_dir = "{self.folder}"\n  conf_dir = "{self.folder}/cni"\n'
         )

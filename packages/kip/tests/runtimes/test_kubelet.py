@@ -249,5 +249,8 @@ def test_pods_of_a_puller_that_was_killed_are_removed_once(runtime: KubeletRunti
         "elsewhere": {"metadata": {"name": "elsewhere", "labels": {**labels, "enterprise-gateway.jupyter.org/node": "n2"}}},
     }
     runtime.images()
-    runtime.images()
-    assert cluster.deleted == ["old"]
+    assert cluster.deleted == [], "looking changes nothing"
+    runtime.pull(_order())
+    runtime.pull(_order())
+    assert cluster.deleted.count("old") == 1
+    assert "elsewhere" in cluster.objects

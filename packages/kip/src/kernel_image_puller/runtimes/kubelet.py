@@ -105,13 +105,11 @@ class KubeletRuntime:
         self._maker: PodMaker | None = None
         self._image_volumes: bool | None = None
         self._proved: dict[str, float] = {}
-        self._cleaned = False
 
     def images(self) -> Sequence[StoredImage]:
         """Return what the node's status names, and what a pod has proved lately."""
         try:
             document = self._api.node(self._node)
-            self._remove_leftovers()
         except KubernetesCallFailed as error:
             raise RuntimeAway(str(error)) from error
         listed = document.get("status", {}).get("images") or []
@@ -166,12 +164,16 @@ class KubeletRuntime:
     # ------------------------------------------------------------------------------------------------------- the pods
 
     def _pod_maker(self) -> PodMaker:
+        """Return what makes the pods; before the first one, remove those of a puller that was killed on this node."""
         with self._lock:
             if self._maker is None:
                 own = self._api.pod(self._namespace, self._own_pod)
                 containers = own.get("spec", {}).get("containers") or [{}]
                 image = self._image or containers[0].get("image", "")
-                self._maker = PodMaker(node=self._node, owner=own, helper_image=image)
+                maker = PodMaker(node=self._node, owner=own, helper_image=image)
+                for pod in self._api.pods(self._namespace, maker.selector):
+                    self._api.delete_pod(self._namespace, pod["metadata"]["name"])
+                self._maker = maker
             return self._maker
 
     def _uses_image_volumes(self, maker: PodMaker, order: PullOrder) -> bool:
@@ -186,14 +188,6 @@ class KubeletRuntime:
                     raise
                 self._image_volumes = error.status == _CONFLICT
         return self._image_volumes
-
-    def _remove_leftovers(self) -> None:
-        """Remove, once, the pods of a puller that was killed on this node."""
-        if self._cleaned:
-            return
-        for pod in self._api.pods(self._namespace, self._pod_maker().selector):
-            self._api.delete_pod(self._namespace, pod["metadata"]["name"])
-        self._cleaned = True
 
     def _pull_with(self, pod: dict[str, Any], order: PullOrder) -> None:
         name = pod["metadata"]["name"]
