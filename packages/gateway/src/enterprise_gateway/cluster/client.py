@@ -272,7 +272,7 @@ class ClusterClient:
         )
 
 
-_backoff = tenacity.wait_exponential_jitter(initial=0.1, max=5.0, jitter=0.2)
+_backoff = tenacity.wait_exponential_jitter(multiplier=0.1, max=5.0, jitter=0.2)
 
 
 def _pause(state: tenacity.RetryCallState) -> float:

@@ -186,7 +186,7 @@ class Informer(Generic[T]):
                 _log.exception("A handler of changes failed", extra={"kind": self._kind, "object": "/".join(key)})
 
 
-_backoff = tenacity.wait_exponential_jitter(initial=0.2, max=20.0, jitter=1.0)
+_backoff = tenacity.wait_exponential_jitter(multiplier=0.2, max=20.0, jitter=1.0)
 
 
 def _pause(state: tenacity.RetryCallState) -> float:

@@ -1,0 +1,101 @@
+"""The gateway's connection to its cluster: made when the first kernel needs it, shared by all."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Literal
+
+from enterprise_gateway.cluster.connect import connect, find_cluster
+from enterprise_gateway.cluster.services import ClusterOptions, ClusterServices
+from enterprise_gateway.errors import NotSupported
+from enterprise_gateway.launch.policy import PolicyFile
+
+__all__ = ["ClusterConnection", "ClusterMode"]
+
+_log = logging.getLogger(__name__)
+
+ClusterMode = Literal["auto", "on", "off"]
+
+
+class ClusterConnection:
+    """Knows the services of a cluster, once there is a need for one.
+
+    Parameters
+    ----------
+    mode
+        `off` for no cluster, `on` to connect at the start, `auto` to connect when a kernelspec asks for pods.
+    kubeconfig
+        The kubeconfig that a setting names.
+    environment
+        Where KUBECONFIG and the signs of being a pod stand.
+    policy, options
+        What is allowed, and how the cluster is used.
+    """
+
+    def __init__(
+        self,
+        *,
+        mode: ClusterMode,
+        kubeconfig: str | None,
+        environment: Mapping[str, str],
+        policy: PolicyFile,
+        options: ClusterOptions,
+    ) -> None:
+        self.mode = mode
+        self._kubeconfig = kubeconfig
+        self._environment = environment
+        self._policy = policy
+        self._options = options
+        self._services: ClusterServices | None = None
+        self._opening = asyncio.Lock()
+
+    @property
+    def services(self) -> ClusterServices:
+        """The services of the cluster.
+
+        Raises
+        ------
+        NotSupported
+            There is no connection.
+        """
+        if self._services is None:
+            raise NotSupported("This gateway has no connection to a Kubernetes cluster.")
+        return self._services
+
+    @property
+    def connected(self) -> bool:
+        """Whether there are services."""
+        return self._services is not None
+
+    async def open(self) -> ClusterServices:
+        """Return the services; connect where nobody has yet.
+
+        Raises
+        ------
+        NotSupported
+            There is no cluster, or the administrator wants none.
+        Unavailable
+            Its configuration can't be used.
+        """
+        async with self._opening:
+            if self._services is None:
+                cluster = None if self.mode == "off" else find_cluster(self._environment, kubeconfig=self._kubeconfig)
+                if cluster is None:
+                    raise NotSupported(
+                        "The kernelspec runs kernels in a Kubernetes cluster, and this gateway has none. Its administrator can "
+                        "set KUBECONFIG or run it in a cluster."
+                    )
+                services = ClusterServices(client=await connect(cluster), policy=self._policy, options=self._options)
+                services.start()
+                self._services = services
+                _log.info("Connected to a cluster", extra={"instance": self._options.launch.instance})
+        return self._services
+
+    async def close(self) -> None:
+        """Give up the connection; kernels in the cluster live on."""
+        if self._services is not None:
+            await self._services.stop()
+
+    def problems(self) -> list[str]:
+        """Return why starts in the cluster can't be served now."""
+        return [] if self._services is None else self._services.problems()

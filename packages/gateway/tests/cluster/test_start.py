@@ -1,0 +1,129 @@
+import asyncio
+
+import pytest
+
+from enterprise_gateway.cluster.deadline import Deadline
+from enterprise_gateway.cluster.start import ObjectMaker
+from enterprise_gateway.errors import LaunchFailed
+
+PULL_SECRET = {
+    "metadata": {"name": "registry", "namespace": "gateway"},
+    "type": "kubernetes.io/dockerconfigjson",
+    "data": {".dockerconfigjson": "e30="},
+}
+BEFORE = ["secrets/registry"]
+CALLS = 9  # namespace, credentials read and copied, role binding, Secret, ConfigMap, pod, two owner references
+
+
+async def make(cluster, plan, *, seconds=5.0):
+    await cluster.api.put("secrets", PULL_SECRET)
+    cluster.api.requests.clear()
+    maker = ObjectMaker(client=cluster.client, gateway_namespace="gateway")
+    return await maker.make(plan, deadline=Deadline(seconds))
+
+
+def test_a_start_makes_its_objects_with_one_call_each_and_the_pod_owns_them(cluster_type, plan):
+    async def scenario():
+        async with cluster_type() as cluster:
+            objects = await make(cluster, plan)
+            assert len(cluster.api.requests) == CALLS
+            owners = [
+                document["metadata"]["ownerReferences"][0]["uid"]
+                for document in cluster.api.objects.values()
+                if "ownerReferences" in document["metadata"]
+            ]
+            assert owners == [objects.pod_uid] * 2
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("number", range(1, CALLS + 1))
+def test_a_start_whose_nth_call_is_refused_leaves_nothing(cluster_type, fault_type, plan, number):
+    async def scenario():
+        async with cluster_type() as cluster:
+            cluster.api.fault = lambda count, _request: fault_type(status=422) if count == number else None
+            with pytest.raises(LaunchFailed, match="injected 422") as failure:
+                await make(cluster, plan)
+            assert cluster.api.left() == BEFORE
+            assert "topsecret" not in str(failure.value)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("number", range(1, CALLS + 1))
+def test_a_start_whose_nth_answer_is_lost_for_good_leaves_nothing(cluster_type, fault_type, plan, number):
+    """The call took effect, nobody heard of it, and no later call of the start is answered either."""
+
+    async def scenario():
+        async with cluster_type() as cluster:
+            undoing = False
+
+            def fault(count, request):
+                nonlocal undoing
+                # The undoing begins with a DELETE, or with a GET of the object that nobody is sure of.
+                undoing = undoing or (count > number and request.method in {"DELETE", "GET"} and "/gateway/" not in request.path)
+                return None if count < number or undoing else fault_type(after=count == number)
+
+            cluster.api.fault = fault
+            with pytest.raises(LaunchFailed):
+                await make(cluster, plan, seconds=0.2)
+            assert cluster.api.left() == BEFORE
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("number", range(1, CALLS + 1))
+def test_a_start_whose_nth_answer_is_lost_once_succeeds_and_makes_nothing_twice(cluster_type, fault_type, plan, number):
+    async def scenario():
+        async with cluster_type() as cluster:
+            cluster.api.fault = lambda count, _request: fault_type(after=True) if count == number else None
+            await make(cluster, plan)
+            assert len(cluster.api.left()) == len(BEFORE) + 6
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("number", range(1, CALLS + 1))
+def test_a_start_that_is_cancelled_in_its_nth_call_leaves_nothing(cluster_type, fault_type, plan, number):
+    async def scenario():
+        async with cluster_type() as cluster:
+            reached = asyncio.Event()
+
+            def fault(count, _request):
+                if count == number:
+                    reached.set()
+                    return fault_type(after=True, hang=True)
+                return None
+
+            cluster.api.fault = fault
+            start = asyncio.create_task(make(cluster, plan))
+            await reached.wait()
+            await asyncio.sleep(0.05)
+            start.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await start
+            assert cluster.api.left() == BEFORE
+
+    asyncio.run(scenario())
+
+
+def test_an_object_of_somebody_else_is_neither_used_nor_deleted(cluster_type, plan):
+    async def scenario():
+        async with cluster_type() as cluster:
+            name = plan.namespace
+            await cluster.api.put("namespaces", {"metadata": {"name": name, "labels": {"kernel_id": "another"}}})
+            with pytest.raises(LaunchFailed, match="already exists"):
+                await make(cluster, plan)
+            assert cluster.api.left() == sorted([*BEFORE, f"namespaces/{name}"])
+
+    asyncio.run(scenario())
+
+
+def test_a_kernel_that_starts_again_finds_its_namespace(cluster_type, plan):
+    async def scenario():
+        async with cluster_type() as cluster:
+            mine = {"metadata": {"name": plan.namespace, "labels": {"kernel_id": plan.kernel_id}}}
+            await cluster.api.put("namespaces", mine)
+            assert (await make(cluster, plan)).owns_namespace
+
+    asyncio.run(scenario())
