@@ -11,9 +11,13 @@ from typing import Any
 import zmq
 from tornado.httpserver import HTTPServer
 
+from enterprise_gateway.cluster.connection import ClusterConnection
+from enterprise_gateway.errors import GatewayError, NotSupported
+from enterprise_gateway.kernels.adoption import Adoption
 from enterprise_gateway.kernels.registry import KernelRules, Kernels
 from enterprise_gateway.kernelspecs.catalogue import KernelspecCatalogue
 from enterprise_gateway.metrics import GatewayMetrics
+from enterprise_gateway.provisioners.registry import runs_in_cluster
 from enterprise_gateway.server import bind
 from enterprise_gateway.settings import GatewaySettings
 
@@ -22,6 +26,9 @@ __all__ = ["Gateway", "GatewayParts"]
 _log = logging.getLogger(__name__)
 
 _LAG_INTERVAL_SECONDS = 5.0
+_ACTIVITY_INTERVAL_SECONDS = 60.0
+_ORPHAN_INTERVAL_SECONDS = 300.0
+_RETRY_SECONDS = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +44,9 @@ class GatewayParts:
     context: zmq.Context[Any]
     rules_of: Callable[[GatewaySettings], KernelRules]
     close_websockets: Callable[[], Awaitable[None]]
+    forget_replay: Callable[[], None]
+    cluster: ClusterConnection
+    adoption: Adoption
 
 
 class Gateway:
@@ -53,6 +63,7 @@ class Gateway:
         self._port = parts.settings.port
         self._tasks: list[asyncio.Task[None]] = []
         self._kernelspecs_read = False
+        self._adopted = False
 
     @property
     def url(self) -> str:
@@ -69,6 +80,9 @@ class Gateway:
             problems.append("the gateway is shutting down")
         if not self._kernelspecs_read:
             problems.append("the kernelspecs haven't been read yet")
+        if not self._adopted:
+            problems.append("the kernels of the cluster haven't been found yet")
+        problems += self._parts.cluster.problems()
         return problems
 
     async def start(self) -> None:
@@ -85,9 +99,34 @@ class Gateway:
         self._parts.server.add_sockets(sockets)
         await self._parts.catalogue.all()
         self._kernelspecs_read = True
+        self._spawn(self._find_kernels())
         self._every(settings.cull_interval, self._parts.kernels.cull)
+        self._every(_ACTIVITY_INTERVAL_SECONDS, self._parts.adoption.record_activity)
+        self._every(_ORPHAN_INTERVAL_SECONDS, self._parts.adoption.collect_orphans)
         self._spawn(self._measure_lag())
         _log.info("Gateway listens", extra={"url": self.url})
+
+    async def _find_kernels(self) -> None:
+        """Adopt what runs in the cluster, however long the cluster takes to answer; at once where there is none."""
+        cluster, catalogue = self._parts.cluster, self._parts.catalogue
+        kernelspecs = await catalogue.all()
+        wanted = cluster.mode == "on" or any(runs_in_cluster(kernelspec.spec) for kernelspec in kernelspecs.values())
+        while wanted:
+            try:
+                await self._parts.adoption.adopt_all()
+                break
+            except NotSupported as error:
+                if cluster.mode == "on":
+                    _log.error("There is no cluster", extra={"cause": error.message})
+                    await asyncio.sleep(_RETRY_SECONDS)
+                    continue
+                # Kernelspecs for a cluster lie here, and there is none: the local ones work all the same.
+                _log.warning("Kernelspecs ask for a cluster and there is none")
+                break
+            except GatewayError as error:
+                _log.warning("The cluster doesn't answer yet", extra={"cause": error.message})
+                await asyncio.sleep(_RETRY_SECONDS)
+        self._adopted = True
 
     def follow_configuration(self, changed: Callable[[], GatewaySettings | None], interval: float) -> None:
         """Look for changed configuration every `interval` seconds and let it take effect; never when 0."""
@@ -146,7 +185,10 @@ class Gateway:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await parts.close_websockets()
+        parts.forget_replay()
+        await parts.adoption.record_activity()
         await parts.kernels.shutdown_all()
+        await parts.cluster.close()
         await parts.server.close_all_connections()
         parts.context.destroy(linger=0)
         _log.info("Gateway stopped")

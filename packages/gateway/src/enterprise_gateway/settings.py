@@ -33,6 +33,7 @@ _USERS = "Users and limits"
 _CULLING = "Culling"
 _WEBSOCKET = "Websocket"
 _BOUNDS = "Bounds on requests"
+_KUBERNETES = "Kubernetes"
 _ELSEWHERE = "Accepted without effect"
 _OPERATION = "Operation"
 
@@ -547,6 +548,96 @@ class GatewaySettings:
         environment=("EG_MAX_WEBSOCKETS",),
         group=_BOUNDS,
         help="The most websockets at one time; one more is answered with 503.",
+    )
+
+    # ------------------------------------------------------------------------------------------------- Kubernetes
+    kubernetes: str = setting(
+        "auto",
+        choice("auto", "on", "off"),
+        environment=("EG_KUBERNETES",),
+        group=_KUBERNETES,
+        help="Whether kernels may run in a cluster: auto connects as soon as a kernelspec asks for pods, on connects at the "
+        "start and fails without a cluster, off never connects.",
+    )
+    kubeconfig: str | None = setting(
+        None,
+        optional(text),
+        environment=("EG_KUBECONFIG",),
+        group=_KUBERNETES,
+        help="Kubeconfig of the cluster. Unset takes KUBECONFIG, else the cluster that the gateway is a pod of, else "
+        "~/.kube/config.",
+    )
+    instance_name: str = setting(
+        "enterprise-gateway",
+        text,
+        environment=("EG_INSTANCE",),
+        group=_KUBERNETES,
+        help="Name of this installation, a label of every object: two gateways of one cluster never see each other's kernels.",
+    )
+    namespace: str | None = setting(
+        None,
+        optional(text),
+        environment=("EG_NAMESPACE",),
+        group=_KUBERNETES,
+        help="The gateway's own namespace; unset takes that of its pod. No client can have a kernel there unless "
+        "shared_namespace is set.",
+    )
+    shared_namespace: bool = setting(
+        False,
+        boolean,
+        environment=("EG_SHARED_NAMESPACE",),
+        group=_KUBERNETES,
+        help="Run all kernels in the gateway's namespace; otherwise each gets a namespace of its own.",
+    )
+    service_account_name: str | None = setting(
+        None,
+        optional(text),
+        environment=("EG_SERVICE_ACCOUNT_NAME",),
+        group=_KUBERNETES,
+        help="The gateway's own service account, which no kernel may run as.",
+    )
+    default_kernel_service_account_name: str = setting(
+        "default",
+        text,
+        environment=("EG_DEFAULT_KERNEL_SERVICE_ACCOUNT_NAME",),
+        group=_KUBERNETES,
+        help="Service account of kernels whose client names none.",
+    )
+    kernel_cluster_role: str | None = setting(
+        "kernel-controller",
+        optional(text),
+        environment=("EG_KERNEL_CLUSTER_ROLE",),
+        group=_KUBERNETES,
+        help="Cluster role that a kernel's service account gets in a namespace that the gateway makes; empty for none.",
+    )
+    kernel_image: str | None = setting(
+        None,
+        optional(text),
+        environment=("EG_KERNEL_IMAGE",),
+        group=_KUBERNETES,
+        help="Image of kernels whose kernelspec and client name none.",
+    )
+    kernel_image_pull_secrets: tuple[str, ...] = setting(
+        (),
+        ordered_names,
+        environment=("EG_KERNEL_IMAGE_PULL_SECRETS",),
+        group=_KUBERNETES,
+        help="Secrets of the gateway's namespace that kernels' images are pulled with; copied into namespaces that it makes.",
+    )
+    mirror_working_dirs: bool = setting(
+        False,
+        boolean,
+        environment=("EG_MIRROR_WORKING_DIRS",),
+        group=_KUBERNETES,
+        help="Start kernels in the folder that KERNEL_WORKING_DIR names.",
+    )
+    policy_file: str | None = setting(
+        None,
+        optional(text),
+        environment=("EG_POLICY_FILE",),
+        group=_KUBERNETES,
+        help="YAML file that says which images, namespaces, service accounts, volumes and amounts clients may ask for; read "
+        "again when it changes. Unset allows little.",
     )
 
     # --------------------------------------------------------------------------------------------- other platforms

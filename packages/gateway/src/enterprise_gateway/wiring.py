@@ -7,7 +7,7 @@ import importlib
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import zmq
 import zmq.asyncio
@@ -16,7 +16,11 @@ from jupyter_core.paths import jupyter_path, jupyter_runtime_dir
 from traitlets.config import Configurable
 
 from enterprise_gateway import __version__
+from enterprise_gateway.cluster.connect import own_namespace
+from enterprise_gateway.cluster.connection import ClusterConnection, ClusterMode
+from enterprise_gateway.cluster.services import ClusterOptions
 from enterprise_gateway.gateway import Gateway, GatewayParts
+from enterprise_gateway.kernels.adoption import Adoption
 from enterprise_gateway.kernels.culling import CullingRules
 from enterprise_gateway.kernels.environment import EnvironmentBounds, EnvironmentRules
 from enterprise_gateway.kernels.kernel import Kernel
@@ -27,11 +31,14 @@ from enterprise_gateway.kernels.registry import KernelRules, Kernels
 from enterprise_gateway.kernels.sessions import Sessions
 from enterprise_gateway.kernelspecs.authorization import UserLists
 from enterprise_gateway.kernelspecs.catalogue import Kernelspec, KernelspecCatalogue
+from enterprise_gateway.launch.plan import LaunchSettings
+from enterprise_gateway.launch.policy import PolicyFile
 from enterprise_gateway.metrics import GatewayMetrics
+from enterprise_gateway.provisioners.kubernetes import KubernetesProvisioner
 from enterprise_gateway.provisioners.local import GatewayLocalProvisioner
 from enterprise_gateway.provisioners.local_ports import LocalPorts, ephemeral_range
-from enterprise_gateway.provisioners.process_proxy import LOCAL
-from enterprise_gateway.provisioners.registry import Provisioners
+from enterprise_gateway.provisioners.process_proxy import KUBERNETES, LOCAL
+from enterprise_gateway.provisioners.registry import Provisioners, runs_in_cluster
 from enterprise_gateway.server import make_server, tls_context
 from enterprise_gateway.settings import GatewaySettings
 from enterprise_gateway.web.access import Access, Authorizer, CrossOriginHeaders, TokenFile
@@ -51,6 +58,8 @@ from enterprise_gateway.websocket.replay import ReplayStore
 __all__ = ["build_gateway"]
 
 _DEFAULT_KERNEL_NAME = "python3"
+# Clocks of this machine and of the cluster differ, and the end of a start takes a moment.
+_ORPHAN_GRACE_SECONDS = 120.0
 
 
 def build_gateway(
@@ -88,14 +97,29 @@ def build_gateway(
         for tell in forgotten:
             tell(kernel_id)
 
+    cluster = _cluster(settings, environment)
+
+    async def prepare(kernelspec: Kernelspec) -> None:
+        if runs_in_cluster(kernelspec.spec):
+            await cluster.open()
+
+    make_kernel = _KernelMaker(settings=settings, context=context, metrics=metrics, cluster=cluster)
     kernels = Kernels(
         catalogue=catalogue,
-        make_kernel=_KernelMaker(settings=settings, context=context, metrics=metrics),
+        make_kernel=make_kernel,
         rules=rules_of(settings),
         gateway_environment=environment,
         metrics=metrics,
         on_forgotten=kernel_forgotten,
         clock=time.monotonic,
+        prepare=prepare,
+    )
+    adoption = Adoption(
+        cluster=cluster,
+        kernels=kernels,
+        catalogue=catalogue,
+        make_kernel=make_kernel,
+        orphan_age=settings.max_kernel_launch_timeout + _ORPHAN_GRACE_SECONDS,
     )
     metrics.observe_kernels(lambda: ((kernel.name, str(kernel.execution_state)) for kernel in kernels.all()))
     sessions = Sessions(kernels=kernels, maximum=settings.max_sessions)
@@ -121,6 +145,9 @@ def build_gateway(
             context=context,
             rules_of=rules_of,
             close_websockets=connections.close_all,
+            forget_replay=replay.close,
+            cluster=cluster,
+            adoption=adoption,
         )
     )
     problems.append(gateway.problems)
@@ -130,7 +157,9 @@ def build_gateway(
 class _KernelMaker:
     """Makes the objects of one kernel: its manager, its provisioner and who watches over it."""
 
-    def __init__(self, *, settings: GatewaySettings, context: zmq.Context[Any], metrics: GatewayMetrics) -> None:
+    def __init__(
+        self, *, settings: GatewaySettings, context: zmq.Context[Any], metrics: GatewayMetrics, cluster: ClusterConnection
+    ) -> None:
         self._settings = settings
         self._context = context
         # jupyter_client's managers await their own sockets; these share the threads and the limit of all others.
@@ -138,7 +167,7 @@ class _KernelMaker:
         self._runtime_dir = Path(jupyter_runtime_dir())
         self._metrics = metrics
         local = functools.partial(GatewayLocalProvisioner, ports=LocalPorts(settings.port_range, ephemeral=ephemeral_range()))
-        self._provisioners = Provisioners(own={LOCAL: local})
+        self._provisioners = Provisioners(own={LOCAL: local, KUBERNETES: functools.partial(_in_cluster, cluster)})
         self._options = LifecycleOptions(
             kernel_info_timeout=settings.kernel_info_timeout,
             restart_limit=settings.restart_limit,
@@ -170,12 +199,48 @@ class _KernelMaker:
             environment=environment,
             manager=manager,
             context=self._context,
+            outlives_gateway=runs_in_cluster(spec),
         )
         lifecycle = KernelLifecycle(kernel=kernel, options=self._options, on_restart=self._metrics.kernel_restarted)
         return kernel, lifecycle
 
 
+def _in_cluster(cluster: ClusterConnection, **arguments: Any) -> KubernetesProvisioner:  # noqa: ANN401  traits of the provisioner
+    return KubernetesProvisioner(services=cluster.services, **arguments)
+
+
 # ------------------------------------------------------------------------------------------- settings to their readers
+
+
+def _cluster(settings: GatewaySettings, environment: Mapping[str, str]) -> ClusterConnection:
+    own_namespace_name = settings.namespace or own_namespace()
+    if settings.shared_namespace and own_namespace_name is None:
+        raise ValueError("shared_namespace needs a namespace: set it (EG_NAMESPACE), since this isn't a pod.")
+    launch = LaunchSettings(
+        instance=settings.instance_name,
+        gateway_namespace=own_namespace_name,
+        gateway_service_account=settings.service_account_name,
+        shared_namespace=own_namespace_name if settings.shared_namespace else None,
+        default_service_account=settings.default_kernel_service_account_name,
+        kernel_cluster_role=settings.kernel_cluster_role,
+        image_pull_secrets=settings.kernel_image_pull_secrets,
+        default_image=settings.kernel_image,
+        mirror_working_dirs=settings.mirror_working_dirs,
+    )
+    options = ClusterOptions(
+        launch=launch,
+        launch_timeout=settings.kernel_launch_timeout,
+        watched_namespace=launch.shared_namespace,
+        # What a kernel gets was decided before it reaches the provisioner.
+        pass_environment=frozenset({"*"}),
+    )
+    return ClusterConnection(
+        mode=cast("ClusterMode", settings.kubernetes),
+        kubeconfig=settings.kubeconfig,
+        environment=environment,
+        policy=PolicyFile(Path(settings.policy_file) if settings.policy_file else None),
+        options=options,
+    )
 
 
 def _base_url(base_url: str) -> str:

@@ -150,6 +150,7 @@ def kernel_environment(
     gateway: Mapping[str, str],
     facts: Mapping[str, str],
     rules: EnvironmentRules,
+    on_this_machine: bool = True,
 ) -> dict[str, str]:
     """Return the whole environment of one kernel.
 
@@ -163,11 +164,14 @@ def kernel_environment(
         The gateway's own environment, of which only the base and the inherited names are taken.
     facts
         What the gateway says of this kernel (KERNEL_ID, KERNEL_USERNAME, …); nobody overrides it.
+    on_this_machine
+        Whether the kernel is a process beside the gateway, which needs this machine's PATH and HOME; elsewhere its image
+        has its own.
     """
     inherited = {
         name: value
         for name, value in gateway.items()
-        if name in BASE_NAMES or name.startswith(_LOCALE_PREFIX) or name in rules.inherited_envs
+        if name in rules.inherited_envs or (on_this_machine and (name in BASE_NAMES or name.startswith(_LOCALE_PREFIX)))
     }
     known = {**inherited, **requested}
     from_kernelspec = {name: Template(value).safe_substitute(known) for name, value in kernelspec.items()}

@@ -21,6 +21,7 @@ from enterprise_gateway.kernels.listener import KernelListener
 from enterprise_gateway.kernels.manager import GatewayKernelManager
 from enterprise_gateway.kernels.sockets import ChannelName, KernelSockets
 from enterprise_gateway.kernelspecs.catalogue import Kernelspec
+from enterprise_gateway.provisioners.exits import waiting_words
 
 __all__ = ["ExecutionState", "Kernel"]
 
@@ -54,6 +55,8 @@ class Kernel:
         jupyter_client's manager of its process or pod.
     context
         ZeroMQ context of the gateway's sockets.
+    outlives_gateway
+        Whether it goes on when the gateway ends, and is found again by the next one.
     clock
         Seconds that only go forward; idle time is measured by it.
     """
@@ -67,12 +70,14 @@ class Kernel:
         environment: Mapping[str, str],
         manager: GatewayKernelManager,
         context: zmq.Context[zmq.Socket[bytes]],
+        outlives_gateway: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.kernel_id = kernel_id
         self.kernelspec = kernelspec
         self.user = user
         self.environment = environment
+        self.outlives_gateway = outlives_gateway
         self.manager = manager
         self.connections = 0
         self.reason: str | None = None
@@ -124,6 +129,11 @@ class Kernel:
         self.last_activity = datetime.now(UTC)
         self._active_at = self._clock()
 
+    def restore_activity(self, moment: datetime) -> None:
+        """Take over when something last happened, from who knew the kernel before."""
+        self.last_activity = moment
+        self._active_at = self._clock() - max(0.0, (datetime.now(UTC) - moment).total_seconds())
+
     def client_connected(self) -> None:
         """Count a client that connected."""
         self.connections += 1
@@ -151,6 +161,16 @@ class Kernel:
         await self._settled.wait()
         if self.execution_state == ExecutionState.DEAD:
             raise LaunchFailed(self.reason or f"Kernel {self.kernel_id} is dead.", reason="Kernel is dead")
+
+    def adopted(self) -> None:
+        """Leave the starting state without having started: it runs, and may be in the middle of something."""
+        self.execution_state = ExecutionState.BUSY
+        self._settled.set()
+
+    def proved_idle(self) -> None:
+        """Note that it answered a question, which it does between two cells."""
+        if self.execution_state == ExecutionState.BUSY:
+            self.execution_state = ExecutionState.IDLE
 
     def started(self) -> None:
         """Leave the starting state: the kernel answers."""
@@ -209,6 +229,10 @@ class Kernel:
             "execution_state": str(self.execution_state),
             "connections": self.connections,
         }
-        if self.reason:
-            model["reason"] = self.reason
+        reason = self.reason or self._waits_for()
+        if reason:
+            model["reason"] = reason
         return model
+
+    def _waits_for(self) -> str | None:
+        return waiting_words(self.manager.provisioner) if self.execution_state == ExecutionState.STARTING else None

@@ -17,11 +17,13 @@ from enterprise_gateway.errors import GatewayError, LaunchFailed, LaunchTimeout
 from enterprise_gateway.kernels.activity import ActivityMonitor
 from enterprise_gateway.kernels.kernel import Kernel
 from enterprise_gateway.kernels.readiness import wait_until_it_answers
-from enterprise_gateway.provisioners.exits import wait_for_exit
+from enterprise_gateway.provisioners.exits import SaysWhatItWaitsFor, wait_for_exit
 
 __all__ = ["KernelLifecycle", "LifecycleOptions"]
 
 _log = logging.getLogger(__name__)
+
+_SLACK_SECONDS = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,9 +89,11 @@ class KernelLifecycle:
         LaunchTimeout
             It didn't answer in time.
         """
+        # A provisioner that knows what a start waits for keeps the deadline itself and says more when it is over.
+        slack = _SLACK_SECONDS if isinstance(self._kernel.manager.provisioner, SaysWhatItWaitsFor) else 0.0
         async with self._lock:
             try:
-                async with asyncio.timeout(timeout):
+                async with asyncio.timeout(timeout + slack):
                     await self._launch(lambda: self._kernel.manager.start_kernel(**arguments))
             except TimeoutError as error:
                 await self._destroy()
@@ -145,6 +149,33 @@ class KernelLifecycle:
         if provisioner is None:
             return "It was never started."
         return await wait_for_exit(provisioner)
+
+    async def adopt(self, *, timeout: float) -> None:
+        """Go on with a kernel that runs already and is reachable; return when it is known to be idle or busy.
+
+        Until it has answered, and when it doesn't within `timeout` seconds, it counts as busy: what runs there may not be
+        culled for an answer that waits behind a long cell.
+        """
+        async with self._lock:
+            self._kernel.connect()
+            self._activity.follow()
+            self._kernel.adopted()
+            self._supervise(deaths=0)
+        try:
+            async with asyncio.timeout(timeout):
+                await wait_until_it_answers(self._kernel)
+        except TimeoutError:
+            _log.info("Adopted kernel is busy", extra={"kernel_id": self._kernel.kernel_id})
+            return
+        self._kernel.proved_idle()
+
+    async def detach(self) -> None:
+        """Let the kernel live on without this gateway."""
+        async with self._lock:
+            self._ended = True
+            await self._end_supervision()
+            self._activity.close()
+            self._kernel.manager.detach()
 
     # ---------------------------------------------------------------------------------------------------- supervision
 

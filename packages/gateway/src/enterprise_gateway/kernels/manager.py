@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 
@@ -28,6 +29,17 @@ class GatewayKernelManager(AsyncKernelManager):
     def kernel_spec(self) -> KernelSpec:
         """The kernelspec as it was when the start was accepted."""
         return self._gateway_spec
+
+    def adopt(self, info: KernelConnectionInfo, arguments: dict[str, Any]) -> None:
+        """Take over a kernel that runs already: how it is reached, and what a restart starts it with."""
+        self.load_connection_info(info)
+        self._attempted_start = True
+        self._launch_args = arguments
+
+    def detach(self) -> None:
+        """Let go of a kernel that lives on: nothing of it stays in this process or on this machine."""
+        self._close_control_socket()
+        self.cleanup_connection_file()
 
     async def restart(self, *, now: bool) -> None:
         """End the kernel, at once or after asking it, and start it with the arguments of its first start."""

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
@@ -18,6 +18,7 @@ from enterprise_gateway.kernels.limits import KernelLimits, check_limits
 from enterprise_gateway.kernels.requests import StartRequest, owner_of, requested_kernel_id
 from enterprise_gateway.kernelspecs.authorization import UserLists, check_may_start
 from enterprise_gateway.kernelspecs.catalogue import Kernelspec, KernelspecCatalogue
+from enterprise_gateway.provisioners.registry import runs_here
 
 __all__ = ["KernelFactory", "KernelMetrics", "KernelRules", "Kernels"]
 
@@ -85,6 +86,8 @@ class Kernels:
         Called with the id of every kernel that doesn't exist any more.
     clock
         Seconds that only go forward.
+    prepare
+        Awaited before a kernel of a kernelspec is made: where kernels of its kind run must be reachable.
     """
 
     def __init__(
@@ -97,6 +100,7 @@ class Kernels:
         metrics: KernelMetrics,
         on_forgotten: Callable[[str], None],
         clock: Callable[[], float],
+        prepare: Callable[[Kernelspec], Awaitable[None]] | None = None,
     ) -> None:
         self.rules = rules
         self.draining = False
@@ -106,6 +110,7 @@ class Kernels:
         self._metrics = metrics
         self._on_forgotten = on_forgotten
         self._clock = clock
+        self._prepare = prepare
         self._entries: dict[str, _Entry] = {}
 
     # ------------------------------------------------------------------------------------------------------- look-up
@@ -167,6 +172,8 @@ class Kernels:
         timeout = launch_timeout(requested, default=rules.launch_timeout, maximum=rules.max_launch_timeout)
         kernelspec = await self._catalogue.get(request.kernel_name or rules.default_kernel_name)
         check_may_start(user, kernelspec.name, kernelspec.metadata, rules.users)
+        if self._prepare is not None:
+            await self._prepare(kernelspec)
         if kernel_id is not None and kernel_id in self._entries:
             return await self._existing(kernel_id, user, kernelspec), False
         check_limits((entry.kernel.user for entry in self._entries.values()), user, rules.limits)
@@ -230,7 +237,15 @@ class Kernels:
             gateway=self._gateway_environment,
             facts=facts,
             rules=self.rules.environment,
+            on_this_machine=runs_here(kernelspec.spec),
         )
+
+    async def adopt(self, kernel: Kernel, lifecycle: KernelLifecycle, *, timeout: float) -> None:
+        """Know a kernel that runs already; it is listed and usable at once."""
+        entry = _Entry(kernel, lifecycle)
+        self._entries[kernel.kernel_id] = entry
+        _log.info("Kernel adopted", extra={"kernel_id": kernel.kernel_id, "user": kernel.user, "kernelspec": kernel.name})
+        await lifecycle.adopt(timeout=timeout)
 
     # ---------------------------------------------------------------------------------------------- interrupt, restart
 
@@ -287,11 +302,16 @@ class Kernels:
         _log.info("Kernel shut down", extra={"kernel_id": entry.kernel.kernel_id, "user": entry.kernel.user, "cause": reason})
 
     async def shutdown_all(self) -> None:
-        """End every kernel, many at once; used where kernels can't outlive the gateway."""
+        """End every kernel that can't outlive the gateway, many at once, and let the others live on."""
         self.draining = True
         places = asyncio.Semaphore(_SHUTDOWNS_AT_ONCE)
 
         async def shutdown(kernel_id: str) -> None:
+            entry = self._entries[kernel_id]
+            starting = entry.launch is not None and not entry.launch.done()
+            if entry.kernel.outlives_gateway and not starting:
+                await entry.lifecycle.detach()
+                return
             async with places:
                 with suppress(KernelNotFound):
                     await self.shutdown(kernel_id, ANONYMOUS, reason="The gateway was stopped.")

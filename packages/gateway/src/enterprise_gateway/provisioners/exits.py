@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 
 from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
 
-__all__ = ["ReportsExit", "exit_words", "wait_for_exit"]
+__all__ = ["ReportsExit", "SaysWhatItWaitsFor", "exit_words", "wait_for_exit", "waiting_words"]
 
 # jupyter_client itself looks every three seconds; asking a provisioner is a look into its memory.
 _POLL_SECONDS = 1.0
@@ -19,6 +19,19 @@ class ReportsExit(Protocol):
 
     async def wait_for_exit(self) -> str:
         """Return why the kernel ended, in words for its user, as soon as it has."""
+
+
+@runtime_checkable
+class SaysWhatItWaitsFor(Protocol):
+    """A provisioner whose starts can take long for a reason that it knows."""
+
+    def waiting_words(self) -> str | None:
+        """Return what keeps a starting kernel from running just now, in words for its user."""
+
+
+def waiting_words(provisioner: object) -> str | None:
+    """Return what keeps a starting kernel from running just now, where its provisioner knows."""
+    return provisioner.waiting_words() if isinstance(provisioner, SaysWhatItWaitsFor) else None
 
 
 async def wait_for_exit(

@@ -10,12 +10,25 @@ from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
 
 from enterprise_gateway.errors import NotSupported
 from enterprise_gateway.kernelspecs.stanza import provisioner_stanza
-from enterprise_gateway.provisioners.process_proxy import choose
+from enterprise_gateway.provisioners.process_proxy import KUBERNETES, LOCAL, choose
 
-__all__ = ["MakeProvisioner", "Provisioners"]
+__all__ = ["MakeProvisioner", "Provisioners", "runs_here", "runs_in_cluster"]
 
 MakeProvisioner = Callable[..., KernelProvisionerBase]
 """Takes `kernel_id`, `kernel_spec`, `parent` and the kernelspec's own config as keywords."""
+
+
+def runs_here(kernel_spec: KernelSpec) -> bool:
+    """Tell whether a kernelspec's kernels are processes of this machine."""
+    return choose(provisioner_stanza(kernel_spec.metadata)).name == LOCAL
+
+
+def runs_in_cluster(kernel_spec: KernelSpec) -> bool:
+    """Tell whether a kernelspec's kernels are pods; one that can't be started at all runs nowhere."""
+    try:
+        return choose(provisioner_stanza(kernel_spec.metadata)).name == KUBERNETES
+    except NotSupported:
+        return False
 
 
 class Provisioners:
