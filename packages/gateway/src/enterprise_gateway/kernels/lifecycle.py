@@ -17,7 +17,7 @@ from enterprise_gateway.errors import GatewayError, LaunchFailed, LaunchTimeout
 from enterprise_gateway.kernels.activity import ActivityMonitor
 from enterprise_gateway.kernels.kernel import Kernel
 from enterprise_gateway.kernels.readiness import wait_until_it_answers
-from enterprise_gateway.provisioners.exits import SaysWhatItWaitsFor, wait_for_exit
+from enterprise_gateway.provisioners.exits import says_what_it_waits_for, wait_for_exit
 
 __all__ = ["KernelLifecycle", "LifecycleOptions"]
 
@@ -90,7 +90,7 @@ class KernelLifecycle:
             It didn't answer in time.
         """
         # A provisioner that knows what a start waits for keeps the deadline itself and says more when it is over.
-        slack = _SLACK_SECONDS if isinstance(self._kernel.manager.provisioner, SaysWhatItWaitsFor) else 0.0
+        slack = _SLACK_SECONDS if says_what_it_waits_for(self._kernel.manager.provisioner) else 0.0
         async with self._lock:
             try:
                 async with asyncio.timeout(timeout + slack):

@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 
 from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
 
-__all__ = ["ReportsExit", "SaysWhatItWaitsFor", "exit_words", "wait_for_exit", "waiting_words"]
+__all__ = ["ReportsExit", "SaysWhatItWaitsFor", "exit_words", "says_what_it_waits_for", "wait_for_exit", "waiting_words"]
 
 # jupyter_client itself looks every three seconds; asking a provisioner is a look into its memory.
 _POLL_SECONDS = 1.0
@@ -27,6 +27,11 @@ class SaysWhatItWaitsFor(Protocol):
 
     def waiting_words(self) -> str | None:
         """Return what keeps a starting kernel from running just now, in words for its user."""
+
+
+def says_what_it_waits_for(provisioner: object) -> bool:
+    """Tell whether a provisioner keeps a start's deadline itself and knows why it isn't over."""
+    return isinstance(provisioner, SaysWhatItWaitsFor)
 
 
 def waiting_words(provisioner: object) -> str | None:
