@@ -45,6 +45,7 @@ from enterprise_gateway.web.access import Access, Authorizer, CrossOriginHeaders
 from enterprise_gateway.web.application import make_application
 from enterprise_gateway.web.base import Edge
 from enterprise_gateway.web.health import ApiHandler, LiveHandler, MetricsHandler, OpenMetricsHandler, ReadyHandler
+from enterprise_gateway.web.images import ImagesHandler
 from enterprise_gateway.web.kernels import InterruptHandler, KernelHandler, KernelsHandler, RestartHandler
 from enterprise_gateway.web.kernelspecs import KernelspecHandler, KernelspecResourceHandler, KernelspecsHandler
 from enterprise_gateway.web.routes import Route
@@ -130,6 +131,11 @@ def build_gateway(
         *_rest_routes(settings, kernels=kernels, sessions=sessions, catalogue=catalogue),
         _websocket_route(
             kernels=kernels, access=edge.access, options=options, replay=replay, connections=connections, metrics=metrics
+        ),
+        Route(
+            path="/api/images",
+            handler=ImagesHandler,
+            services={"catalogue": catalogue, "node_images": cluster.node_images},
         ),
         *_health_routes(settings, lambda: [problem for ask in problems for problem in ask()]),
     ]

@@ -1,8 +1,8 @@
 import pytest
 
 from enterprise_gateway.errors import NotSupported
-from enterprise_gateway.kernelspecs.stanza import ProvisionerStanza
 from enterprise_gateway.provisioners.process_proxy import KUBERNETES, LOCAL, choose
+from enterprise_gateway_common.kernelspec_metadata import ProvisionerStanza
 
 
 def proxy(name):

@@ -9,6 +9,7 @@ from enterprise_gateway.cluster.connect import connect, find_cluster
 from enterprise_gateway.cluster.services import ClusterOptions, ClusterServices
 from enterprise_gateway.errors import NotSupported
 from enterprise_gateway.launch.policy import PolicyFile
+from enterprise_gateway_common.node_images import NodeImages
 
 __all__ = ["ClusterConnection", "ClusterMode"]
 
@@ -95,6 +96,10 @@ class ClusterConnection:
         """Give up the connection; kernels in the cluster live on."""
         if self._services is not None:
             await self._services.stop()
+
+    def node_images(self) -> list[NodeImages]:
+        """Return what the image pullers say of their nodes; nothing where there is no connection."""
+        return [] if self._services is None else self._services.node_images()
 
     def problems(self) -> list[str]:
         """Return why starts in the cluster can't be served now."""

@@ -4,19 +4,22 @@ import asyncio
 import logging
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from enterprise_gateway.cluster.client import ClusterClient
 from enterprise_gateway.cluster.deadline import Deadline
 from enterprise_gateway.cluster.diagnosis import Graces
 from enterprise_gateway.cluster.informer import Informer
 from enterprise_gateway.cluster.pods import PodState, pod_state
+from enterprise_gateway.cluster.pullers import PULLER_SELECTOR, PullerState, puller_state
 from enterprise_gateway.cluster.start import ObjectMaker
 from enterprise_gateway.cluster.store import KernelStore
 from enterprise_gateway.launch.plan import LaunchSettings
 from enterprise_gateway.launch.policy import PolicyFile
 from enterprise_gateway_common import labels
+from enterprise_gateway_common.node_images import NodeImages
 
-__all__ = ["ClusterOptions", "ClusterServices"]
+__all__ = ["ClusterOptions", "ClusterServices", "Responses"]
 
 _log = logging.getLogger(__name__)
 
@@ -35,10 +38,37 @@ class ClusterOptions:
     """Names that kernels get beside KERNEL_* and the kernelspec's; `*` where the whole environment was composed for them."""
 
 
-class ClusterServices:
-    """One cluster, for as long as the process uses it. Call `start` before and `stop` after everything else."""
+class Responses(Protocol):
+    """Takes the connections of kernels that choose their own ports and tell them."""
 
-    def __init__(self, *, client: ClusterClient, policy: PolicyFile, options: ClusterOptions) -> None:
+    @property
+    def response_address(self) -> str:
+        """Where kernels are told to send their connection."""
+
+    @property
+    def public_key(self) -> str:
+        """What they encrypt it with."""
+
+    def expect(self, kernel_id: str) -> asyncio.Future[dict[str, Any]]:
+        """Return what will hold the connection of a kernel."""
+
+    def forget(self, kernel_id: str) -> None:
+        """Wait for a kernel no longer."""
+
+
+class ClusterServices:
+    """One cluster, for as long as the process uses it. Call `start` before and `stop` after everything else.
+
+    Parameters
+    ----------
+    responses
+        For kernels with older launchers; `None` refuses kernelspecs that need it. Who hands it in starts and stops it.
+    """
+
+    def __init__(
+        self, *, client: ClusterClient, policy: PolicyFile, options: ClusterOptions, responses: Responses | None = None
+    ) -> None:
+        self.responses = responses
         self.client = client
         self.policy = policy
         self.options = options
@@ -55,12 +85,18 @@ class ClusterServices:
         )
         self.maker = ObjectMaker(client=client, gateway_namespace=options.launch.gateway_namespace)
         self.store = KernelStore(client=client, pods=self.pods, label_selector=selector, namespace=options.watched_namespace)
-        self._task: asyncio.Task[None] | None = None
+        self.pullers: Informer[PullerState] = Informer(
+            client=client, kind="Pod", namespace=options.watched_namespace, label_selector=PULLER_SELECTOR, convert=puller_state
+        )
+        self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         """Begin to watch; `ready` tells when the first picture is there."""
-        if self._task is None:
-            self._task = asyncio.create_task(self.pods.run(), name="watch of kernels' pods")
+        if not self._tasks:
+            self._tasks = [
+                asyncio.create_task(self.pods.run(), name="watch of kernels' pods"),
+                asyncio.create_task(self.pullers.run(), name="watch of image pullers"),
+            ]
 
     async def ready(self, seconds: float) -> None:
         """Return when the kernels' pods are known.
@@ -74,12 +110,16 @@ class ClusterServices:
 
     async def stop(self) -> None:
         """Stop watching and close the connections; kernels live on."""
-        if self._task is not None:
-            self._task.cancel()
+        for task in self._tasks:
+            task.cancel()
             with suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+                await task
+        self._tasks = []
         await self.client.close()
+
+    def node_images(self) -> list[NodeImages]:
+        """Return what the image pullers say of their nodes."""
+        return [puller.images for puller in self.pullers.objects.values() if puller.images is not None]
 
     def problems(self) -> list[str]:
         """Return why starts can't be served now; the texts are for the operator."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from enterprise_gateway.errors import Forbidden
 from enterprise_gateway.kernelspecs.catalogue import Kernelspec
-from enterprise_gateway.kernelspecs.stanza import provisioner_config
+from enterprise_gateway_common.kernelspec_metadata import provisioner_config
 
 __all__ = ["UserLists", "check_may_start", "may_start", "visible_to"]
 

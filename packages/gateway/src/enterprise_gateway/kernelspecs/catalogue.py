@@ -20,7 +20,7 @@ from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from traitlets import TraitError
 
 from enterprise_gateway.errors import KernelspecNotFound
-from enterprise_gateway.kernelspecs.stanza import provisioner_stanza
+from enterprise_gateway_common.kernelspec_metadata import provisioner_stanza
 
 __all__ = ["Kernelspec", "KernelspecCatalogue"]
 

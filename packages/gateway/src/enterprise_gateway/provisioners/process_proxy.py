@@ -7,7 +7,7 @@ platform, it doesn't bring code.
 from typing import Any, NamedTuple
 
 from enterprise_gateway.errors import NotSupported
-from enterprise_gateway.kernelspecs.stanza import ProvisionerStanza
+from enterprise_gateway_common.kernelspec_metadata import ProvisionerStanza
 
 __all__ = ["KUBERNETES", "LOCAL", "ProvisionerChoice", "choose"]
 

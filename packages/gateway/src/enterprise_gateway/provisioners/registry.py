@@ -9,8 +9,8 @@ from jupyter_client.provisioning.factory import KernelProvisionerFactory
 from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
 
 from enterprise_gateway.errors import NotSupported
-from enterprise_gateway.kernelspecs.stanza import provisioner_stanza
 from enterprise_gateway.provisioners.process_proxy import KUBERNETES, LOCAL, choose
+from enterprise_gateway_common.kernelspec_metadata import provisioner_stanza
 
 __all__ = ["MakeProvisioner", "Provisioners", "runs_here", "runs_in_cluster"]
 

@@ -1,0 +1,82 @@
+"""/api/images: which images the kernelspecs want, and on which nodes they are."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+from msgspec import Struct
+
+from enterprise_gateway.kernelspecs.catalogue import Kernelspec, KernelspecCatalogue
+from enterprise_gateway.web.base import Edge, JsonHandler
+from enterprise_gateway.web.models import ErrorModel
+from enterprise_gateway.web.operations import Operation
+from enterprise_gateway_common.image_reference import InvalidImageReference, parse_image_reference
+from enterprise_gateway_common.kernelspec_metadata import MalformedMetadataError, kernelspec_images
+from enterprise_gateway_common.node_images import NodeImages
+
+__all__ = ["ImagesHandler", "image_table"]
+
+
+class ImageModel(Struct, kw_only=True):
+    """One image: who wants it, and its state on each node whose puller tells of it."""
+
+    image: str
+    kernelspecs: list[str]
+    nodes: dict[str, str]
+
+
+class ImagesModel(Struct, kw_only=True):
+    """Every image that a kernelspec wants or a puller keeps, and the nodes that have a puller."""
+
+    nodes: list[str]
+    images: list[ImageModel]
+
+
+class ImagesHandler(JsonHandler):
+    """The table of images and nodes."""
+
+    operations: ClassVar = {
+        "get": Operation(
+            summary="Which images are on which nodes",
+            responses={200: ImagesModel, 304: None, 401: ErrorModel, 403: ErrorModel},
+            tag="images",
+        )
+    }
+
+    def initialize(  # type: ignore[override]  # each handler names its services
+        self, *, edge: Edge, catalogue: KernelspecCatalogue, node_images: Callable[[], list[NodeImages]]
+    ) -> None:
+        """Take the services."""
+        super().initialize(edge=edge)
+        self._catalogue, self._node_images = catalogue, node_images
+
+    async def get(self) -> None:
+        """Answer with the table; without a cluster or pullers it has no nodes."""
+        self.write_json(image_table(await self._catalogue.all(), self._node_images()))
+
+
+def image_table(kernelspecs: Mapping[str, Kernelspec], told: list[NodeImages]) -> dict[str, Any]:
+    """Return each image with its nodes, the images sorted by their complete names."""
+    wanted: dict[str, list[str]] = {}
+    for name, kernelspec in kernelspecs.items():
+        for image in _images(kernelspec):
+            wanted.setdefault(image, []).append(name)
+    states: dict[str, dict[str, str]] = {image: {} for image in wanted}
+    for node in told:
+        for image, state in node.images.items():
+            states.setdefault(image, {})[node.node] = state
+    return {
+        "nodes": sorted({node.node for node in told}),
+        "images": [
+            {"image": image, "kernelspecs": wanted.get(image, []), "nodes": dict(sorted(nodes.items()))}
+            for image, nodes in sorted(states.items())
+        ],
+    }
+
+
+def _images(kernelspec: Kernelspec) -> list[str]:
+    try:
+        names = [found.image for found in kernelspec_images(kernelspec.spec.to_dict())]
+        return list(dict.fromkeys(str(parse_image_reference(name)) for name in names))
+    except (MalformedMetadataError, InvalidImageReference):
+        # The puller reports it with the kernelspec's name; the table shows what can be kept.
+        return []
