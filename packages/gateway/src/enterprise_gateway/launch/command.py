@@ -10,14 +10,18 @@ _PLACEHOLDER = re.compile(r"\{([A-Za-z0-9_]+)\}")
 _LAUNCHER_OF_THE_GATEWAY = re.compile(r"(^|/)(launch_kubernetes|launch_custom_resource)\.py$")
 
 
-def pod_command(
-    argv: Sequence[str], *, kernel_id: str, connection_file: str, more: Mapping[str, str] | None = None
-) -> list[str] | None:
-    """Return the command of the kernel's container; `None` where its image knows by itself."""
+def pod_command(argv: Sequence[str], *, kernel_id: str, values: Mapping[str, str]) -> list[str] | None:
+    """Return the command of the kernel's container; `None` where its image knows by itself.
+
+    Parameters
+    ----------
+    values
+        What stands for `{connection_file}`, `{response_address}` and their like.
+    """
     if not argv or any(_LAUNCHER_OF_THE_GATEWAY.search(argument) for argument in argv):
         return None
-    values = {"kernel_id": kernel_id, "connection_file": connection_file, **(more or {})}
-    return [_PLACEHOLDER.sub(lambda match: values.get(match.group(1), match.group(0)), argument) for argument in argv]
+    known = {"kernel_id": kernel_id, **values}
+    return [_PLACEHOLDER.sub(lambda match: known.get(match.group(1), match.group(0)), argument) for argument in argv]
 
 
 def expects_phone_home(argv: Sequence[str]) -> bool:

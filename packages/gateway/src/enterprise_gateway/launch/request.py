@@ -14,7 +14,7 @@ from enterprise_gateway.launch.documents import DocumentError, read_document
 from enterprise_gateway.launch.quantity import InvalidQuantity, quantity
 from enterprise_gateway_common.image_reference import InvalidImageReference, parse_image_reference
 
-__all__ = ["KernelFacts", "LaunchRequest", "Resources", "parse_request"]
+__all__ = ["KernelFacts", "LaunchRequest", "Resources", "launch_seconds", "parse_request"]
 
 _DNS_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _DNS_SUBDOMAIN = re.compile(r"(?=.{1,253}\Z)[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?")
@@ -197,3 +197,23 @@ def _mappings(variable: str, environment: Mapping[str, str]) -> tuple[Mapping[st
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
         raise BadRequest(f"{variable} must be a list of mappings, in YAML or JSON.")
     return tuple(value)
+
+
+def launch_seconds(request: LaunchRequest, *, default: float, maximum: float) -> float:
+    """Return the seconds for a start: what KERNEL_LAUNCH_TIMEOUT asks for, from 1 to `maximum`, or `default`.
+
+    Raises
+    ------
+    BadRequest
+        It isn't a positive number.
+    """
+    raw = request.environment.get("KERNEL_LAUNCH_TIMEOUT")
+    if not raw:
+        return default
+    try:
+        seconds = float(raw)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise BadRequest("KERNEL_LAUNCH_TIMEOUT must be a positive number of seconds.")
+    return min(max(seconds, 1.0), maximum)

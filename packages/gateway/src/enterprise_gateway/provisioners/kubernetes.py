@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import zmq
 from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
 from traitlets import Unicode
@@ -24,11 +23,12 @@ from enterprise_gateway.cluster.start import KernelObjects
 from enterprise_gateway.cluster.store import KernelRecord
 from enterprise_gateway.cluster.watching import PodWatch
 from enterprise_gateway.errors import KubernetesError, LaunchFailed
-from enterprise_gateway.launch.command import pod_command
+from enterprise_gateway.launch.command import expects_phone_home, pod_command
 from enterprise_gateway.launch.plan import build_plan
-from enterprise_gateway.launch.request import KernelFacts, LaunchRequest, parse_request
+from enterprise_gateway.launch.request import KernelFacts, LaunchRequest, launch_seconds, parse_request
 from enterprise_gateway.launch.template import find_template
-from enterprise_gateway_common.connection import CONNECTION_FILE, CONNECTION_FOLDER, PORTS, connection_file
+from enterprise_gateway.provisioners.handover import Handover, MountedFile, PhoneHome
+from enterprise_gateway.provisioners.phone_home import send_command
 
 __all__ = ["KubernetesProvisioner"]
 
@@ -45,6 +45,10 @@ class KubernetesProvisioner(KernelProvisionerBase):
 
     image_name = Unicode("", config=True, help="The kernel's image where the client names none.")
 
+    connection = Unicode(
+        "", config=True, help="How the kernel's connection is made: secret, phone-home, or empty to see by its argv."
+    )
+
     def __init__(self, *, services: ClusterServices | None = None, **kwargs: Any) -> None:  # noqa: ANN401  traits of the base class
         # Other keys of the kernelspec's config are for other programs, such as the image puller.
         for name in [name for name in kwargs if name not in self.trait_names() and name != "config"]:
@@ -57,6 +61,7 @@ class KubernetesProvisioner(KernelProvisionerBase):
         self._objects: KernelObjects | None = None
         self._watch: PodWatch | None = None
         self._launched = False
+        self._command_port: int | None = None
 
     # ------------------------------------------------------------------------------------------------------ starting
 
@@ -76,37 +81,43 @@ class KubernetesProvisioner(KernelProvisionerBase):
         services = await self._cluster()
         request = self._request(kwargs.get("env") or {}, services)
         policy = services.policy.current()
-        deadline = Deadline(self._timeout(request, services, policy.maximum_launch_timeout))
-        self._forget()
-        key, text, curve = self._keys(request)
-        plan = build_plan(
-            request=request,
-            policy=policy,
-            settings=services.options.launch,
-            template=find_template(Path(self.kernel_spec.resource_dir or "/nonexistent")),
-            command=pod_command(cmd, kernel_id=self.kernel_id, connection_file=f"{CONNECTION_FOLDER}/{CONNECTION_FILE}"),
-            connection_file=text,
-            facts={
-                "KERNEL_ID": self.kernel_id,
-                "KERNEL_LANGUAGE": self.kernel_spec.language,
-                "KERNEL_NAME": request.kernel.kernel_name,
-            },
-            launch_id=secrets.token_hex(3),
+        deadline = Deadline(
+            launch_seconds(request, default=services.options.launch_timeout, maximum=policy.maximum_launch_timeout)
         )
-        self._objects = await services.maker.make(plan, deadline=deadline)
+        self._forget()
+        manager = self.parent
+        wanted = self.connection or ("phone-home" if expects_phone_home(cmd) else "secret")
+        handover: Handover = PhoneHome(services, kernel_id=self.kernel_id) if wanted == "phone-home" else MountedFile(manager)
         try:
+            plan = build_plan(
+                request=request,
+                policy=policy,
+                settings=services.options.launch,
+                template=find_template(Path(self.kernel_spec.resource_dir or "/nonexistent")),
+                command=pod_command(cmd, kernel_id=self.kernel_id, values=handover.values),
+                connection_file=handover.connection_file(request.kernel.kernel_name),
+                facts={
+                    "KERNEL_ID": self.kernel_id,
+                    "KERNEL_LANGUAGE": self.kernel_spec.language,
+                    "KERNEL_NAME": request.kernel.kernel_name,
+                    **handover.variables,
+                },
+                launch_id=secrets.token_hex(3),
+            )
+            self._objects = await services.maker.make(plan, deadline=deadline)
             watch = self._watched(services)
             state = await watch.running(client=services.client, graces=services.options.graces, deadline=deadline)
+            info: Any = await handover.connection(state, watch=watch, plan=plan, deadline=deadline)
         except BaseException:
             await asyncio.shield(asyncio.create_task(self._take_away(restart=False)))
             raise
+        finally:
+            handover.close()
         self._launched = True
-        info: Any = {"transport": "tcp", "ip": state.ip, "key": key, "signature_scheme": "hmac-sha256", **PORTS, **curve}
+        self._command_port = info.pop("comm_port", None)
         self.connection_info = info
-        _log.info(
-            "Kernel's pod runs",
-            extra={"kernel_id": self.kernel_id, "pod": state.name, "namespace": state.namespace, "node": state.node},
-        )
+        where = {"pod": state.name, "namespace": state.namespace, "node": state.node}
+        _log.info("Kernel's pod runs", extra={"kernel_id": self.kernel_id, **where})
         return self.connection_info
 
     def _request(self, environment: Mapping[str, str], services: ClusterServices) -> LaunchRequest:
@@ -126,26 +137,6 @@ class KubernetesProvisioner(KernelProvisionerBase):
             default_image=self.image_name or services.options.launch.default_image,
         )
         return parse_request(kernel=facts, environment=chosen, mirror_working_dirs=services.options.launch.mirror_working_dirs)
-
-    @staticmethod
-    def _timeout(request: LaunchRequest, services: ClusterServices, maximum: float) -> float:
-        try:
-            asked = float(request.environment.get("KERNEL_LAUNCH_TIMEOUT") or services.options.launch_timeout)
-        except ValueError:
-            asked = services.options.launch_timeout
-        return min(max(asked, 1.0), maximum) if asked == asked else services.options.launch_timeout  # noqa: PLR0124  only NaN differs from itself
-
-    def _keys(self, request: LaunchRequest) -> tuple[bytes, str, dict[str, str]]:
-        """Return the key, the connection file and the CURVE pair of this kernel; a restart keeps them."""
-        manager = self.parent
-        key: bytes = manager.session.key if manager is not None and manager.session.key else secrets.token_hex(32).encode()
-        curve: dict[str, str] = {}
-        if manager is not None and _encrypts(manager):
-            if manager.curve_publickey is None:
-                manager.curve_publickey, manager.curve_secretkey = zmq.curve_keypair()
-            curve = {"curve_publickey": manager.curve_publickey.decode(), "curve_secretkey": manager.curve_secretkey.decode()}
-        text = connection_file(key=key.decode(), kernel_name=request.kernel.kernel_name, **curve)
-        return key, text, curve
 
     # ------------------------------------------------------------------------------------------------------- running
 
@@ -188,13 +179,16 @@ class KubernetesProvisioner(KernelProvisionerBase):
             case 0:
                 return
             case signal.SIGINT:
-                self._interrupt()
+                await self._interrupt()
             case signal.SIGKILL:
                 await self.kill()
             case _:
                 await self.terminate()
 
-    def _interrupt(self) -> None:
+    async def _interrupt(self) -> None:
+        if self._command_port is not None:
+            await send_command(self.connection_info["ip"], self._command_port, {"signum": int(signal.SIGINT)})
+            return
         manager = self.parent
         if manager is None:
             return
@@ -274,6 +268,7 @@ class KubernetesProvisioner(KernelProvisionerBase):
         self._watched(self._services)
         self._launched = True
         info: Any = dict(record.connection_info)
+        self._command_port = info.pop("comm_port", None)
         self.connection_info = info
 
     async def _cluster(self) -> ClusterServices:
@@ -302,9 +297,3 @@ _OF_THIS_MACHINE = frozenset(
         "KUBECONFIG",
     }
 )
-
-
-def _encrypts(manager: Any) -> bool:  # noqa: ANN401  any kernel manager
-    """Tell whether a manager wants CURVE for this kernel and the kernel can it."""
-    policy = getattr(manager, "transport_encryption", "disabled")
-    return policy == "required" or (policy == "auto" and bool(manager._kernel_supports_curve_encryption()))  # noqa: SLF001  jupyter_client's own rule

@@ -1,0 +1,174 @@
+"""Takes the connections that older launchers send: each kernel chooses its ports and tells them here, encrypted.
+
+One listener serves all starts at once. A peer that sends nothing, too much or nonsense costs its own connection and
+nobody else's; a kernel that no start waits for is refused, and so is one whose pod has another address.
+"""
+
+import asyncio
+import base64
+import json
+import logging
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from cryptography.hazmat.primitives import padding, serialization
+from cryptography.hazmat.primitives.asymmetric import padding as key_padding
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+from enterprise_gateway_common.connection import InvalidConnectionInfo, parse_connection_file
+
+__all__ = ["PayloadRefused", "ResponseListener", "send_command"]
+
+_log = logging.getLogger(__name__)
+
+_VERSION = 1
+_KEY_BITS = 2048
+_AES_KEY_BYTES = 16
+_LARGEST_PAYLOAD = 16 * 1024
+_PEER_SECONDS = 5.0
+_PEERS = 512
+_COMMAND_SECONDS = 2.0
+
+
+class PayloadRefused(ValueError):
+    """What a peer sent is no connection of a kernel that somebody waits for; the text is for the log."""
+
+
+class ResponseListener:
+    """Listens for kernels that tell their connection.
+
+    Parameters
+    ----------
+    advertised_ip
+        The address that pods reach this process by.
+    """
+
+    def __init__(self, *, advertised_ip: str, ip: str = "0.0.0.0", port: int = 8877) -> None:  # noqa: S104  pods of any node connect
+        self._advertised_ip = advertised_ip
+        self._ip = ip
+        self._port = port
+        self._key = rsa.generate_private_key(public_exponent=65537, key_size=_KEY_BITS)
+        self._expected: dict[str, asyncio.Future[dict[str, Any]]] = {}
+        self._server: asyncio.Server | None = None
+        self._peers = 0
+
+    async def start(self) -> None:
+        """Begin to listen."""
+        self._server = await asyncio.start_server(self._serve, self._ip, self._port, limit=_LARGEST_PAYLOAD)
+        self._port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        """Stop listening; whoever still waits is told that nobody comes."""
+        if self._server is not None:
+            self._server.close()
+            await self._server.wait_closed()
+        for future in self._expected.values():
+            future.cancel()
+
+    @property
+    def response_address(self) -> str:
+        """Where kernels are told to send their connection."""
+        return f"[{self._advertised_ip}]:{self._port}" if ":" in self._advertised_ip else f"{self._advertised_ip}:{self._port}"
+
+    @property
+    def public_key(self) -> str:
+        """What kernels encrypt it with: the key without its PEM frame, as launchers take it."""
+        der = self._key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+        return base64.b64encode(der).decode()
+
+    def expect(self, kernel_id: str) -> asyncio.Future[dict[str, Any]]:
+        """Return what will hold the connection of a kernel; give it up by `forget`."""
+        future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._expected[kernel_id] = future
+        return future
+
+    def forget(self, kernel_id: str) -> None:
+        """Wait for a kernel no longer."""
+        if future := self._expected.pop(kernel_id, None):
+            future.cancel()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        peer = writer.get_extra_info("peername")
+        if self._peers >= _PEERS:
+            _log.warning("Connection of a kernel refused", extra={"peer": peer[0], "cause": "too many peers at once"})
+            writer.close()
+            return
+        self._peers += 1
+        try:
+            async with asyncio.timeout(_PEER_SECONDS):
+                payload = await _read_all(reader)
+            self._take(payload, peer_ip=peer[0])
+        except (PayloadRefused, TimeoutError, OSError) as error:
+            _log.warning(
+                "Connection of a kernel refused", extra={"peer": peer[0], "cause": str(error) or "it sent nothing in time"}
+            )
+        finally:
+            self._peers -= 1
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+
+    def _take(self, payload: bytes, *, peer_ip: str) -> None:
+        info = self._decrypted(payload)
+        kernel_id = info.get("kernel_id")
+        future = self._expected.get(kernel_id) if isinstance(kernel_id, str) else None
+        if future is None or future.done():
+            raise PayloadRefused("no start waits for its kernel id")
+        try:
+            connection = parse_connection_file(json.dumps(info))
+        except InvalidConnectionInfo as error:
+            raise PayloadRefused(str(error)) from None
+        command_port = info.get("comm_port")
+        if isinstance(command_port, bool) or not isinstance(command_port, int) or not 0 < command_port < 2**16:
+            raise PayloadRefused("it names no port for commands")
+        # Who asks compares it with the address of the kernel's pod, which this process learns from the cluster only.
+        future.set_result({**connection, "ip": peer_ip})
+
+    def _decrypted(self, payload: bytes) -> dict[str, Any]:
+        try:
+            message = json.loads(base64.b64decode(payload, validate=True))
+            version, sealed = message.get("version"), base64.b64decode(message["conn_info"], validate=True)
+            key = self._key.decrypt(base64.b64decode(message["key"], validate=True), key_padding.PKCS1v15())
+            info = json.loads(_opened(sealed, key)) if version == _VERSION else None
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            # Without the cause: it may quote what was sent.
+            raise PayloadRefused(f"its payload can't be read ({type(error).__name__})") from None
+        if version != _VERSION:
+            raise PayloadRefused(f"its payload has not the version {_VERSION}")
+        if not isinstance(info, dict):
+            raise PayloadRefused("its payload is no object")
+        return info
+
+
+def _opened(sealed: bytes, key: bytes) -> bytes:
+    if len(key) != _AES_KEY_BYTES:
+        raise ValueError("the key has the wrong length")
+    # The protocol's own choice; each key is used for one message.
+    decryptor = Cipher(algorithms.AES(key), modes.ECB()).decryptor()  # noqa: S305  as above
+    unpadder = padding.PKCS7(128).unpadder()
+    return unpadder.update(decryptor.update(sealed) + decryptor.finalize()) + unpadder.finalize()
+
+
+async def _read_all(reader: asyncio.StreamReader) -> bytes:
+    payload = b""
+    while chunk := await reader.read(_LARGEST_PAYLOAD):
+        payload += chunk
+        if len(payload) > _LARGEST_PAYLOAD:
+            raise PayloadRefused("its payload is too large")
+    return payload
+
+
+async def send_command(ip: str, port: int, command: Mapping[str, int]) -> bool:
+    """Return whether a launcher took a command: `signum` for its kernel, or `shutdown` for itself."""
+    try:
+        async with asyncio.timeout(_COMMAND_SECONDS):
+            _, writer = await asyncio.open_connection(ip, port)
+            writer.write(json.dumps(dict(command)).encode())
+            await writer.drain()
+            writer.close()
+            await writer.wait_closed()
+    except (OSError, TimeoutError):
+        return False
+    return True

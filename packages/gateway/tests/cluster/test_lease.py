@@ -1,0 +1,106 @@
+import asyncio
+
+import pytest
+
+from enterprise_gateway.cluster.lease import Lease
+
+
+class Clock:
+    def __init__(self):
+        self.now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+def replica(cluster, clock, identity):
+    return Lease(client=cluster.client, namespace="gateway", name="duties", identity=identity, duration=15, clock=clock)
+
+
+def test_one_of_two_replicas_holds_it(cluster_type, clock):
+    async def scenario():
+        async with cluster_type() as cluster:
+            one, other = replica(cluster, clock, "one"), replica(cluster, clock, "other")
+            assert await one.claim()
+            assert not await other.claim()
+            assert one.held
+            assert not other.held
+
+    asyncio.run(scenario())
+
+
+def test_a_silent_holder_gives_up_before_another_may_take_over(cluster_type, clock):
+    async def scenario():
+        async with cluster_type() as cluster:
+            one, other = replica(cluster, clock, "one"), replica(cluster, clock, "other")
+            await one.claim()
+            await other.claim()
+            clock.now += 10
+            assert not one.held
+            assert not await other.claim()
+            clock.now += 5
+            assert await other.claim()
+            assert not await one.claim()
+
+    asyncio.run(scenario())
+
+
+def test_a_holder_that_renews_keeps_it(cluster_type, clock):
+    async def scenario():
+        async with cluster_type() as cluster:
+            one, other = replica(cluster, clock, "one"), replica(cluster, clock, "other")
+            for _ in range(10):
+                assert await one.claim()
+                assert not await other.claim()
+                clock.now += 5
+
+    asyncio.run(scenario())
+
+
+def test_a_released_lease_is_free_at_once(cluster_type, clock):
+    async def scenario():
+        async with cluster_type() as cluster:
+            one, other = replica(cluster, clock, "one"), replica(cluster, clock, "other")
+            await one.claim()
+            await one.release()
+            assert not one.held
+            assert await other.claim()
+
+    asyncio.run(scenario())
+
+
+def test_two_that_claim_at_the_same_moment_dont_both_hold_it(cluster_type, clock):
+    async def scenario():
+        async with cluster_type() as cluster:
+            replicas = [replica(cluster, clock, f"r{number}") for number in range(5)]
+            assert sum(await asyncio.gather(*(one.claim() for one in replicas))) == 1
+
+    asyncio.run(scenario())
+
+
+def test_a_holder_without_a_server_holds_it_only_as_long_as_it_was_given(cluster_type, fault_type, clock):
+    async def scenario():
+        async with cluster_type() as cluster:
+            passed = []
+
+            async def sleep(seconds):
+                clock.now += seconds
+                passed.append(one.held)
+                if len(passed) == 6:
+                    raise asyncio.CancelledError
+                await asyncio.sleep(0)
+
+            one = Lease(
+                client=cluster.client, namespace="gateway", name="duties", identity="one", duration=15, clock=clock, sleep=sleep
+            )
+            cluster.api.fault = lambda count, _request: fault_type(status=403) if count > 2 else None
+            with pytest.raises(asyncio.CancelledError):
+                await one.run()
+            assert passed == [True, True, True, False, False, False]
+
+    asyncio.run(scenario())

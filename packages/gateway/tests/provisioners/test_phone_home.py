@@ -1,0 +1,154 @@
+import asyncio
+import base64
+import json
+import os
+
+import pytest
+from cryptography.hazmat.primitives import padding, serialization
+from cryptography.hazmat.primitives.asymmetric import padding as key_padding
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+from enterprise_gateway.provisioners.phone_home import ResponseListener, send_command
+from enterprise_gateway_common.connection import PORTS
+
+INFO = {
+    **PORTS,
+    "ip": "10.9.9.9",
+    "key": "topsecret",
+    "transport": "tcp",
+    "signature_scheme": "hmac-sha256",
+    "kernel_id": "k1",
+    "comm_port": 4242,
+}
+
+
+def payload(listener, info, *, version=1, key_bytes=16):
+    """Encrypt as launchers do."""
+    key = os.urandom(key_bytes)
+    public = serialization.load_der_public_key(base64.b64decode(listener.public_key))
+    padder = padding.PKCS7(128).padder()
+    encryptor = Cipher(algorithms.AES(key), modes.ECB()).encryptor()  # noqa: S305  the protocol's own choice
+    sealed = encryptor.update(padder.update(json.dumps(info).encode()) + padder.finalize()) + encryptor.finalize()
+    message = {
+        "version": version,
+        "key": base64.b64encode(public.encrypt(key, key_padding.PKCS1v15())).decode(),
+        "conn_info": base64.b64encode(sealed).decode(),
+    }
+    return base64.b64encode(json.dumps(message).encode())
+
+
+async def send(listener, data):
+    """Send, end, and return when the listener has closed the connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(listener.response_address.rpartition(":")[2]))
+    try:
+        writer.write(data)
+        writer.write_eof()
+        await reader.read()
+    except ConnectionError:
+        pass
+    finally:
+        writer.close()
+
+
+def with_listener(scenario):
+    async def run():
+        listener = ResponseListener(advertised_ip="127.0.0.1", ip="127.0.0.1", port=0)
+        await listener.start()
+        try:
+            await scenario(listener)
+        finally:
+            await listener.stop()
+
+    asyncio.run(run())
+
+
+def test_a_kernel_that_is_waited_for_is_known_by_the_address_it_really_has():
+    async def scenario(listener):
+        expected = listener.expect("k1")
+        await send(listener, payload(listener, INFO))
+        info = await expected
+        assert (info["key"], info["ip"], info["comm_port"]) == ("topsecret", "127.0.0.1", 4242)
+
+    with_listener(scenario)
+
+
+@pytest.mark.parametrize(
+    ("make", "cause"),
+    [
+        (lambda listener: payload(listener, {**INFO, "kernel_id": "k2"}), "no start waits"),
+        (lambda listener: payload(listener, {**INFO, "kernel_id": ["k1"]}), "no start waits"),
+        (lambda listener: payload(listener, {**INFO, "shell_port": 0}), "shell_port"),
+        (lambda listener: payload(listener, {**INFO, "comm_port": "x"}), "port for commands"),
+        (lambda listener: payload(listener, INFO, version=0), "version"),
+        (lambda listener: payload(listener, INFO, key_bytes=32), "can't be read"),
+        (lambda listener: payload(listener, [1]), "no object"),
+        (lambda _listener: b"", "can't be read"),
+        (lambda _listener: b"GET / HTTP/1.0\r\n\r\n", "can't be read"),
+        (lambda _listener: base64.b64encode(b"[]"), "can't be read"),
+        (lambda _listener: b"A" * 20_000, "too large"),
+    ],
+)
+def test_what_is_no_connection_of_a_waiting_kernel_is_refused_and_the_kernel_is_still_waited_for(make, cause, caplog):
+    async def scenario(listener):
+        expected = listener.expect("k1")
+        await send(listener, make(listener))
+        assert not expected.done()
+        await send(listener, payload(listener, INFO))
+        assert (await expected)["kernel_id"] == "k1"
+
+    with_listener(scenario)
+    assert cause in caplog.records[0].cause
+    assert "topsecret" not in caplog.text
+
+
+def test_a_second_connection_of_a_kernel_is_refused():
+    async def scenario(listener):
+        expected = listener.expect("k1")
+        await send(listener, payload(listener, INFO))
+        await send(listener, payload(listener, {**INFO, "key": "forged"}))
+        assert (await expected)["key"] == "topsecret"
+
+    with_listener(scenario)
+
+
+def test_five_hundred_silent_peers_delay_nobody():
+    async def scenario(listener):
+        port = int(listener.response_address.rpartition(":")[2])
+        silent = await asyncio.gather(*(asyncio.open_connection("127.0.0.1", port) for _ in range(500)))
+        expected = listener.expect("k1")
+        async with asyncio.timeout(1):
+            await send(listener, payload(listener, INFO))
+            await expected
+        for _, writer in silent:
+            writer.close()
+
+    with_listener(scenario)
+
+
+def test_a_kernel_that_is_given_up_is_refused():
+    async def scenario(listener):
+        expected = listener.expect("k1")
+        listener.forget("k1")
+        await send(listener, payload(listener, INFO))
+        assert expected.cancelled()
+
+    with_listener(scenario)
+
+
+def test_a_command_reaches_a_launcher_and_its_absence_is_told():
+    async def scenario():
+        heard = asyncio.get_running_loop().create_future()
+
+        async def launcher(reader, writer):
+            heard.set_result(json.loads(await reader.read()))
+            writer.close()
+
+        server = await asyncio.start_server(launcher, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        assert await send_command("127.0.0.1", port, {"signum": 2})
+        assert await heard == {"signum": 2}
+        server.close()
+        await server.wait_closed()
+        assert not await send_command("127.0.0.1", port, {"signum": 2})
+
+    asyncio.run(scenario())
