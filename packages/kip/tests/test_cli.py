@@ -144,6 +144,7 @@ def test_check_shows_what_would_happen_and_pulls_nothing(fake_runtime: Any, tmp_
         KIP_PULL_SECRETS=str(tmp_path),
     )
     assert done.returncode == 1
+    assert "fake 1 (CRI at" in done.stdout
     rows = {line.split()[0]: line for line in done.stdout.splitlines() if line.strip()}
     assert "yes, 5.0 MB" in rows["docker.io/library/here:1"]
     assert " pull " in rows["r.example/missing:1"]

@@ -32,6 +32,12 @@ def _need(value: Any, reason: str) -> Any:
 
 
 @pytest.fixture(scope="session")
+def need() -> Callable[[Any, str], Any]:
+    """Returns a function that returns a part, or ends the test with the reason why it isn't there."""
+    return _need
+
+
+@pytest.fixture(scope="session")
 def containerd_program() -> str:
     """Returns the containerd to test with."""
     chosen = os.environ.get("CONTAINERD_PROGRAM") or shutil.which("containerd")

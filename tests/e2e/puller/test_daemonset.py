@@ -33,11 +33,11 @@ def _run(*command: str, text: str | None = None) -> str:
 
 
 @pytest.fixture(scope="session")
-def puller_image(docker_host: str, cluster_registry: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+def puller_image(
+    need: Callable[[object, str], object], docker_host: str, cluster_registry: str, tmp_path_factory: pytest.TempPathFactory
+) -> str:
     """Returns the name of an image with the puller of this checkout, in the cluster's registry."""
-    docker = shutil.which("docker")
-    if docker is None:
-        pytest.skip("the docker command is not on the PATH")
+    docker = str(need(shutil.which("docker"), "the docker command is not on the PATH"))
     context = tmp_path_factory.mktemp("image")
     shutil.copy(HERE / "image" / "Dockerfile", context)
     packages = [str(ROOT / "packages" / name) for name in ("common", "kip")]

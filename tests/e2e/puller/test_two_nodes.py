@@ -35,11 +35,10 @@ def namespace(kubectl: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def private_host(private_registry: Registry) -> Iterator[str]:
+def private_host(need: Callable[[object, str], object], private_registry: Registry) -> Iterator[str]:
     """Returns the private registry's address as the nodes know it, without TLS in their configuration."""
     certificates, address = os.environ.get("NODE_CERTS_D", ""), os.environ.get("HOST_ADDRESS", "")
-    if not certificates or not address:
-        pytest.skip("NODE_CERTS_D and HOST_ADDRESS don't say how the nodes reach a registry of this machine")
+    need(certificates and address, "NODE_CERTS_D and HOST_ADDRESS don't say how the nodes reach a registry of this machine")
     host = f"{address}:{private_registry.port}"
     folder = Path(certificates) / host
     folder.mkdir()

@@ -32,11 +32,13 @@ def run_check(settings: Settings, environment: Mapping[str, str]) -> int:
     problems = [f"{status.name}: {status.last_error}" for status in parts.sources.statuses if status.last_error]
     problems += [problem for status in parts.sources.statuses for problem in status.problems]
     images: dict[str, StoredImage] | None = None
+    runtime = parts.runtime.name
     try:
+        runtime = parts.runtime.describe()
         images = {name: image for image in parts.runtime.images() for name in image.names}
     except RuntimeAway as error:
         problems.append(str(error))
-    sys.stdout.write(f"node      {parts.node.name}\nruntime   {parts.runtime.name}\n")
+    sys.stdout.write(f"node      {parts.node.name}\nruntime   {runtime}\n")
     for status in parts.sources.statuses:
         sys.stdout.write(f"source    {status.name}\n")
     sys.stdout.write("\n")

@@ -176,10 +176,6 @@ class Schedule:
         with self._condition:
             return sum(ticket.queued for ticket in self._tickets.values())
 
-    def needs_pulls(self, present: Mapping[str, int], wanted: Mapping[str, WantedImage]) -> bool:
-        """Tell whether something is missing, so that it is worth asking whether there is room."""
-        return any(name not in present for name in wanted)
-
     def close(self) -> None:
         """Cancel every pull and send every thread home."""
         with self._condition:

@@ -163,6 +163,7 @@ def test_an_engine_that_is_not_there_is_away(tmp_path: Path) -> None:
 def test_images_in_use_and_the_file_system_are_told(runtime: DockerRuntime) -> None:
     assert runtime.identities_in_use() == {"sha256:used"}
     assert runtime.image_filesystem() == Path("/var/lib/docker")
+    assert runtime.describe().startswith("docker 20.10 ")
 
 
 class SilentEngine:

@@ -42,7 +42,8 @@ class FakeCluster:
 
     def node(self, name: str) -> dict[str, Any]:
         self._answer()
-        return {"metadata": {"name": name}, "status": {"images": self.images}}
+        facts = {"kubeletVersion": "v1.37.0", "containerRuntimeVersion": "containerd://2.4.0"}
+        return {"metadata": {"name": name}, "status": {"images": self.images, "nodeInfo": facts}}
 
     def pod(self, namespace: str, name: str) -> dict[str, Any]:
         self._answer()
@@ -254,3 +255,7 @@ def test_pods_of_a_puller_that_was_killed_are_removed_once(runtime: KubeletRunti
     runtime.pull(_order())
     assert cluster.deleted.count("old") == 1
     assert "elsewhere" in cluster.objects
+
+
+def test_it_is_called_by_the_kubelets_version(runtime: KubeletRuntime) -> None:
+    assert runtime.describe() == "kubelet v1.37.0 with containerd://2.4.0 (kubelet of n1)"

@@ -54,7 +54,7 @@ class CriRuntime:
         self._runtime = api_pb2_grpc.RuntimeServiceStub(self._channel)
 
     def describe(self) -> str:
-        """Return the runtime's own name and version."""
+        """Return the runtime's own name and version, and how it is reached."""
         try:
             answer = self._runtime.Version(api_pb2.VersionRequest(), timeout=_CALL_SECONDS)
         except grpc.RpcError as error:

@@ -40,6 +40,12 @@ class DockerRuntime:
         # One client a thread: the library's connections are not made for several.
         self._local = threading.local()
 
+    def describe(self) -> str:
+        """Return the engine's version, and how it is reached."""
+        with self._calling() as client:
+            version: dict[str, Any] = client.version()
+        return f"docker {version.get('Version', '')} ({self.name})"
+
     def images(self) -> Sequence[StoredImage]:
         """Return every image of the engine, in one call."""
         with self._calling() as client:

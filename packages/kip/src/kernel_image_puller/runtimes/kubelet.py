@@ -106,6 +106,14 @@ class KubeletRuntime:
         self._image_volumes: bool | None = None
         self._proved: dict[str, float] = {}
 
+    def describe(self) -> str:
+        """Return the kubelet's version, and whose it is."""
+        try:
+            facts = self._api.node(self._node).get("status", {}).get("nodeInfo") or {}
+        except KubernetesCallFailed as error:
+            raise RuntimeAway(str(error)) from error
+        return f"kubelet {facts.get('kubeletVersion', '')} with {facts.get('containerRuntimeVersion', '')} ({self.name})"
+
     def images(self) -> Sequence[StoredImage]:
         """Return what the node's status names, and what a pod has proved lately."""
         try:

@@ -62,6 +62,9 @@ class Runtime(Protocol):
     uses_credentials: bool
     """Whether credentials are handed over with a pull; a kubelet finds its own."""
 
+    def describe(self) -> str:
+        """Return the runtime's own name and version, and how it is reached."""
+
     def images(self) -> Sequence[StoredImage]:
         """Return every image of the node, in one call to the runtime."""
 
