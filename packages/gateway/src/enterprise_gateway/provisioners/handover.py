@@ -23,6 +23,8 @@ __all__ = ["Handover", "MountedFile", "PhoneHome"]
 _log = logging.getLogger(__name__)
 
 _ANY_PORT = "0..0"
+_CONNECT_SECONDS = 1.0
+_CONNECT_PAUSE_SECONDS = 0.03
 
 
 class Handover(Protocol):
@@ -73,11 +75,22 @@ class MountedFile:
         self,
         state: PodState,
         *,
-        watch: PodWatch,  # noqa: ARG002  the protocol's signature
-        plan: LaunchPlan,  # noqa: ARG002  as above
-        deadline: Deadline,  # noqa: ARG002  as above
+        watch: PodWatch,
+        plan: LaunchPlan,  # noqa: ARG002  the protocol's signature
+        deadline: Deadline,
     ) -> dict[str, Any]:
-        """Return the connection: all of it but the pod's address was known before."""
+        """Return the connection when the kernel listens; all of it but the pod's address was known before.
+
+        Raises
+        ------
+        LaunchFailed
+            The kernel ends before it listens, or takes too long.
+        """
+        listens = asyncio.ensure_future(_listens(state.ip, PORTS["shell_port"]))
+        try:
+            await _before_the_end(listens, watch=watch, deadline=deadline, otherwise="didn't listen")
+        finally:
+            listens.cancel()
         base = {"transport": "tcp", "signature_scheme": "hmac-sha256"}
         return {**base, "ip": state.ip, "key": self._key, **PORTS, **self._curve}
 
@@ -121,16 +134,7 @@ class PhoneHome:
         LaunchFailed
             The kernel ends before it has, or takes too long.
         """
-        ended = asyncio.ensure_future(watch.ended())
-        try:
-            waited: set[asyncio.Future[Any]] = {self._told, ended}
-            await asyncio.wait(waited, timeout=deadline.left(), return_when=asyncio.FIRST_COMPLETED)
-            if not self._told.done():
-                if ended.done():
-                    raise LaunchFailed(watch.words())
-                raise LaunchTimeout(f"The kernel didn't tell its connection within {deadline.seconds:.0f} seconds.")
-        finally:
-            ended.cancel()
+        await _before_the_end(self._told, watch=watch, deadline=deadline, otherwise="didn't tell its connection")
         told = self._told.result()
         if told["ip"] != state.ip:
             # Pods may be behind address translation. Whoever told it, this process connects to the kernel's own pod only.
@@ -145,6 +149,34 @@ class PhoneHome:
     def close(self) -> None:
         """Wait no longer."""
         self._responses.forget(self._kernel_id)
+
+
+async def _before_the_end(awaited: "asyncio.Future[Any]", *, watch: PodWatch, deadline: Deadline, otherwise: str) -> None:
+    """Return when something has come about, or say why it never will."""
+    ended = asyncio.ensure_future(watch.ended())
+    waited: set[asyncio.Future[Any]] = {awaited, ended}
+    try:
+        await asyncio.wait(waited, timeout=deadline.left(), return_when=asyncio.FIRST_COMPLETED)
+        if awaited.done():
+            return
+        if ended.done():
+            raise LaunchFailed(watch.words())
+        raise LaunchTimeout(f"The kernel {otherwise} within {deadline.seconds:.0f} seconds.")
+    finally:
+        ended.cancel()
+
+
+async def _listens(ip: str, port: int) -> None:
+    """Return when somebody listens on a port: a running container says nothing of the program in it."""
+    while True:
+        try:
+            async with asyncio.timeout(_CONNECT_SECONDS):
+                _, writer = await asyncio.open_connection(ip, port)
+        except (OSError, TimeoutError):
+            await asyncio.sleep(_CONNECT_PAUSE_SECONDS)
+        else:
+            writer.close()
+            return
 
 
 def _encrypts(manager: Any) -> bool:  # noqa: ANN401  any kernel manager

@@ -48,15 +48,23 @@ def _kernel_class(dotted_name: str) -> Type[Any]:
     return found
 
 
+_MEMORY = "/dev/shm"  # noqa: S108  every container has it, and it is this container's alone
+
+
 def _prepare_home() -> None:
-    """Give IPython a folder that it can write to: a pod may run as any user, on a read-only file system."""
+    """Give IPython folders that it can write to: a pod may run as any user, on a read-only file system."""
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        if os.access(_MEMORY, os.W_OK):
+            os.environ["TMPDIR"] = tempfile.tempdir = _MEMORY
     home = os.environ.get("HOME", "")
     if home and home != "/" and os.access(home, os.W_OK):
         return
     try:
         folder = tempfile.mkdtemp(prefix="kernel-home-")
     except OSError:
-        # Nothing can be written anywhere; IPython then keeps its history in memory and says so in its log.
+        # Nothing can be written anywhere; what needs a folder says so in its own words.
         return
     os.environ["HOME"] = folder
     os.environ.setdefault("IPYTHONDIR", os.path.join(folder, ".ipython"))  # noqa: PTH118  the environment takes texts
