@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from puller_support import FaultyRegistry, PullerProcess, Registry
+    from puller_support import FaultyRegistry, KernelspecsServer, PullerProcess, Registry
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(120)]
 
@@ -107,3 +107,59 @@ def test_sigterm_in_the_middle_of_a_pull_ends_both(
     assert puller.stop() < 1.0
     with pytest.raises(docker.errors.ImageNotFound):
         engine.images.get(image)
+
+
+def test_an_image_by_digest_is_pulled_and_recognised(
+    docker_host: str,
+    engine: docker.DockerClient,
+    faulty: FaultyRegistry,
+    registry: Registry,
+    start_puller: Callable[..., PullerProcess],
+) -> None:
+    pushed = push_image(registry.address, "kip-docker/digest", "1")
+    image = f"127.0.0.1:{faulty.port}/kip-docker/digest@{pushed.digest}"
+    puller = start_puller(DOCKER_HOST=docker_host, KIP_IMAGES=image, KIP_INTERVAL="1")
+    puller.wait_for(image, "present")
+    faulty.forget()
+    rounds = 'kip_kernelspec_fetches_total{outcome="success"}'
+    before = puller.metrics()[rounds]
+    wait_until(lambda: puller.metrics()[rounds] >= before + 3, seconds=15, what="three more rounds")
+    assert faulty.requests == []
+    puller.stop()
+    engine.images.remove(image)
+
+
+def test_what_it_brought_is_removed_when_nobody_wants_it_and_no_container_uses_it(
+    docker_host: str,
+    engine: docker.DockerClient,
+    registry: Registry,
+    gateway: KernelspecsServer,
+    start_puller: Callable[..., PullerProcess],
+) -> None:
+    for name in ("free", "used"):
+        push_image(registry.address, f"kip-docker/{name}", "1")
+    free, used = (f"{registry.address}/kip-docker/{name}:1" for name in ("free", "used"))
+    gateway.set_images({"free": free, "used": used})
+    puller = start_puller(
+        DOCKER_HOST=docker_host,
+        KIP_GATEWAY_HOST=gateway.url,
+        KIP_AUTH_TOKEN="t0k3n",
+        KIP_INTERVAL="1",
+        KIP_REMOVE_AFTER_HOURS="0.0005",
+    )
+    puller.wait_for(free, "present")
+    puller.wait_for(used, "present")
+    container = engine.containers.create(used)
+    gateway.set_images({})
+
+    def tags() -> set[str]:
+        # In one call: what the list names may be gone when each image is asked for.
+        return {tag for image in engine.api.images() for tag in image["RepoTags"] or ()}
+
+    try:
+        wait_until(lambda: free not in tags(), seconds=15, what=f"it is removed: {puller.text()}")
+        assert used in tags()
+    finally:
+        container.remove()
+    wait_until(lambda: used not in tags(), seconds=15, what="it is removed when the container is gone")
+    puller.stop()
