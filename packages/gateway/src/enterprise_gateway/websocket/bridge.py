@@ -35,6 +35,8 @@ SessionKey = tuple[str, str]
 _RECEIVE_HIGH_WATER = 1
 _SEND_HIGH_WATER = 64
 
+_WELCOME_PREFIX = b"enterprise-gateway.welcome."
+
 
 class KernelDoesNotRead(Exception):
     """So much waits to be sent to the kernel that a client may not add to it."""
@@ -88,6 +90,7 @@ class Bridge:
         # The kernel's router refuses an identity that is taken, be it by another replica or by a connection that it
         # doesn't know to be lost. So it isn't the session's id, which comes back, but unique.
         self._identity = uuid.uuid4().hex.encode()
+        self._welcome = _WELCOME_PREFIX + self._identity
         self._sockets: dict[ChannelName, ChannelSocket] = {}
         self._generation = -1
         self._outlet: Outlet | None = None
@@ -111,6 +114,10 @@ class Bridge:
             socket = self.kernel.open_socket(channel, self._identity)
             # Taken over by connections that exist already.
             socket.rcvhwm, socket.sndhwm = _RECEIVE_HIGH_WATER, _SEND_HIGH_WATER
+            if channel == "iopub":
+                # A kernel of protocol 5.5 welcomes each new topic. Nobody else has this one, and it stands behind the
+                # subscription to everything: its welcome proves that output arrives from then on.
+                socket.subscribe(self._welcome)
             self._sockets[channel] = ChannelSocket(socket=socket, received=partial(self._received, channel))
         self._read(self._outlet is None or self._outlet.ready)
         self._begin_nudge()
@@ -197,6 +204,11 @@ class Bridge:
             socket.read(wanted)
 
     def _received(self, channel: ChannelName, frames: list[bytes]) -> None:
+        if frames[0].startswith(_WELCOME_PREFIX):
+            # Welcomes go to everybody who listens; they mean something to one bridge and nothing to any client.
+            if frames[0] == self._welcome:
+                self._output_seen.set()
+            return
         session = self.kernel.session
         try:
             parts = open_signed(frames, session, trusted=self.kernel.curve)

@@ -13,16 +13,23 @@ __all__ = ["nudge"]
 
 # The first question is often a few milliseconds too early; asked again at once, the client doesn't notice.
 _FIRST_INTERVAL = 0.02
+_WELCOME_SECONDS = 1.0
 
 
 async def nudge(kernel: KernelChannels, output_seen: asyncio.Event, *, interval: float, timeout: float) -> bool:
     """Ask the kernel for its description until it has answered and `output_seen` is set; tell whether that came true.
 
     Gives up after `timeout` seconds, when the kernel is reached differently, and when it dies. A busy kernel isn't asked:
-    the answer would wait for its cell, and its subscriptions are long done.
+    the answer would wait for its cell, and on the control channel its "idle" would tell every client that the cell is
+    over. It is only given a moment to welcome the subscription, as kernels do that know of it.
     """
     if kernel.execution_state == "busy":
-        return False
+        try:
+            async with asyncio.timeout(_WELCOME_SECONDS):
+                await output_seen.wait()
+        except TimeoutError:
+            return False
+        return True
     # Sockets of its own, so that no reply which the client didn't ask for reaches the client.
     answered = asyncio.Event()
     sockets = [
