@@ -1,5 +1,6 @@
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -186,6 +187,14 @@ print([name for name in {absent!r} if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", program], env=_environment(), capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_port_that_is_taken_is_named(fake_runtime: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = _run(KIP_CRI_ENDPOINT=f"unix://{fake_runtime.socket}", KIP_IMAGES="a", KIP_HTTP_PORT=port)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].endswith("set KIP_HTTP_PORT")
 
 
 @pytest.fixture

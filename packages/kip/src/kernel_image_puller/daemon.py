@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Mapping
 
 from kernel_image_puller.clock import SystemClock
+from kernel_image_puller.errors import ConfigurationError
 from kernel_image_puller.logs import fields
 from kernel_image_puller.reporting.http import PageServer
 from kernel_image_puller.reporting.metrics import PullerMetrics
@@ -111,7 +112,11 @@ def _start_pages(parts: Parts, metrics: PullerMetrics, crew: Crew) -> Callable[[
         stalled_after=settings.interval + len(parts.sources.statuses) * settings.fetch_timeout + _STALL_MARGIN_SECONDS,
         clock=SystemClock(),
     )
-    server = PageServer(host=settings.http_host, port=settings.http_port, pages=pages.paths())
+    try:
+        server = PageServer(host=settings.http_host, port=settings.http_port, pages=pages.paths())
+    except OSError as error:
+        address = f"{settings.http_host}:{settings.http_port}"
+        raise ConfigurationError(f"{address} can't be listened on ({error.strerror}); set KIP_HTTP_PORT") from error
     _LOGGER.info("Serving pages", extra=fields(address=settings.http_host, port=server.port))
     crew.start("http", server.run)
     return server.stop

@@ -1,7 +1,7 @@
 """The pages `/livez`, `/readyz`, `/healthz`, `/metrics` and `/status`, for probes, Prometheus and people.
 
 Nothing here is secret and nothing here changes anything, so there is no login; everything is bounded, so that a slow or
-hostile client can't hurt: eight connections at a time, five seconds and one request for each.
+hostile client can't hurt: eight connections at a time, one request for each, closed after five seconds of silence.
 """
 
 import http.server
