@@ -1,0 +1,224 @@
+import asyncio
+import os
+import time
+
+import pytest
+from jupyter_client.manager import AsyncKernelManager
+
+from enterprise_gateway.errors import LaunchFailed, PolicyViolation
+from enterprise_gateway.provisioners.kubernetes import KubernetesProvisioner
+from enterprise_gateway.provisioners.phone_home import ResponseListener
+
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.timeout(180),
+    # An event loop that ends at once leaves TLS connections and jupyter_client's own context to the garbage collector.
+    pytest.mark.filterwarnings("default::ResourceWarning", "default::pytest.PytestUnraisableExceptionWarning"),
+]
+
+USER = {"KERNEL_USERNAME": "alice", "KERNEL_CPUS": "0.05"}
+
+
+def scenario(test):
+    """Run an asynchronous test in a loop of its own."""
+
+    def run(kernels):
+        asyncio.run(test(kernels))
+
+    run.__name__ = test.__name__
+    return run
+
+
+@scenario
+async def test_a_kernel_answers_is_interrupted_restarts_and_leaves_nothing(kernels):
+    async with kernels.services() as services:
+        manager = kernels.manager(services)
+        await manager.start_kernel(env={**USER, "KERNEL_FOO": "$(HOME) $$"})
+        async with kernels.connected(manager) as client:
+            printed, _ = await kernels.execute(client, "import os; print(os.getuid(), os.environ['KERNEL_FOO'])")
+            assert printed == "1000 $(HOME) $$"
+            began = time.monotonic()
+            sleeping = asyncio.create_task(kernels.execute(client, "import time; print('begun', flush=True); time.sleep(60)"))
+            await asyncio.sleep(1)
+            await manager.interrupt_kernel()
+            assert (await sleeping)[1] == "error"
+            assert time.monotonic() - began < 10
+        before = manager.ip
+        await manager.restart_kernel(now=True)
+        assert manager.ip != before
+        async with kernels.connected(manager) as client:
+            assert (await kernels.execute(client, "6 * 7"))[0] == "42"
+        await manager.shutdown_kernel(now=True)
+        await kernels.nothing_left()
+
+
+@scenario
+async def test_a_kernel_outlives_its_gateway_and_the_next_one_finds_its_variables(kernels):
+    async with kernels.services() as services:
+        manager = kernels.manager(services)
+        await manager.start_kernel(env=USER)
+        async with kernels.connected(manager) as client:
+            await kernels.execute(client, "x = 'still here'")
+    async with kernels.services() as services:
+        (record,) = await services.store.records()
+        assert (record.kernel_id, record.username) == (manager.kernel_id, "alice")
+        adopted = kernels.manager(services)
+        adopted.provisioner = KubernetesProvisioner(
+            services=services, kernel_id=record.kernel_id, kernel_spec=adopted.kernel_spec, parent=adopted
+        )
+        adopted.provisioner.adopt(record)
+        adopted._reconcile_connection_info(adopted.provisioner.connection_info)
+        async with kernels.connected(adopted) as client:
+            assert (await kernels.execute(client, "print(x)"))[0] == "still here"
+        assert await adopted.is_alive()
+        await adopted.shutdown_kernel(now=True)
+        await kernels.nothing_left()
+
+
+@scenario
+async def test_polling_costs_no_call(kernels):
+    async with kernels.services() as services:
+        manager = kernels.manager(services)
+        await manager.start_kernel(env=USER)
+        calls, call = [], services.client._call
+
+        async def counted(*arguments, **options):
+            calls.append(arguments)
+            return await call(*arguments, **options)
+
+        services.client._call = counted
+        for _ in range(100):
+            assert await manager.is_alive()
+        assert calls == []
+        await manager.shutdown_kernel(now=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "environment", "words"),
+    [
+        ({}, {"KERNEL_IMAGE": "elyra/does-not-exist:1"}, "not found"),
+        ({"argv": ["no-such-program"]}, {}, "no-such-program"),
+        ({"argv": ["python3", "-c", "raise SystemExit('the launcher is broken')"]}, {}, "the launcher is broken"),
+        ({}, {"KERNEL_CPUS": "4000"}, "nodes are available"),
+        ({"argv": ["sleep", "600"], "template": "not a pod"}, {}, "no object"),
+    ],
+)
+def test_a_start_that_cant_work_says_why_within_seconds_and_leaves_nothing(kernels, change, environment, words):
+    async def run():
+        async with kernels.services() as services:
+            manager = kernels.manager(services, **change)
+            began = time.monotonic()
+            with pytest.raises(LaunchFailed) as failure:
+                await manager.start_kernel(env={**USER, **environment})
+            assert words in str(failure.value)
+            assert time.monotonic() - began < 20
+            await kernels.nothing_left(manager.kernel_id)
+
+    asyncio.run(run())
+
+
+@scenario
+async def test_what_isnt_allowed_is_refused_before_anything_exists(kernels):
+    async with kernels.services() as services:
+        manager = kernels.manager(services)
+        with pytest.raises(PolicyViolation):
+            await manager.start_kernel(env={**USER, "KERNEL_NAMESPACE": "kube-system"})
+        assert kernels.left() == []
+
+
+@scenario
+async def test_a_start_that_is_cancelled_leaves_nothing(kernels):
+    async with kernels.services() as services:
+        for seconds in (0.02, 0.05, 0.1, 0.3):
+            manager = kernels.manager(services)
+            start = asyncio.create_task(manager.provisioner.launch_kernel(["sleep", "60"], env=USER))
+            await asyncio.wait({start}, timeout=seconds)
+            start.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await start
+            await kernels.nothing_left(manager.kernel_id)
+
+
+@scenario
+async def test_a_kernel_that_runs_out_of_memory_says_so(kernels):
+    async with kernels.services() as services:
+        manager = kernels.manager(services)
+        await manager.start_kernel(env={**USER, "KERNEL_MEMORY_LIMIT": "150Mi"})
+        async with kernels.connected(manager) as client:
+            client.execute("x = bytearray(1024 ** 3)")
+            words = await manager.provisioner.wait_for_exit()
+        assert "OOMKilled" in words
+        assert "150Mi" in words
+        await manager.shutdown_kernel(now=True)
+
+
+@scenario
+async def test_a_pod_that_is_deleted_by_hand_is_noticed_within_seconds(kernels):
+    async with kernels.services() as services:
+        manager = kernels.manager(services)
+        await manager.start_kernel(env=USER)
+        async with kernels.connected(manager):
+            began = time.monotonic()
+            kernels.kubectl("delete", "pod", "-A", "-l", f"kernel_id={manager.kernel_id}", "--wait=false")
+            await manager.provisioner.wait_for_exit()
+            assert time.monotonic() - began < 5
+        await manager.shutdown_kernel(now=True)
+        await kernels.nothing_left()
+
+
+@scenario
+async def test_a_kernel_that_phones_home_answers_and_is_interrupted(kernels):
+    address = os.environ.get("EG_E2E_ADDRESS", "172.29.0.1")
+    responses = ResponseListener(advertised_ip=address, port=0)
+    await responses.start()
+    arguments = ("response-address", "public-key", "port-range")
+    argv = ["launch-kernel", "--RemoteProcessProxy.kernel-id", "{kernel_id}"]
+    argv += [part for name in arguments for part in (f"--RemoteProcessProxy.{name}", "{" + name.replace("-", "_") + "}")]
+    try:
+        async with kernels.services(responses=responses) as services:
+            manager = kernels.manager(services, argv=argv, metadata={"supported_encryption": []})
+            await manager.start_kernel(env=USER)
+            async with kernels.connected(manager) as client:
+                sleeping = asyncio.create_task(kernels.execute(client, "import time; time.sleep(60)"))
+                await asyncio.sleep(1)
+                await manager.provisioner.send_signal(2)
+                assert (await sleeping)[1] == "error"
+                assert (await kernels.execute(client, "6 * 7"))[0] == "42"
+            (record,) = await services.store.records()
+            assert record.connection_info["shell_port"] == manager.shell_port
+            await manager.shutdown_kernel(now=True)
+            await kernels.nothing_left()
+    finally:
+        await responses.stop()
+
+
+@scenario
+async def test_a_kernel_runs_on_a_read_only_root_as_any_user(kernels):
+    template = """
+kind: Pod
+spec:
+  securityContext: {runAsNonRoot: true, runAsUser: 123456, runAsGroup: 654321, fsGroup: 654321}
+  containers:
+  - name: kernel
+    image: {{ kernel_image }}
+    securityContext: {readOnlyRootFilesystem: true, allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}
+"""
+    async with kernels.services() as services:
+        manager = kernels.manager(services, template=template)
+        await manager.start_kernel(env=USER)
+        async with kernels.connected(manager) as client:
+            assert (await kernels.execute(client, "import os; os.getuid()"))[0] == "123456"
+        await manager.shutdown_kernel(now=True)
+
+
+@scenario
+async def test_a_plain_manager_starts_a_kernel_by_the_entry_point(kernels):
+    os.environ["EG_INSTANCE"] = kernels.instance
+    async with kernels.services() as services:
+        made = kernels.manager(services)
+    manager = AsyncKernelManager(kernel_name=made.kernel_name, kernel_spec_manager=made.kernel_spec_manager)
+    await manager.start_kernel(env={**USER, "SECRET_OF_THE_SERVER": "topsecret"})
+    async with kernels.connected(manager) as client:
+        assert (await kernels.execute(client, "import os; 'SECRET_OF_THE_SERVER' in os.environ"))[0] == "False"
+    await manager.shutdown_kernel(now=True)
+    await kernels.nothing_left()
