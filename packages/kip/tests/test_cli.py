@@ -189,6 +189,12 @@ print([name for name in {absent!r} if name in sys.modules])
     assert done.stdout.strip() == "[]"
 
 
+def test_the_program_that_does_nothing_is_written_where_it_is_asked_for(tmp_path: Path) -> None:
+    assert _run("write-noop", str(tmp_path / "noop")).returncode == 0
+    assert os.access(tmp_path / "noop", os.X_OK)
+    assert _run("write-noop").returncode == 2
+
+
 def test_a_port_that_is_taken_is_named(fake_runtime: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])

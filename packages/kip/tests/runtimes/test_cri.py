@@ -19,7 +19,7 @@ from kernel_image_puller.errors import (
     TransientPullError,
 )
 from kernel_image_puller.runtimes.cri import CriRuntime
-from kernel_image_puller.runtimes.protocol import Credential, PullOrder
+from kernel_image_puller.runtimes.protocol import Credential, PullOrder, StoredImage
 from kernel_image_puller.wanted import PullPolicy
 
 NAME = "docker.io/library/a:1"
@@ -165,3 +165,8 @@ def test_images_in_use_and_the_file_system_are_told(runtime: CriRuntime, fake_ru
     assert runtime.identities_in_use() == {"id-1"}
     assert runtime.image_filesystem() == Path("/var/lib/images")
     assert runtime.describe().startswith("fake 1 ")
+
+
+def test_an_image_is_removed_by_its_identity(runtime: CriRuntime, fake_runtime: Any) -> None:
+    runtime.remove(StoredImage("id-1", frozenset({NAME}), 1), NAME)
+    assert fake_runtime.removed == ["id-1"]

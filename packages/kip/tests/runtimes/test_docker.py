@@ -20,7 +20,7 @@ from kernel_image_puller.errors import (
     TransientPullError,
 )
 from kernel_image_puller.runtimes.docker import DockerRuntime
-from kernel_image_puller.runtimes.protocol import Credential, PullOrder
+from kernel_image_puller.runtimes.protocol import Credential, PullOrder, StoredImage
 from kernel_image_puller.wanted import PullPolicy
 
 NAME = "r.example/a:1"
@@ -164,6 +164,26 @@ def test_images_in_use_and_the_file_system_are_told(runtime: DockerRuntime) -> N
     assert runtime.identities_in_use() == {"sha256:used"}
     assert runtime.image_filesystem() == Path("/var/lib/docker")
     assert runtime.describe().startswith("docker 20.10 ")
+
+
+def test_one_name_is_removed_and_one_that_is_gone_is_removed(runtime: DockerRuntime, web: Any) -> None:
+    engine_answers = web.answers
+    answer = 200, b"[]"
+
+    def answers(method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
+        if method != "DELETE":
+            return engine_answers(method, path, headers, body)
+        return answer[0], {"Content-Type": "application/json"}, answer[1]
+
+    web.answers = answers
+    image = StoredImage("sha256:1", frozenset({NAME}), 1)
+    runtime.remove(image, NAME)
+    answer = 404, b'{"message": "No such image: x"}'
+    runtime.remove(image, NAME)
+    answer = 409, b'{"message": "image is being used by running container"}'
+    with pytest.raises(TransientPullError, match="being used"):
+        runtime.remove(image, NAME)
+    assert {path.partition("?")[0] for method, path, _, _ in web.requests if method == "DELETE"} == {f"/v1.41/images/{NAME}"}
 
 
 class SilentEngine:
