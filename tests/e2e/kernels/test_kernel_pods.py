@@ -1,11 +1,12 @@
 import asyncio
 import os
 import time
+from datetime import UTC, datetime
 
 import pytest
 from jupyter_client.manager import AsyncKernelManager
 
-from enterprise_gateway.errors import LaunchFailed, PolicyViolation
+from enterprise_gateway.errors import GatewayError, KubernetesError, LaunchFailed, PolicyViolation
 from enterprise_gateway.provisioners.kubernetes import KubernetesProvisioner
 from enterprise_gateway.provisioners.phone_home import ResponseListener
 
@@ -222,3 +223,67 @@ async def test_a_plain_manager_starts_a_kernel_by_the_entry_point(kernels):
         assert (await kernels.execute(client, "import os; 'SECRET_OF_THE_SERVER' in os.environ"))[0] == "False"
     await manager.shutdown_kernel(now=True)
     await kernels.nothing_left()
+
+
+@scenario
+async def test_a_start_whose_nth_call_fails_leaves_nothing(kernels):
+    """Each call takes effect and its answer is a failure: the worst of both."""
+    async with kernels.services() as services:
+        send = services.client._send
+        for number in range(1, 6):
+            calls = 0
+
+            async def faulty(*arguments, number=number, **options):
+                nonlocal calls
+                calls += 1
+                response = await send(*arguments, **options)
+                if calls == number:
+                    response.close()
+                    raise KubernetesError("injected", kind="call")
+                return response
+
+            manager = kernels.manager(services, argv=["sleep", "60"])
+            services.client._send = faulty
+            with pytest.raises(GatewayError):
+                await manager.start_kernel(env={**USER, "KERNEL_LAUNCH_TIMEOUT": "2"})
+            services.client._send = send
+            await kernels.nothing_left(manager.kernel_id)
+
+
+@scenario
+async def test_the_built_in_pod_runs_under_the_restricted_standard_and_a_quota_speaks(kernels):
+    namespace = f"{kernels.instance}-team"
+    kernels.kubectl("create", "namespace", namespace)
+    try:
+        kernels.kubectl("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
+        async with kernels.services(shared_namespace=namespace) as services:
+            manager = kernels.manager(services)
+            await manager.start_kernel(env=USER)
+            await manager.shutdown_kernel(now=True)
+            await kernels.nothing_left()
+            kernels.kubectl("get", "namespace", namespace)
+            loose = "kind: Pod\nspec: {containers: [{name: kernel, image: '{{ kernel_image }}'}]}"
+            with pytest.raises(LaunchFailed, match="violates PodSecurity"):
+                await kernels.manager(services, template=loose).start_kernel(env=USER)
+            kernels.kubectl("-n", namespace, "create", "quota", "none", "--hard=pods=0")
+            with pytest.raises(LaunchFailed, match="exceeded quota: none"):
+                await kernels.manager(services).start_kernel(env=USER)
+            await kernels.nothing_left()
+    finally:
+        kernels.kubectl("delete", "namespace", namespace, "--wait=false")
+
+
+@scenario
+async def test_what_a_gateway_left_that_died_in_a_start_is_taken_away(kernels):
+    async with kernels.services() as services:
+        manager = kernels.manager(services)
+        await manager.start_kernel(env=USER)
+        label = f"app.kubernetes.io/instance={kernels.instance}"
+        kernels.kubectl("create", "namespace", f"{kernels.instance}-orphan")
+        marks = [label, "app=enterprise-gateway", "component=kernel", "kernel_id=orphan"]
+        kernels.kubectl("label", "namespace", f"{kernels.instance}-orphan", *marks)
+        taken = await services.store.collect_orphans(older_than=-60, now=datetime.now(UTC))
+        assert taken == [f"Namespace {kernels.instance}-orphan"]
+        assert await manager.is_alive()
+        await manager.shutdown_kernel(now=True)
+        await kernels.nothing_left()

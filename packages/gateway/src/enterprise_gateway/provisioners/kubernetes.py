@@ -217,13 +217,16 @@ class KubernetesProvisioner(KernelProvisionerBase):
         self._launched = False
         if objects is None or services is None:
             return
-        try:
-            await self._delete_pod(grace=0)
-            if objects.owns_namespace and not restart:
-                await services.client.delete("Namespace", None, objects.namespace, deadline=Deadline(_END_SECONDS))
-        except KubernetesError as error:
-            # The kernel is over for its client all the same; the orphan collector comes for what is left.
-            _log.error("Objects of a kernel are left", extra={"kernel_id": self.kernel_id, "cause": str(error)})
+        deletions = [self._delete_pod(grace=0)]
+        if objects.owns_namespace and not restart:
+            deletions.append(services.client.delete("Namespace", None, objects.namespace, deadline=Deadline(_END_SECONDS)))
+        # One that fails must not keep the other from being tried.
+        for result in await asyncio.gather(*deletions, return_exceptions=True):
+            if isinstance(result, KubernetesError):
+                # The kernel is over for its client all the same; the orphan collector comes for what is left.
+                _log.error("Objects of a kernel are left", extra={"kernel_id": self.kernel_id, "cause": str(result)})
+            elif isinstance(result, BaseException):
+                raise result
         self._forget()
         if not restart:
             self._objects = None
