@@ -2,6 +2,7 @@ import asyncio
 import base64
 import json
 import os
+from contextlib import suppress
 
 import pytest
 from cryptography.hazmat.primitives import padding, serialization
@@ -48,6 +49,8 @@ async def send(listener, data):
         pass
     finally:
         writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
 
 
 def with_listener(scenario):
@@ -121,6 +124,11 @@ def test_five_hundred_silent_peers_delay_nobody():
             await expected
         for _, writer in silent:
             writer.close()
+        # Both ends: the listener's own tasks end when they see it.
+        await asyncio.gather(*(writer.wait_closed() for _, writer in silent), return_exceptions=True)
+        async with asyncio.timeout(10):
+            while listener._peers:
+                await asyncio.sleep(0)
 
     with_listener(scenario)
 

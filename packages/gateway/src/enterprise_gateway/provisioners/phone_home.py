@@ -105,10 +105,10 @@ class ResponseListener:
                 "Connection of a kernel refused", extra={"peer": peer[0], "cause": str(error) or "it sent nothing in time"}
             )
         finally:
-            self._peers -= 1
             writer.close()
             with suppress(OSError):
                 await writer.wait_closed()
+            self._peers -= 1
 
     def _take(self, payload: bytes, *, peer_ip: str) -> None:
         info = self._decrypted(payload)
