@@ -61,6 +61,9 @@ def with_listener(scenario):
             await scenario(listener)
         finally:
             await listener.stop()
+            # A transport that was closed is gone a turn of the loop later.
+            for _ in range(5):
+                await asyncio.sleep(0)
 
     asyncio.run(run())
 
