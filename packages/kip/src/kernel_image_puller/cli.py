@@ -5,19 +5,21 @@ import itertools
 import logging
 import os
 import queue
-import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from enterprise_gateway_common.environment import SettingDeclaration, SettingError, declarations, parse, read_environment
 from kernel_image_puller import __version__
 from kernel_image_puller.errors import ConfigurationError
 from kernel_image_puller.logs import configure_logging, fields
 from kernel_image_puller.settings import Settings
-from kernel_image_puller.threads import Inbox, Reload, Stop
+from kernel_image_puller.signals import deliver_signals
 from kernel_image_puller.wanted import PullPolicy
+
+if TYPE_CHECKING:
+    from kernel_image_puller.threads import Inbox
 
 __all__ = ["load_settings", "main", "make_parser"]
 
@@ -113,9 +115,7 @@ def _run(arguments: Mapping[str, Any], settings: Settings, environment: Mapping[
 
         return run_check(settings, environment)
     inbox: Inbox = queue.SimpleQueue()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda received, _frame: inbox.put(Stop(signal.Signals(received).name)))
-    signal.signal(signal.SIGHUP, lambda _received, _frame: inbox.put(Reload()))
+    deliver_signals(inbox)
     if arguments["once"]:
         from kernel_image_puller.once import run_once
 

@@ -34,7 +34,6 @@ class Reload:
     """Somebody wants credentials and sources to be read anew, now."""
 
 
-# Unlike other queues, a SimpleQueue may be put into by a signal handler that interrupts the very thread that waits on it.
 Inbox = queue.SimpleQueue[Crashed | Stop | Reload]
 
 
