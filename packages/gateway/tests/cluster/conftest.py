@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 import pytest
-from aiohttp import web
+from aiohttp import web  # pants: no-infer-dep  it comes with kubernetes
 from kubernetes.aio.client import ApiClient, Configuration
 
 from enterprise_gateway.cluster.client import ClusterClient
