@@ -7,18 +7,18 @@ import importlib
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import zmq
 import zmq.asyncio
 from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
 from jupyter_core.paths import jupyter_path, jupyter_runtime_dir
 from traitlets.config import Configurable
 
 from enterprise_gateway import __version__
 from enterprise_gateway.cluster.connect import own_namespace
 from enterprise_gateway.cluster.connection import ClusterConnection, ClusterMode
-from enterprise_gateway.cluster.services import ClusterOptions
 from enterprise_gateway.gateway import Gateway, GatewayParts
 from enterprise_gateway.kernels.adoption import Adoption
 from enterprise_gateway.kernels.culling import CullingRules
@@ -31,10 +31,7 @@ from enterprise_gateway.kernels.registry import KernelRules, Kernels
 from enterprise_gateway.kernels.sessions import Sessions
 from enterprise_gateway.kernelspecs.authorization import UserLists
 from enterprise_gateway.kernelspecs.catalogue import Kernelspec, KernelspecCatalogue
-from enterprise_gateway.launch.plan import LaunchSettings
-from enterprise_gateway.launch.policy import PolicyFile
 from enterprise_gateway.metrics import GatewayMetrics
-from enterprise_gateway.provisioners.kubernetes import KubernetesProvisioner
 from enterprise_gateway.provisioners.local import GatewayLocalProvisioner
 from enterprise_gateway.provisioners.local_ports import LocalPorts, ephemeral_range
 from enterprise_gateway.provisioners.process_proxy import KUBERNETES, LOCAL
@@ -55,6 +52,9 @@ from enterprise_gateway.websocket.handler import KernelWebsocketHandler
 from enterprise_gateway.websocket.kernel import KernelDirectory, WebsocketAccess, WebsocketMetrics
 from enterprise_gateway.websocket.options import V1_PROTOCOL, WebsocketOptions
 from enterprise_gateway.websocket.replay import ReplayStore
+
+if TYPE_CHECKING:
+    from enterprise_gateway.cluster.services import ClusterServices
 
 __all__ = ["build_gateway"]
 
@@ -211,7 +211,9 @@ class _KernelMaker:
         return kernel, lifecycle
 
 
-def _in_cluster(cluster: ClusterConnection, **arguments: Any) -> KubernetesProvisioner:  # noqa: ANN401  traits of the provisioner
+def _in_cluster(cluster: ClusterConnection, **arguments: Any) -> KernelProvisionerBase:  # noqa: ANN401  traits of the provisioner
+    from enterprise_gateway.provisioners.kubernetes import KubernetesProvisioner
+
     return KubernetesProvisioner(services=cluster.services, **arguments)
 
 
@@ -219,33 +221,24 @@ def _in_cluster(cluster: ClusterConnection, **arguments: Any) -> KubernetesProvi
 
 
 def _cluster(settings: GatewaySettings, environment: Mapping[str, str]) -> ClusterConnection:
-    own_namespace_name = settings.namespace or own_namespace()
-    if settings.shared_namespace and own_namespace_name is None:
+    if settings.shared_namespace and (settings.namespace or own_namespace()) is None:
         raise ValueError("shared_namespace needs a namespace: set it (EG_NAMESPACE), since this isn't a pod.")
-    launch = LaunchSettings(
-        instance=settings.instance_name,
-        gateway_namespace=own_namespace_name,
-        gateway_service_account=settings.service_account_name,
-        shared_namespace=own_namespace_name if settings.shared_namespace else None,
-        default_service_account=settings.default_kernel_service_account_name,
-        kernel_cluster_role=settings.kernel_cluster_role,
-        image_pull_secrets=settings.kernel_image_pull_secrets,
-        default_image=settings.kernel_image,
-        mirror_working_dirs=settings.mirror_working_dirs,
-    )
-    options = ClusterOptions(
-        launch=launch,
-        launch_timeout=settings.kernel_launch_timeout,
-        watched_namespace=launch.shared_namespace,
-        # What a kernel gets was decided before it reaches the provisioner.
-        pass_environment=frozenset({"*"}),
-    )
+    if settings.policy_file:
+        # Read now, so that a policy that can't be used stops the start and not the first kernel.
+        from enterprise_gateway.launch.policy import PolicyFile
+
+        PolicyFile(Path(settings.policy_file))
+
+    async def make_services(cluster: str) -> "ClusterServices":
+        from enterprise_gateway.wiring_cluster import make_cluster_services
+
+        return await make_cluster_services(cluster, settings)
+
     return ClusterConnection(
         mode=cast("ClusterMode", settings.kubernetes),
         kubeconfig=settings.kubeconfig,
         environment=environment,
-        policy=PolicyFile(Path(settings.policy_file) if settings.policy_file else None),
-        options=options,
+        make_services=make_services,
     )
 
 

@@ -66,6 +66,7 @@ class ManagedKernel:
         self.execution_state = "idle"
         self.connections = 0
         self.messages = 0
+        self.watchers: list[object] = []
         self.listeners: list[Any] = []
         self.failure: Exception | None = None
         self._context = context
@@ -92,6 +93,16 @@ class ManagedKernel:
     def add_listener(self, listener: Any) -> Callable[[], None]:
         self.listeners.append(listener)
         return lambda: self.listeners.remove(listener)
+
+    def output_watched(self, watcher: object) -> None:
+        self.watchers.append(watcher)
+
+    def output_seen(self, watcher: object, parts: Any) -> None:
+        assert watcher in self.watchers
+        assert len(parts) >= 4
+
+    def output_unwatched(self, watcher: object) -> None:
+        self.watchers.remove(watcher)
 
     def client_connected(self) -> None:
         self.connections += 1

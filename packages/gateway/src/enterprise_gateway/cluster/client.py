@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-import aiohttp
+import aiohttp  # pants: no-infer-dep  what the asynchronous kubernetes client is made of
 import tenacity
 
 from enterprise_gateway.cluster.answers import error_of, retry_after_of

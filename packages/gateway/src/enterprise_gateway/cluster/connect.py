@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from enterprise_gateway.cluster.client import ClusterClient
 from enterprise_gateway.errors import Unavailable
 
 if TYPE_CHECKING:
     from kubernetes.aio.client import Configuration
+
+    from enterprise_gateway.cluster.client import ClusterClient
 
 __all__ = ["connect", "find_cluster", "own_namespace"]
 
@@ -40,7 +41,7 @@ def own_namespace() -> str | None:
     return file.read_text(encoding="utf-8").strip() if file.is_file() else None
 
 
-async def connect(cluster: str) -> ClusterClient:
+async def connect(cluster: str) -> "ClusterClient":
     """Return a client for what `find_cluster` found.
 
     Raises
@@ -48,9 +49,11 @@ async def connect(cluster: str) -> ClusterClient:
     Unavailable
         The configuration can't be used; the cause says why.
     """
-    # Its import takes 0.3 s and 43 MiB, which a gateway without a cluster doesn't pay.
+    # Their import takes 0.3 s and 43 MiB, which a gateway without a cluster doesn't pay.
     from kubernetes.aio.client import ApiClient, Configuration
     from kubernetes.aio.config import ConfigException
+
+    from enterprise_gateway.cluster.client import ClusterClient
 
     configuration = Configuration()
     configuration.connection_pool_maxsize = _CONNECTIONS

@@ -2,14 +2,16 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Literal
 
-from enterprise_gateway.cluster.connect import connect, find_cluster
-from enterprise_gateway.cluster.services import ClusterOptions, ClusterServices
+from enterprise_gateway.cluster.connect import find_cluster
 from enterprise_gateway.errors import NotSupported
-from enterprise_gateway.launch.policy import PolicyFile
 from enterprise_gateway_common.node_images import NodeImages
+
+if TYPE_CHECKING:
+    # With the Kubernetes client and the templates; a gateway that needs no cluster doesn't load them.
+    from enterprise_gateway.cluster.services import ClusterServices
 
 __all__ = ["ClusterConnection", "ClusterMode"]
 
@@ -29,8 +31,8 @@ class ClusterConnection:
         The kubeconfig that a setting names.
     environment
         Where KUBECONFIG and the signs of being a pod stand.
-    policy, options
-        What is allowed, and how the cluster is used.
+    make_services
+        Makes the services of the cluster that was found.
     """
 
     def __init__(
@@ -39,19 +41,17 @@ class ClusterConnection:
         mode: ClusterMode,
         kubeconfig: str | None,
         environment: Mapping[str, str],
-        policy: PolicyFile,
-        options: ClusterOptions,
+        make_services: "Callable[[str], Awaitable[ClusterServices]]",
     ) -> None:
         self.mode = mode
         self._kubeconfig = kubeconfig
         self._environment = environment
-        self._policy = policy
-        self._options = options
+        self._make_services = make_services
         self._services: ClusterServices | None = None
         self._opening = asyncio.Lock()
 
     @property
-    def services(self) -> ClusterServices:
+    def services(self) -> "ClusterServices":
         """The services of the cluster.
 
         Raises
@@ -68,7 +68,7 @@ class ClusterConnection:
         """Whether there are services."""
         return self._services is not None
 
-    async def open(self) -> ClusterServices:
+    async def open(self) -> "ClusterServices":
         """Return the services; connect where nobody has yet.
 
         Raises
@@ -86,10 +86,10 @@ class ClusterConnection:
                         "The kernelspec runs kernels in a Kubernetes cluster, and this gateway has none. Its administrator can "
                         "set KUBECONFIG or run it in a cluster."
                     )
-                services = ClusterServices(client=await connect(cluster), policy=self._policy, options=self._options)
+                services = await self._make_services(cluster)
                 services.start()
                 self._services = services
-                _log.info("Connected to a cluster", extra={"instance": self._options.launch.instance})
+                _log.info("Connected to a cluster", extra={"instance": services.options.launch.instance})
         return self._services
 
     async def close(self) -> None:

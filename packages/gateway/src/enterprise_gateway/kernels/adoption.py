@@ -8,14 +8,16 @@ import asyncio
 import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from enterprise_gateway.cluster.connection import ClusterConnection
-from enterprise_gateway.cluster.store import KernelRecord
 from enterprise_gateway.errors import GatewayError, KernelspecNotFound
 from enterprise_gateway.kernels.kernel import Kernel
 from enterprise_gateway.kernels.registry import KernelFactory, Kernels
 from enterprise_gateway.kernelspecs.catalogue import KernelspecCatalogue
-from enterprise_gateway.provisioners.kubernetes import KubernetesProvisioner
+
+if TYPE_CHECKING:
+    from enterprise_gateway.cluster.store import KernelRecord
 
 __all__ = ["Adoption"]
 
@@ -73,7 +75,7 @@ class Adoption:
         records = [record for record in await services.store.records() if record.kernel_id not in known]
         places = asyncio.Semaphore(_ADOPTIONS_AT_ONCE)
 
-        async def adopt(record: KernelRecord) -> None:
+        async def adopt(record: "KernelRecord") -> None:
             async with places:
                 await self._adopt(record)
 
@@ -81,7 +83,7 @@ class Adoption:
             if isinstance(result, Exception):
                 _log.error("A kernel can't be adopted", exc_info=result, extra={"kernel_id": record.kernel_id})
 
-    async def _adopt(self, record: KernelRecord) -> None:
+    async def _adopt(self, record: "KernelRecord") -> None:
         try:
             kernelspec = await self._catalogue.get(record.kernel_name)
         except KernelspecNotFound as error:
@@ -91,6 +93,8 @@ class Adoption:
         kernel, lifecycle = self._make_kernel(
             kernel_id=record.kernel_id, kernelspec=kernelspec, user=record.username, environment=record.environment
         )
+        from enterprise_gateway.provisioners.kubernetes import KubernetesProvisioner
+
         provisioner = kernel.manager.provisioner
         if not isinstance(provisioner, KubernetesProvisioner):
             _log.warning("A kernelspec doesn't run kernels in the cluster any more", extra={"kernel_id": record.kernel_id})

@@ -7,11 +7,11 @@ Only the state lives here. What happens to a kernel is decided in `lifecycle`; w
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
 import zmq
 from jupyter_client.session import Session
@@ -36,6 +36,19 @@ class ExecutionState(StrEnum):
     BUSY = "busy"
     RESTARTING = "restarting"
     DEAD = "dead"
+
+
+class OutputWatch(Protocol):
+    """Who learns a kernel's state from its output, and lets readers lend their eyes."""
+
+    def watched(self, watcher: object) -> None:
+        """Let a reader tell what it sees."""
+
+    def seen(self, watcher: object, parts: Sequence[bytes]) -> None:
+        """Take note of header, parent header, metadata and content of a message that a reader checked."""
+
+    def unwatched(self, watcher: object) -> None:
+        """Look again where a reader doesn't."""
 
 
 class Kernel:
@@ -88,6 +101,7 @@ class Kernel:
         self._active_at = clock()
         self._listeners: list[KernelListener] = []
         self._sockets = KernelSockets(context=context)
+        self.output_watch: OutputWatch | None = None
         self._settled = asyncio.Event()  # means: it is neither starting nor restarting
 
     # ---------------------------------------------------------------------------------------------------- reaching it
@@ -128,6 +142,21 @@ class Kernel:
         """Note that something happened just now."""
         self.last_activity = datetime.now(UTC)
         self._active_at = self._clock()
+
+    def output_watched(self, watcher: object) -> None:
+        """Note that a reader sees all output from now on and tells of it."""
+        if self.output_watch is not None:
+            self.output_watch.watched(watcher)
+
+    def output_seen(self, watcher: object, parts: Sequence[bytes]) -> None:
+        """Take note of a message that such a reader saw."""
+        if self.output_watch is not None:
+            self.output_watch.seen(watcher, parts)
+
+    def output_unwatched(self, watcher: object) -> None:
+        """Note that a reader doesn't see all output any more."""
+        if self.output_watch is not None:
+            self.output_watch.unwatched(watcher)
 
     def restore_activity(self, moment: datetime) -> None:
         """Take over when something last happened, from who knew the kernel before."""

@@ -65,7 +65,7 @@ class KernelLifecycle:
         self._options = options
         self._on_restart = on_restart
         self._clock = clock
-        self._activity = ActivityMonitor(kernel=kernel)
+        self._activity = kernel.output_watch = ActivityMonitor(kernel=kernel)
         self._lock = asyncio.Lock()
         self._supervision: asyncio.Task[None] | None = None
         self._ended = False

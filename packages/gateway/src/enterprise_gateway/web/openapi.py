@@ -6,7 +6,6 @@ from http import HTTPStatus
 from typing import Any, ClassVar
 
 import msgspec
-import yaml
 
 from enterprise_gateway import __version__
 from enterprise_gateway.web.base import Edge, JsonHandler
@@ -116,6 +115,9 @@ class OpenApiHandler(JsonHandler):
     def get(self) -> None:
         """Answer in the form that the address' ending names."""
         if self.request.path.rstrip("/").endswith(".yaml"):
+            # Asked for once in a while by people: not worth its memory before.
+            import yaml
+
             self.set_header("Content-Type", "application/yaml")
             self.finish(yaml.safe_dump(self._document.document, sort_keys=False))
         else:

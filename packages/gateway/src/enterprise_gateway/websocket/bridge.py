@@ -99,6 +99,7 @@ class Bridge:
         self._nudge: asyncio.Task[bool] | None = None
         self._unlisten: Callable[[], None] | None = None
         self._complained: set[str] = set()
+        self._watching = False  # means: the kernel's state is learnt from what this bridge reads
 
     # -------------------------------------------------------------------------------------------------------- sockets
 
@@ -124,6 +125,7 @@ class Bridge:
 
     def _disconnect(self) -> None:
         self._end_nudge()
+        self._watch(False)
         while self._sockets:
             self._sockets.popitem()[1].close()
 
@@ -140,6 +142,7 @@ class Bridge:
 
     def _begin_nudge(self) -> None:
         self._end_nudge()
+        self._watch(False)
         self._output_seen.clear()
         self._nudge = asyncio.create_task(
             nudge(
@@ -157,8 +160,20 @@ class Bridge:
             self._nudge = None
 
     def _nudged(self, task: asyncio.Task[bool]) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
+        if task.cancelled():
+            return
+        if task.exception() is None and task.result() and self._reading and task is self._nudge:
+            self._watch(not adaptation.is_needed(self.kernel.session))
+        if (error := task.exception()) is not None:
             _log.error("Asking a kernel whether it answers failed", exc_info=error, extra=self._fields)
+
+    def _watch(self, wanted: bool) -> None:  # noqa: FBT001 - a switch
+        """Lend the kernel's monitor these eyes, or take them back; only who reads all output as it comes may lend."""
+        if wanted and not self._watching:
+            self.kernel.output_watched(self)
+        elif not wanted and self._watching:
+            self.kernel.output_unwatched(self)
+        self._watching = wanted
 
     @property
     def is_connected(self) -> bool:
@@ -200,6 +215,9 @@ class Bridge:
         if wanted == self._reading:
             return
         self._reading = wanted
+        if not wanted:
+            # Not lent again afterwards: what this bridge reads then is old.
+            self._watch(False)
         for socket in self._sockets.values():
             socket.read(wanted)
 
@@ -224,6 +242,8 @@ class Bridge:
             return
         if channel == "iopub":
             self._output_seen.set()
+            if self._watching:
+                self.kernel.output_seen(self, parts)
         self._pass_on(KernelMessage(channel, parts))
 
     def _pass_on(self, message: KernelMessage) -> None:
@@ -256,6 +276,7 @@ class Bridge:
 
         A restart that was asked for is told to nobody: to clients the status means that the kernel died.
         """
+        self._watch(False)
         self._drain()
         if reason is not None:
             self._announce("restarting", reason)

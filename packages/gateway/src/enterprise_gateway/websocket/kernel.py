@@ -3,7 +3,7 @@
 The layer knows neither how kernels are started nor where they run; whoever does implements these protocols.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, Protocol
 
 import zmq
@@ -82,6 +82,15 @@ class KernelChannels(Protocol):
 
     def add_listener(self, listener: KernelListener) -> Callable[[], None]:
         """Tell a listener of everything from now on; the function returned ends that."""
+
+    def output_watched(self, watcher: object) -> None:
+        """Note that a reader sees all output from now on and tells of it."""
+
+    def output_seen(self, watcher: object, parts: Sequence[bytes]) -> None:
+        """Take note of header, parent header, metadata and content of a message that such a reader saw and checked."""
+
+    def output_unwatched(self, watcher: object) -> None:
+        """Note that a reader doesn't see all output any more."""
 
     def client_connected(self) -> None:
         """Count a client that connected."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import docker
 import requests
-import urllib3
+import urllib3  # pants: no-infer-dep  what requests is made of: its errors pass through the Docker SDK
 from docker.errors import APIError, DockerException, NotFound
 
 from kernel_image_puller.classification import classify_pull_message, without_secrets

@@ -1,0 +1,45 @@
+"""Builds the services of a cluster from the settings; loaded when the first kernel needs a cluster.
+
+What is imported here, the Kubernetes client above all, takes more memory than the rest of the gateway.
+"""
+
+from pathlib import Path
+
+from enterprise_gateway.cluster.connect import connect, own_namespace
+from enterprise_gateway.cluster.services import ClusterOptions, ClusterServices
+from enterprise_gateway.launch.plan import LaunchSettings
+from enterprise_gateway.launch.policy import PolicyFile
+from enterprise_gateway.settings import GatewaySettings
+
+__all__ = ["make_cluster_services"]
+
+
+async def make_cluster_services(cluster: str, settings: GatewaySettings) -> ClusterServices:
+    """Return services that haven't been started, for what `find_cluster` found.
+
+    Raises
+    ------
+    Unavailable
+        The cluster's configuration can't be used.
+    """
+    own = settings.namespace or own_namespace()
+    launch = LaunchSettings(
+        instance=settings.instance_name,
+        gateway_namespace=own,
+        gateway_service_account=settings.service_account_name,
+        shared_namespace=own if settings.shared_namespace else None,
+        default_service_account=settings.default_kernel_service_account_name,
+        kernel_cluster_role=settings.kernel_cluster_role,
+        image_pull_secrets=settings.kernel_image_pull_secrets,
+        default_image=settings.kernel_image,
+        mirror_working_dirs=settings.mirror_working_dirs,
+    )
+    options = ClusterOptions(
+        launch=launch,
+        launch_timeout=settings.kernel_launch_timeout,
+        watched_namespace=launch.shared_namespace,
+        # What a kernel gets was decided before it reaches the provisioner.
+        pass_environment=frozenset({"*"}),
+    )
+    policy = PolicyFile(Path(settings.policy_file) if settings.policy_file else None)
+    return ClusterServices(client=await connect(cluster), policy=policy, options=options)
