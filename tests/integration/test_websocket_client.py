@@ -260,6 +260,18 @@ def _from(client: KernelSocket, sent: Message) -> list[Message]:
     return seen
 
 
+def test_a_cell_sent_at_once_to_a_busy_kernel_loses_no_output(connect: Connect, kernel: str) -> None:
+    other = connect(kernel)
+    for pause in range(30):
+        # The cell before ends while the new connection's subscription is on its way.
+        sent = other.execute(f"import time; time.sleep({pause / 1000})")
+        other.wait_for(lambda message, sent=sent: message.parent == sent.id and _state(message) == "busy")
+        answers = connect(kernel).run("print('well')", timeout=10)
+        assert text_of(answers) == "well\n", pause
+        states = [_state(message) for message in answers if message.type == "status"]
+        assert states == ["busy", "idle"], pause
+
+
 def test_clients_that_vanish_at_any_moment_leave_no_connection_behind(server: Server, connect: Connect, own_kernel: str) -> None:
     def visit(number: int) -> None:
         client = KernelSocket(server, own_kernel)

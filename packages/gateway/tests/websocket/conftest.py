@@ -302,9 +302,11 @@ class Client:
         """Read until the closing frame and return its code."""
         self.socket.settimeout(20)
         while True:
-            opcode, data = self.socket.recv_data(control_frame=True)
-            if opcode == websocket.ABNF.OPCODE_CLOSE:
-                return int.from_bytes(data[:2], "big")
+            # Frame by frame: the library's other calls answer a closing frame, which fails where the other side, having
+            # refused to read the rest of a message, is gone.
+            frame = self.socket.recv_frame()
+            if frame.opcode == websocket.ABNF.OPCODE_CLOSE:
+                return int.from_bytes(frame.data[:2], "big")
 
     def drop(self) -> None:
         """Lose the connection as a network does: no closing frame."""
