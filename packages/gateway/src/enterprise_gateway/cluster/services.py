@@ -11,12 +11,13 @@ from enterprise_gateway.cluster.deadline import Deadline
 from enterprise_gateway.cluster.diagnosis import Graces
 from enterprise_gateway.cluster.informer import Informer
 from enterprise_gateway.cluster.pods import PodState, pod_state
-from enterprise_gateway.cluster.pullers import PULLER_SELECTOR, PullerState, puller_state
+from enterprise_gateway.cluster.pullers import PULLER_SELECTOR, PullerState, nodes_with, puller_state
 from enterprise_gateway.cluster.start import ObjectMaker
 from enterprise_gateway.cluster.store import KernelStore
 from enterprise_gateway.launch.plan import LaunchSettings
 from enterprise_gateway.launch.policy import PolicyFile
 from enterprise_gateway_common import labels
+from enterprise_gateway_common.image_reference import parse_image_reference
 from enterprise_gateway_common.node_images import NodeImages
 
 __all__ = ["ClusterOptions", "ClusterServices", "Responses"]
@@ -120,6 +121,10 @@ class ClusterServices:
     def node_images(self) -> list[NodeImages]:
         """Return what the image pullers say of their nodes."""
         return [puller.images for puller in self.pullers.objects.values() if puller.images is not None]
+
+    def nodes_with(self, image: str) -> list[str]:
+        """Return the nodes that have an image, as far as image pullers say."""
+        return nodes_with(str(parse_image_reference(image)), self.pullers.objects)
 
     def problems(self) -> list[str]:
         """Return why starts can't be served now; the texts are for the operator."""

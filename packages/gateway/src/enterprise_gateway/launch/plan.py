@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from enterprise_gateway.errors import LaunchFailed
+from enterprise_gateway.launch.affinity import prefer_nodes
 from enterprise_gateway.launch.names import KernelNames, annotations, kernel_labels, kernel_names
 from enterprise_gateway.launch.namespace import choose_namespace, namespace_document, role_binding
 from enterprise_gateway.launch.pod import ObjectMetadata, check_pod, complete_pod, owned_documents, split_documents
@@ -62,7 +63,7 @@ class LaunchPlan:
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
-def build_plan(
+def build_plan(  # noqa: PLR0913  each is a fact of its own, named at every call
     *,
     request: LaunchRequest,
     policy: Policy,
@@ -72,6 +73,7 @@ def build_plan(
     connection_file: str | None,
     facts: Mapping[str, str],
     launch_id: str,
+    warm_nodes: Sequence[str] = (),
 ) -> LaunchPlan:
     """Return what a start will create.
 
@@ -83,6 +85,8 @@ def build_plan(
         Variables that only this start's pod gets beside the request's environment.
     launch_id
         Tells this start of the kernel from its earlier ones.
+    warm_nodes
+        Nodes that have the kernel's image, which the pod prefers.
 
     Raises
     ------
@@ -123,6 +127,7 @@ def build_plan(
         connection_secret=names.secret if connection_file is not None else None,
         pull_secrets=settings.image_pull_secrets,
     )
+    pod = {**pod, "spec": prefer_nodes(pod["spec"], warm_nodes)}
     check_pod(pod, gateway_namespace=settings.gateway_namespace, gateway_service_account=settings.gateway_service_account)
     secret = kernel_secret(
         name=names.secret,

@@ -103,6 +103,7 @@ class KubernetesProvisioner(KernelProvisionerBase):
                     **handover.variables,
                 },
                 launch_id=secrets.token_hex(3),
+                warm_nodes=services.nodes_with(request.image),
             )
             self._objects = await services.maker.make(plan, deadline=deadline)
             watch = self._watched(services)
