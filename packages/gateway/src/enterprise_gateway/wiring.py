@@ -3,33 +3,26 @@
 import copy
 import dataclasses
 import functools
-import importlib
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import zmq
 import zmq.asyncio
-from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
-from jupyter_core.paths import jupyter_path, jupyter_runtime_dir
+from jupyter_core.paths import jupyter_runtime_dir
 from traitlets.config import Configurable
 
 from enterprise_gateway import __version__
-from enterprise_gateway.cluster.connect import own_namespace
-from enterprise_gateway.cluster.connection import ClusterConnection, ClusterMode
+from enterprise_gateway.cluster.connection import ClusterConnection
 from enterprise_gateway.gateway import Gateway, GatewayParts
 from enterprise_gateway.kernels.adoption import Adoption
-from enterprise_gateway.kernels.culling import CullingRules
-from enterprise_gateway.kernels.environment import EnvironmentBounds, EnvironmentRules
 from enterprise_gateway.kernels.kernel import Kernel
 from enterprise_gateway.kernels.lifecycle import KernelLifecycle, LifecycleOptions
-from enterprise_gateway.kernels.limits import KernelLimits
 from enterprise_gateway.kernels.manager import GatewayKernelManager
-from enterprise_gateway.kernels.registry import KernelRules, Kernels
+from enterprise_gateway.kernels.registry import Kernels
 from enterprise_gateway.kernels.sessions import Sessions
-from enterprise_gateway.kernelspecs.authorization import UserLists
 from enterprise_gateway.kernelspecs.catalogue import Kernelspec, KernelspecCatalogue
 from enterprise_gateway.metrics import GatewayMetrics
 from enterprise_gateway.provisioners.local import GatewayLocalProvisioner
@@ -38,9 +31,7 @@ from enterprise_gateway.provisioners.process_proxy import KUBERNETES, LOCAL
 from enterprise_gateway.provisioners.registry import Provisioners, runs_in_cluster
 from enterprise_gateway.server import make_server, tls_context
 from enterprise_gateway.settings import GatewaySettings
-from enterprise_gateway.web.access import Access, Authorizer, CrossOriginHeaders, TokenFile
 from enterprise_gateway.web.application import make_application
-from enterprise_gateway.web.base import Edge
 from enterprise_gateway.web.health import ApiHandler, LiveHandler, MetricsHandler, OpenMetricsHandler, ReadyHandler
 from enterprise_gateway.web.images import ImagesHandler
 from enterprise_gateway.web.kernels import InterruptHandler, KernelHandler, KernelsHandler, RestartHandler
@@ -50,15 +41,19 @@ from enterprise_gateway.web.sessions import SessionHandler, SessionsHandler
 from enterprise_gateway.websocket.connections import OpenConnections
 from enterprise_gateway.websocket.handler import KernelWebsocketHandler
 from enterprise_gateway.websocket.kernel import KernelDirectory, WebsocketAccess, WebsocketMetrics
-from enterprise_gateway.websocket.options import V1_PROTOCOL, WebsocketOptions
+from enterprise_gateway.websocket.options import WebsocketOptions
 from enterprise_gateway.websocket.replay import ReplayStore
-
-if TYPE_CHECKING:
-    from enterprise_gateway.cluster.services import ClusterServices
+from enterprise_gateway.wiring_settings import (
+    catalogue_of,
+    cluster_connection,
+    edge_of,
+    normal_base_url,
+    rules_of,
+    websocket_options,
+)
 
 __all__ = ["build_gateway"]
 
-_DEFAULT_KERNEL_NAME = "python3"
 # Clocks of this machine and of the cluster differ, and the end of a start takes a moment.
 _ORPHAN_GRACE_SECONDS = 120.0
 
@@ -82,14 +77,14 @@ def build_gateway(
     ValueError, OSError
         A setting names a file, a class or a range that can't be used.
     """
-    settings = dataclasses.replace(settings, base_url=_base_url(settings.base_url))
+    settings = dataclasses.replace(settings, base_url=normal_base_url(settings.base_url))
     tls = tls_context(settings)
     metrics = GatewayMetrics(version=__version__)
     context: zmq.Context[Any] = zmq.Context(settings.zmq_io_threads)
     context.set(zmq.MAX_SOCKETS, settings.zmq_max_sockets)
-    catalogue = _catalogue(settings, parent)
-    rules_of = functools.partial(_rules, default_user=default_user)
-    options = _websocket_options(settings)
+    catalogue = catalogue_of(settings, parent)
+    rules = functools.partial(rules_of, default_user=default_user)
+    options = websocket_options(settings)
     replay = ReplayStore(options=options, metrics=metrics)
     connections = OpenConnections(limit=settings.max_websockets)
     forgotten: list[Callable[[str], None]] = [replay.discard]
@@ -98,7 +93,7 @@ def build_gateway(
         for tell in forgotten:
             tell(kernel_id)
 
-    cluster = _cluster(settings, environment)
+    cluster = cluster_connection(settings, environment)
 
     async def prepare(kernelspec: Kernelspec) -> None:
         if runs_in_cluster(kernelspec.spec):
@@ -108,7 +103,7 @@ def build_gateway(
     kernels = Kernels(
         catalogue=catalogue,
         make_kernel=make_kernel,
-        rules=rules_of(settings),
+        rules=rules(settings),
         gateway_environment=environment,
         metrics=metrics,
         on_forgotten=kernel_forgotten,
@@ -125,7 +120,7 @@ def build_gateway(
     metrics.observe_kernels(lambda: ((kernel.name, str(kernel.execution_state)) for kernel in kernels.all()))
     sessions = Sessions(kernels=kernels, maximum=settings.max_sessions)
     forgotten.append(sessions.kernel_forgotten)
-    edge = _edge(settings, metrics)
+    edge = edge_of(settings, metrics)
     problems: list[Callable[[], list[str]]] = []
     routes = [
         *_rest_routes(settings, kernels=kernels, sessions=sessions, catalogue=catalogue),
@@ -149,7 +144,7 @@ def build_gateway(
             catalogue=catalogue,
             metrics=metrics,
             context=context,
-            rules_of=rules_of,
+            rules_of=rules,
             close_websockets=connections.close_all,
             forget_replay=replay.close,
             cluster=cluster,
@@ -215,130 +210,6 @@ def _in_cluster(cluster: ClusterConnection, **arguments: Any) -> KernelProvision
     from enterprise_gateway.provisioners.kubernetes import KubernetesProvisioner
 
     return KubernetesProvisioner(services=cluster.services, **arguments)
-
-
-# ------------------------------------------------------------------------------------------- settings to their readers
-
-
-def _cluster(settings: GatewaySettings, environment: Mapping[str, str]) -> ClusterConnection:
-    if settings.shared_namespace and (settings.namespace or own_namespace()) is None:
-        raise ValueError("shared_namespace needs a namespace: set it (EG_NAMESPACE), since this isn't a pod.")
-    if settings.policy_file:
-        # Read now, so that a policy that can't be used stops the start and not the first kernel.
-        from enterprise_gateway.launch.policy import PolicyFile
-
-        PolicyFile(Path(settings.policy_file))
-
-    async def make_services(cluster: str) -> "ClusterServices":
-        from enterprise_gateway.wiring_cluster import make_cluster_services
-
-        return await make_cluster_services(cluster, settings)
-
-    return ClusterConnection(
-        mode=cast("ClusterMode", settings.kubernetes),
-        kubeconfig=settings.kubeconfig,
-        environment=environment,
-        make_services=make_services,
-    )
-
-
-def _base_url(base_url: str) -> str:
-    stripped = base_url.strip("/")
-    return f"/{stripped}/" if stripped else "/"
-
-
-def _catalogue(settings: GatewaySettings, parent: Configurable | None) -> KernelspecCatalogue:
-    # The folders are named here because jupyter_client's own answer imports IPython (30 MiB) to add one that nobody has.
-    # The native kernel needs no special care either: ipykernel installs its kernelspec beside the interpreter.
-    manager = KernelSpecManager(parent=parent, kernel_dirs=jupyter_path("kernels"), ensure_native_kernel=False)
-    return KernelspecCatalogue(manager=manager, allowed=settings.allowed_kernels, max_age=settings.kernelspec_max_age)
-
-
-def _rules(settings: GatewaySettings, *, default_user: str) -> KernelRules:
-    return KernelRules(
-        default_kernel_name=settings.default_kernel_name or _DEFAULT_KERNEL_NAME,
-        default_user=default_user,
-        launch_timeout=settings.kernel_launch_timeout,
-        max_launch_timeout=settings.max_kernel_launch_timeout,
-        users=UserLists(authorized=settings.authorized_users, unauthorized=settings.unauthorized_users),
-        limits=KernelLimits(total=settings.max_kernels, per_user=settings.max_kernels_per_user),
-        culling=CullingRules(idle_timeout=settings.cull_idle_timeout, connected=settings.cull_connected, busy=settings.cull_busy),
-        environment=EnvironmentRules(
-            client_envs=settings.client_envs,
-            inherited_envs=settings.inherited_envs,
-            prohibited_uids=_ids("prohibited_uids", settings.prohibited_uids),
-            prohibited_gids=_ids("prohibited_gids", settings.prohibited_gids),
-            impersonation_enabled=settings.impersonation_enabled,
-            bounds=EnvironmentBounds(
-                count=settings.max_env_count, value_size=settings.max_env_value_size, total_size=settings.max_env_size
-            ),
-        ),
-    )
-
-
-def _websocket_options(settings: GatewaySettings) -> WebsocketOptions:
-    # The layer takes the empty text for "never v1", which no environment variable can hold apart from being unset.
-    protocol = None if settings.kernel_ws_protocol in {None, V1_PROTOCOL} else ""
-    return WebsocketOptions(
-        kernel_info_timeout=settings.kernel_info_timeout,
-        ping_interval=settings.ws_ping_interval,
-        max_message_bytes=settings.websocket_max_message_size,
-        max_connections=settings.max_websockets,
-        replay_bytes=settings.replay_max_bytes,
-        replay_messages=settings.replay_max_messages,
-        outbound_bytes=settings.websocket_outbound_bytes,
-        iopub_message_rate=settings.iopub_msg_rate_limit,
-        iopub_data_rate=settings.iopub_data_rate_limit,
-        rate_window=settings.rate_limit_window,
-        allowed_message_types=frozenset(settings.allowed_message_types),
-        allow_tracebacks=settings.allow_tracebacks,
-        traceback_replacement_message=settings.traceback_replacement_message,
-        compression=settings.websocket_compression,
-        protocol=protocol,
-    )
-
-
-def _ids(name: str, written: tuple[str, ...]) -> frozenset[int]:
-    if not all(number.isascii() and number.isdigit() for number in written):
-        raise ValueError(f"{name}: write whole numbers separated by commas.")
-    return frozenset(map(int, written))
-
-
-def _edge(settings: GatewaySettings, metrics: GatewayMetrics) -> Edge:
-    return Edge(
-        access=Access(
-            token=settings.auth_token,
-            token_file=TokenFile(Path(settings.auth_tokens_file)) if settings.auth_tokens_file else None,
-            allow_origin=settings.allow_origin,
-            authorized_origin=settings.authorized_origin,
-        ),
-        cross_origin=CrossOriginHeaders(
-            {
-                "Access-Control-Allow-Credentials": settings.allow_credentials,
-                "Access-Control-Allow-Headers": settings.allow_headers,
-                "Access-Control-Allow-Methods": settings.allow_methods,
-                "Access-Control-Allow-Origin": settings.allow_origin,
-                "Access-Control-Expose-Headers": settings.expose_headers,
-                "Access-Control-Max-Age": settings.max_age,
-            }
-        ),
-        authorizer=_authorizer(settings.authorizer_class),
-        metrics=metrics,
-        base_url=settings.base_url,
-        max_body_size=settings.max_body_size,
-    )
-
-
-def _authorizer(dotted_name: str) -> Authorizer | None:
-    module, _, name = dotted_name.rpartition(".")
-    # The original's default, which allows all.
-    if not name or name == "AllowAllAuthorizer":
-        return None
-    try:
-        made: Authorizer = getattr(importlib.import_module(module), name)()
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"authorizer_class: {dotted_name} can't be imported: {error}.") from error
-    return made
 
 
 # --------------------------------------------------------------------------------------------------------------- routes

@@ -1,0 +1,176 @@
+"""From the settings to the objects that follow them: one function for each part of the gateway that has rules of its own."""
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_core.paths import jupyter_path
+from traitlets.config import Configurable
+
+from enterprise_gateway.cluster.connect import own_namespace
+from enterprise_gateway.cluster.connection import ClusterConnection, ClusterMode
+from enterprise_gateway.kernels.culling import CullingRules
+from enterprise_gateway.kernels.environment import EnvironmentBounds, EnvironmentRules
+from enterprise_gateway.kernels.limits import KernelLimits
+from enterprise_gateway.kernels.registry import KernelRules
+from enterprise_gateway.kernelspecs.authorization import UserLists
+from enterprise_gateway.kernelspecs.catalogue import KernelspecCatalogue
+from enterprise_gateway.metrics import GatewayMetrics
+from enterprise_gateway.settings import GatewaySettings
+from enterprise_gateway.web.access import Access, Authorizer, CrossOriginHeaders, TokenFile
+from enterprise_gateway.web.base import Edge
+from enterprise_gateway.websocket.options import V1_PROTOCOL, WebsocketOptions
+
+if TYPE_CHECKING:
+    from enterprise_gateway.cluster.services import ClusterServices
+
+__all__ = ["catalogue_of", "cluster_connection", "edge_of", "normal_base_url", "rules_of", "websocket_options"]
+
+_DEFAULT_KERNEL_NAME = "python3"
+
+
+def cluster_connection(settings: GatewaySettings, environment: Mapping[str, str]) -> ClusterConnection:
+    """Return the connection to the cluster, which nobody has opened yet.
+
+    Raises
+    ------
+    ValueError, OSError
+        The settings contradict each other, or the policy's file can't be used.
+    """
+    if settings.shared_namespace and (settings.namespace or own_namespace()) is None:
+        raise ValueError("shared_namespace needs a namespace: set it (EG_NAMESPACE), since this isn't a pod.")
+    if settings.policy_file:
+        # Read now, so that a policy that can't be used stops the start and not the first kernel.
+        from enterprise_gateway.launch.policy import PolicyFile
+
+        PolicyFile(Path(settings.policy_file))
+
+    async def make_services(cluster: str) -> "ClusterServices":
+        from enterprise_gateway.wiring_cluster import make_cluster_services
+
+        return await make_cluster_services(cluster, settings)
+
+    return ClusterConnection(
+        mode=cast("ClusterMode", settings.kubernetes),
+        kubeconfig=settings.kubeconfig,
+        environment=environment,
+        make_services=make_services,
+    )
+
+
+def normal_base_url(base_url: str) -> str:
+    """Return a path that begins and ends with a slash."""
+    stripped = base_url.strip("/")
+    return f"/{stripped}/" if stripped else "/"
+
+
+def catalogue_of(settings: GatewaySettings, parent: Configurable | None) -> KernelspecCatalogue:
+    """Return the kernelspecs that may be started."""
+    # The folders are named here because jupyter_client's own answer imports IPython (30 MiB) to add one that nobody has.
+    # The native kernel needs no special care either: ipykernel installs its kernelspec beside the interpreter.
+    manager = KernelSpecManager(parent=parent, kernel_dirs=jupyter_path("kernels"), ensure_native_kernel=False)
+    return KernelspecCatalogue(manager=manager, allowed=settings.allowed_kernels, max_age=settings.kernelspec_max_age)
+
+
+def rules_of(settings: GatewaySettings, *, default_user: str) -> KernelRules:
+    """Return what the administrator decides about kernels.
+
+    Raises
+    ------
+    ValueError
+        A list of ids holds something else.
+    """
+    return KernelRules(
+        default_kernel_name=settings.default_kernel_name or _DEFAULT_KERNEL_NAME,
+        default_user=default_user,
+        launch_timeout=settings.kernel_launch_timeout,
+        max_launch_timeout=settings.max_kernel_launch_timeout,
+        users=UserLists(authorized=settings.authorized_users, unauthorized=settings.unauthorized_users),
+        limits=KernelLimits(total=settings.max_kernels, per_user=settings.max_kernels_per_user),
+        culling=CullingRules(idle_timeout=settings.cull_idle_timeout, connected=settings.cull_connected, busy=settings.cull_busy),
+        environment=EnvironmentRules(
+            client_envs=settings.client_envs,
+            inherited_envs=settings.inherited_envs,
+            prohibited_uids=_ids("prohibited_uids", settings.prohibited_uids),
+            prohibited_gids=_ids("prohibited_gids", settings.prohibited_gids),
+            impersonation_enabled=settings.impersonation_enabled,
+            bounds=EnvironmentBounds(
+                count=settings.max_env_count, value_size=settings.max_env_value_size, total_size=settings.max_env_size
+            ),
+        ),
+    )
+
+
+def websocket_options(settings: GatewaySettings) -> WebsocketOptions:
+    """Return the bounds of every websocket."""
+    # The layer takes the empty text for "never v1", which no environment variable can hold apart from being unset.
+    protocol = None if settings.kernel_ws_protocol in {None, V1_PROTOCOL} else ""
+    return WebsocketOptions(
+        kernel_info_timeout=settings.kernel_info_timeout,
+        ping_interval=settings.ws_ping_interval,
+        max_message_bytes=settings.websocket_max_message_size,
+        max_connections=settings.max_websockets,
+        replay_bytes=settings.replay_max_bytes,
+        replay_messages=settings.replay_max_messages,
+        outbound_bytes=settings.websocket_outbound_bytes,
+        iopub_message_rate=settings.iopub_msg_rate_limit,
+        iopub_data_rate=settings.iopub_data_rate_limit,
+        rate_window=settings.rate_limit_window,
+        allowed_message_types=frozenset(settings.allowed_message_types),
+        allow_tracebacks=settings.allow_tracebacks,
+        traceback_replacement_message=settings.traceback_replacement_message,
+        compression=settings.websocket_compression,
+        protocol=protocol,
+    )
+
+
+def _ids(name: str, written: tuple[str, ...]) -> frozenset[int]:
+    if not all(number.isascii() and number.isdigit() for number in written):
+        raise ValueError(f"{name}: write whole numbers separated by commas.")
+    return frozenset(map(int, written))
+
+
+def edge_of(settings: GatewaySettings, metrics: GatewayMetrics) -> Edge:
+    """Return what every request is checked against.
+
+    Raises
+    ------
+    ValueError, OSError
+        The file of tokens or the class of the authorizer can't be used.
+    """
+    return Edge(
+        access=Access(
+            token=settings.auth_token,
+            token_file=TokenFile(Path(settings.auth_tokens_file)) if settings.auth_tokens_file else None,
+            allow_origin=settings.allow_origin,
+            authorized_origin=settings.authorized_origin,
+        ),
+        cross_origin=CrossOriginHeaders(
+            {
+                "Access-Control-Allow-Credentials": settings.allow_credentials,
+                "Access-Control-Allow-Headers": settings.allow_headers,
+                "Access-Control-Allow-Methods": settings.allow_methods,
+                "Access-Control-Allow-Origin": settings.allow_origin,
+                "Access-Control-Expose-Headers": settings.expose_headers,
+                "Access-Control-Max-Age": settings.max_age,
+            }
+        ),
+        authorizer=_authorizer(settings.authorizer_class),
+        metrics=metrics,
+        base_url=settings.base_url,
+        max_body_size=settings.max_body_size,
+    )
+
+
+def _authorizer(dotted_name: str) -> Authorizer | None:
+    module, _, name = dotted_name.rpartition(".")
+    # The original's default, which allows all.
+    if not name or name == "AllowAllAuthorizer":
+        return None
+    try:
+        made: Authorizer = getattr(importlib.import_module(module), name)()
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"authorizer_class: {dotted_name} can't be imported: {error}.") from error
+    return made
