@@ -19,11 +19,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import zmq
-from jupyter_client import KernelManager
+from jupyter_client import BlockingKernelClient, KernelManager
 from tests.support.servers import Product, Server, Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from jupyter_client.connect import ConnectionFileMixin
 
 __all__ = ["Direct", "Table", "arguments", "median", "percentile", "servers"]
 
@@ -66,17 +68,15 @@ def servers(*products: Product, **options: object) -> Iterator[list[Server]]:
 
 
 class Direct:
-    """A kernel of this process and bare ZMQ sockets to it: what no gateway can be faster than."""
+    """Bare ZMQ sockets to a kernel, with its keys: what no gateway can be faster than."""
 
-    def __init__(self) -> None:
-        self.manager = KernelManager(kernel_name="python3")
+    def __init__(self, client: ConnectionFileMixin) -> None:
+        self._client = client
 
     def __enter__(self) -> Self:
-        # The same quiet environment as a server's kernels have.
-        self.manager.start_kernel(env={"PATH": os.environ["PATH"], "HOME": tempfile.gettempdir()})
-        self.session = self.manager.session
-        self.shell = self.manager.connect_shell()
-        self.iopub = self.manager.connect_iopub()
+        self.session = self._client.session
+        self.shell = self._client.connect_shell()
+        self.iopub = self._client.connect_iopub()
         self.iopub.setsockopt(zmq.RCVHWM, 0)
         self.poller = zmq.Poller()
         self.poller.register(self.shell, zmq.POLLIN)
@@ -89,7 +89,26 @@ class Direct:
     def __exit__(self, *_: object) -> None:
         self.shell.close(0)
         self.iopub.close(0)
-        self.manager.shutdown_kernel(now=True)
+
+    @classmethod
+    def to_kernel_of(cls, server: Server, kernel_id: str) -> Self:
+        """Reach a server's kernel past the server."""
+        client = BlockingKernelClient(connection_file=str(server.workspace.root / f"home/runtime/kernel-{kernel_id}.json"))
+        client.load_connection_file()
+        return cls(client)
+
+    @classmethod
+    @contextlib.contextmanager
+    def to_own_kernel(cls) -> Iterator[Self]:
+        """Start a kernel that no server knows, which isn't encrypted, and reach it."""
+        manager = KernelManager(kernel_name="python3")
+        # The same quiet environment as a server's kernels have.
+        manager.start_kernel(env={"PATH": os.environ["PATH"], "HOME": tempfile.gettempdir()})
+        try:
+            with cls(manager) as direct:
+                yield direct
+        finally:
+            manager.shutdown_kernel(now=True)
 
     def _answers(self) -> bool:
         message = self._send("pass")

@@ -71,7 +71,7 @@ def rates(rounds: int) -> dict[str, Route]:
     taken: dict[str, Route] = defaultdict(Route)
     with contextlib.ExitStack() as stack:
         both = stack.enter_context(servers(Product.GATEWAY, Product.PEER))
-        routes: dict[str, Callable[[str], tuple[float, int]]] = {_DIRECT: stack.enter_context(Direct()).drain}
+        routes: dict[str, Callable[[str], tuple[float, int]]] = {_DIRECT: stack.enter_context(Direct.to_own_kernel()).drain}
         for server in both:
             kernel_id = server.start_kernel()
             for name, protocol in (("legacy", ""), ("v1", V1_PROTOCOL)):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _DIRECT = "direct ZMQ"
-
+_OWN_KERNEL = "direct ZMQ, kernel of its own, not encrypted"
 
 _WARM_UP = 10
 
@@ -23,18 +23,21 @@ _WARM_UP = 10
 def measure(*, rounds: int, executes: int) -> dict[str, list[list[float]]]:
     """Return, for each route, the milliseconds of every execute, one list a round.
 
-    Both protocols of a server meet the same kernel, one after the other: two kernels never cost quite the same.
+    All routes but the last meet the gateway's or the peer's kernel, one after the other: two kernels never cost quite the
+    same, and a kernel that encrypts costs more than one that doesn't.
     """
     with contextlib.ExitStack() as stack:
         both = [(server, server.start_kernel()) for server in stack.enter_context(servers(Product.GATEWAY, Product.PEER))]
-        direct = stack.enter_context(Direct())
+        own = stack.enter_context(Direct.to_own_kernel())
         taken: dict[str, list[list[float]]] = defaultdict(list)
         for _ in range(rounds):
-            taken[_DIRECT].append(_executes(direct.run, executes))
+            with Direct.to_kernel_of(*both[0]) as direct:
+                taken[_DIRECT].append(_executes(direct.run, executes))
             for server, kernel_id in both:
                 for name, protocol in (("legacy", ""), ("v1", V1_PROTOCOL)):
                     with WireClient(server, kernel_id, protocol=protocol) as client:
                         taken[f"{server.product} {name}"].append(_executes(client.run, executes))
+            taken[_OWN_KERNEL].append(_executes(own.run, executes))
         return taken
 
 

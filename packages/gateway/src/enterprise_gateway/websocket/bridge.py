@@ -31,8 +31,9 @@ SessionKey = tuple[str, str]
 
 # libzmq bounds its queues by the number of messages, whatever their size, and ipykernel joins a loop's output to messages
 # of several MB. Few messages in libzmq's queue leave the rest in TCP's buffers, which are bounded in bytes, and in the
-# kernel's own queue of 1,000 messages; the kernel drops output only when that is full as well.
-_RECEIVE_HIGH_WATER = 1
+# kernel's own queue of 1,000 messages; the kernel drops output only when that is full as well. A single one would be
+# fewer still, but then libzmq's thread waits after each message to be woken, and a cell's output is several.
+_RECEIVE_HIGH_WATER = 8
 _SEND_HIGH_WATER = 64
 
 _WELCOME_PREFIX = b"enterprise-gateway.welcome."
