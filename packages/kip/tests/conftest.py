@@ -69,6 +69,14 @@ def make_schedule(clock: FakeClock) -> Callable[..., Schedule]:
     return make
 
 
+def _plain_image(name: str, size: int) -> Any:
+    return api_pb2.Image(id=f"id-{name}", **{"repo_digests" if "@" in name else "repo_tags": [name]}, size=size)
+
+
+def _plain_container(name: str) -> Any:
+    return api_pb2.Container(id=name, image_id=name, image_ref=name)
+
+
 @dataclass
 class FakeRuntimeServer(api_pb2_grpc.ImageServiceServicer, api_pb2_grpc.RuntimeServiceServicer):
     """A container runtime that does as it is told, behind a real socket."""
@@ -85,6 +93,9 @@ class FakeRuntimeServer(api_pb2_grpc.ImageServiceServicer, api_pb2_grpc.RuntimeS
     removed: list[str] = field(default_factory=list)
     mountpoint: str = "/nowhere"
     login: tuple[str, str] | None = None
+    show_image: Callable[[str, int], Any] = _plain_image
+    """How this runtime shows an image; what is kept under its complete name need not be listed under it."""
+    show_container: Callable[[str], Any] = _plain_container
     _server: grpc.Server | None = None
 
     def start(self) -> None:
@@ -105,21 +116,17 @@ class FakeRuntimeServer(api_pb2_grpc.ImageServiceServicer, api_pb2_grpc.RuntimeS
         return api_pb2.VersionResponse(version="0.1.0", runtime_name="fake", runtime_version="1", runtime_api_version="v1")
 
     def ListContainers(self, request: Any, context: Any) -> Any:
-        return api_pb2.ListContainersResponse(containers=[api_pb2.Container(id=i, image_id=i, image_ref=i) for i in self.in_use])
+        return api_pb2.ListContainersResponse(containers=[self.show_container(name) for name in sorted(self.in_use)])
 
     def ListImages(self, request: Any, context: Any) -> Any:
         self.lists += 1
-        images = [
-            api_pb2.Image(id=f"id-{name}", **{"repo_digests" if "@" in name else "repo_tags": [name]}, size=size)
-            for name, size in self.images.items()
-        ]
-        return api_pb2.ListImagesResponse(images=images)
+        return api_pb2.ListImagesResponse(images=[self.show_image(name, size) for name, size in self.images.items()])
 
     def ImageStatus(self, request: Any, context: Any) -> Any:
         name = request.image.image
         if name not in self.images:
             return api_pb2.ImageStatusResponse()
-        return api_pb2.ImageStatusResponse(image=api_pb2.Image(id=f"id-{name}", repo_tags=[name], size=self.images[name]))
+        return api_pb2.ImageStatusResponse(image=self.show_image(name, self.images[name]))
 
     def PullImage(self, request: Any, context: Any) -> Any:
         name = request.image.image

@@ -51,6 +51,44 @@ def test_a_runtimes_words_have_one_class(message: str, expected: type[PullFailed
     assert type(classify_pull_message(PREFIX + message)) is expected
 
 
+# How CRI-O's image library and its fallback to artifacts put it, and a Docker engine behind cri-dockerd.
+_UNAUTHORIZED = "reading manifest 1 in r.example/a: unauthorized: access to the requested resource is not authorized"
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        (f"initializing source docker://r.example/a:1: {_UNAUTHORIZED}", AuthenticationFailed),
+        (
+            f"unable to pull image or OCI artifact: pull image err: {_UNAUTHORIZED}; artifact err: manifest unknown",
+            AuthenticationFailed,
+        ),
+        ("reading manifest 1 in r.example/a: requesting bearer token: StatusCode: 403, denied", AuthenticationFailed),
+        ("unable to retrieve auth token: invalid username/password: unauthorized: bad login", AuthenticationFailed),
+        ("reading manifest 1 in r.example/a: manifest unknown", PermanentPullError),
+        ("reading manifest 1 in r.example/a: name unknown: repository a not found", PermanentPullError),
+        ('choosing image instance: no image found in manifest list for architecture "amd64", OS "linux"', PermanentPullError),
+        ('choosing image instance: no image found in image index for architecture "amd64", OS "linux"', PermanentPullError),
+        ("copying system image from manifest list: source image rejected: a signature was required", PermanentPullError),
+        ("SignatureValidationFailed: source image rejected: signature by unknown key", PermanentPullError),
+        ("reading manifest 1 in r.example/a: toomanyrequests: You have reached your pull rate limit", RegistryBusy),
+        ("reading manifest 1 in r.example/a: too many requests to registry", RegistryBusy),
+        ("reading manifest 1 in r.example/a: received unexpected HTTP status: 500 Internal Server Error", RegistryBusy),
+        ('reading manifest 1 in r.example/a: StatusCode: 503, "<html>"', RegistryBusy),
+        ("pinging container registry r.example: dial tcp 127.0.0.1:1: connect: connection refused", RegistryBusy),
+        ("RegistryUnavailable: received unexpected HTTP status: 502 Bad Gateway", RegistryBusy),
+        ("writing blob: storing blob to file: write /var/tmp/x: no space left on device", DiskFull),
+        ("reading blob sha256:00: unexpected EOF", TransientPullError),
+        ("Error response from daemon: manifest for r.example/a:1 not found: manifest unknown", PermanentPullError),
+        ("Error response from daemon: pull access denied for a, repository does not exist", AuthenticationFailed),
+        ("Error response from daemon: unauthorized: authentication required", AuthenticationFailed),
+        ("Error response from daemon: dial tcp: lookup r.example: no such host", RegistryBusy),
+    ],
+)
+def test_the_words_of_other_runtimes_have_the_same_classes(message: str, expected: type[PullFailed]) -> None:
+    assert type(classify_pull_message(message)) is expected
+
+
 @pytest.mark.parametrize(
     ("message", "seconds"),
     [

@@ -27,22 +27,23 @@ _DISK_FULL = re.compile(r"no space left on device|disk quota exceeded|not enough
 _AUTHENTICATION = re.compile(
     r"\b40[13]\b (?:unauthorized|forbidden)|unauthorized|authorization failed|authentication required|no basic auth credentials"
     r"|pull access denied|insufficient_scope|denied: |access forbidden|incorrect username or password"
-    r"|status(?: code)?:? 40[13]\b",
+    r"|status(?: ?code)?:? 40[13]\b",
     re.IGNORECASE,
 )
 _BUSY = re.compile(
     r"\b(?:429|50[0-9])\b (?:too many|internal|bad gateway|service|gateway|not impl)|too ?many ?requests|service unavailable"
     r"|internal server error|bad gateway|gateway time-?out|received unexpected http status: 5\d\d"
-    r"|status(?: code)?:? ?(?:429|5\d\d)\b|connection refused|no such host|no route to host|network is unreachable"
+    r"|status(?: ?code)?:? ?(?:429|5\d\d)\b|connection refused|no such host|no route to host|network is unreachable"
     r"|server misbehaving|tls handshake timeout|i/o timeout|name resolution|registryunavailable",
     re.IGNORECASE,
 )
 _PERMANENT = re.compile(
     r"manifest unknown|name unknown|not found|does not exist|invalid reference|invalid repository name|repository name must be"
-    r"|no match(?:ing manifest)? for platform|no matching manifest|unsupported media ?type|mediatype|unknown blob"
+    r"|no match(?:ing manifest)? for platform|no matching manifest|no image found in (?:manifest list|image index)"
+    r"|unsupported media ?type|mediatype|unknown blob|source image rejected|manifest does not match"
     r"|invalid (?:manifest|character|checksum)|cannot unmarshal|failed to (?:unmarshal|decode)|unexpected end of json"
     r"|unexpected commit digest|failed precondition|signaturevalidationfailed|unsupported manifest|wrong diff ?id"
-    r"|manifest verification failed|bad digest|401\b|exceeds? the maximum|status(?: code)?:? 4\d\d\b",
+    r"|manifest verification failed|bad digest|401\b|exceeds? the maximum|status(?: ?code)?:? 4\d\d\b",
     re.IGNORECASE,
 )
 _RETRY_AFTER = re.compile(r"retry[- ]after:? *([0-9.]+) *(ms|s|m|h)?", re.IGNORECASE)
