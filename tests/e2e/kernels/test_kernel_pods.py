@@ -266,6 +266,9 @@ async def test_the_built_in_pod_runs_under_the_restricted_standard_and_a_quota_s
             with pytest.raises(LaunchFailed, match="violates PodSecurity"):
                 await kernels.manager(services, template=loose).start_kernel(env=USER)
             kernels.kubectl("-n", namespace, "create", "quota", "none", "--hard=pods=0")
+            # A quota counts from when its controller has written what is used.
+            in_force = "--for=jsonpath={.status.hard.pods}=0"
+            kernels.kubectl("-n", namespace, "wait", "resourcequota/none", in_force, "--timeout=60s")
             with pytest.raises(LaunchFailed, match="exceeded quota: none"):
                 await kernels.manager(services).start_kernel(env=USER)
             await kernels.nothing_left()
