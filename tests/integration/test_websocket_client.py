@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import threading
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.support.kernel_socket import LEGACY, V1_PROTOCOL, KernelSocket, text_of
+from tests.support.servers import Product
+from tests.support.tcp_proxy import TcpProxy
 from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -186,7 +189,10 @@ def test_a_kernel_that_dies_is_announced_and_comes_back_under_its_id(
         client.execute("os._exit(3)")
     else:
         os.kill(pid, signal.SIGKILL)
-    client.wait_for(lambda message: _state(message) in {"restarting", "autorestarting"}, timeout=15)
+    told = list(client.until(lambda message: _state(message) in {"restarting", "autorestarting"}, timeout=15))
+    if server.product is Product.GATEWAY:
+        cause = "exited with status 3" if how == "exit" else "SIGKILL"
+        assert cause in text_of(told, "stderr")
     # The kernel that comes up is asked as soon as its own `starting` is over; until then the model says `restarting`.
     wait_until(lambda: server.request("GET", f"/api/kernels/{own_kernel}").json()["execution_state"] == "idle", timeout=15)
     assert int(text_of(client.run("import os; print(os.getpid())"))) != pid
@@ -214,6 +220,28 @@ def test_the_same_session_gets_what_it_missed_once_and_in_order(
     answers = connect(own_kernel, protocol=protocol, session=client.session).collect(sent)
     assert (seen + text_of(answers)).split() == [str(i) for i in range(200)]
     assert sum(message.type == "execute_reply" for message in answers) == 1
+
+
+def test_output_goes_on_where_a_proxy_between_was_reset(
+    server: Server, connect: Connect, own_kernel: str, tmp_path: Path, protocol: str
+) -> None:
+    gate = tmp_path / "gate"
+    with TcpProxy(server.port) as proxy:
+        through = dataclasses.replace(server, port=proxy.port)
+        client = connect(own_kernel, server=through, protocol=protocol)
+        sent = client.execute(
+            "import os, time\n"
+            "for i in range(10): print(i, flush=True)\n"
+            f"while not os.path.exists({str(gate)!r}): time.sleep(0.01)\n"
+            "for i in range(10, 200): print(i, flush=True)\n"
+        )
+        seen = ""
+        while "9\n" not in seen:
+            seen += text_of([client.receive()])
+        proxy.reset()
+        gate.touch()
+        again = connect(own_kernel, server=through, protocol=protocol, session=client.session)
+        assert (seen + text_of(again.collect(sent))).split() == [str(i) for i in range(200)]
 
 
 def test_another_session_does_not_get_what_the_first_one_missed(server: Server, connect: Connect, own_kernel: str) -> None:

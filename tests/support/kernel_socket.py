@@ -26,6 +26,13 @@ def text_of(messages: list[Message], name: str = "stdout") -> str:
     return "".join(m.content["text"] for m in messages if m.type == "stream" and m.content["name"] == name)
 
 
+def _tls_options(server: Server) -> dict[str, str]:
+    if server.tls is None:
+        return {}
+    certificate, key = map(str, server.tls.client)
+    return {"ca_certs": str(server.tls.authority), "certfile": certificate, "keyfile": key}
+
+
 class KernelSocket:
     """One websocket to one kernel; every wait has an end.
 
@@ -47,6 +54,7 @@ class KernelSocket:
             header=server.headers | offer,
             timeout=30,
             enable_multithread=True,
+            sslopt=_tls_options(server),
         )
 
     def __enter__(self) -> Self:
@@ -117,6 +125,13 @@ class KernelSocket:
     def wait_for(self, wanted: Callable[[Message], bool], timeout: float = 30) -> Message:
         """Return the first message that is wanted."""
         return next(message for message in self.messages(timeout) if wanted(message))
+
+    def until(self, wanted: Callable[[Message], bool], timeout: float = 30) -> Iterator[Message]:
+        """Yield messages up to the first that is wanted, with it."""
+        for message in self.messages(timeout):
+            yield message
+            if wanted(message):
+                return
 
     def collect(self, sent: Message, timeout: float = 30) -> list[Message]:
         """Return everything that answers a request, up to both its reply and its idle status."""

@@ -25,6 +25,8 @@ import requests
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from tests.support.tls import TlsFiles
+
 __all__ = ["Product", "Server", "ServerFailed", "Workspace", "clean_environment", "free_port"]
 
 _POLL_SECONDS = 0.02
@@ -106,6 +108,8 @@ class Server:
         Environment settings without the product's prefix, e.g. `{"MAX_KERNELS": "3"}`.
     environment
         Further variables, as they are.
+    tls
+        Serve with TLS, to clients with a certificate of the authority only.
     """
 
     product: Product
@@ -116,13 +120,14 @@ class Server:
     settings: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     arguments: Sequence[str] = ()
+    tls: TlsFiles | None = None
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
     _starts: int = field(default=0, init=False)
 
     @property
     def url(self) -> str:
         """The URL below which its API lies, without a slash at the end."""
-        return f"http://127.0.0.1:{self.port}{self.base_url.rstrip('/')}"
+        return f"http{'s' if self.tls else ''}://127.0.0.1:{self.port}{self.base_url.rstrip('/')}"
 
     @property
     def websocket_url(self) -> str:
@@ -181,6 +186,9 @@ class Server:
         own = {"IP": "127.0.0.1", "PORT": str(self.port), "PORT_RETRIES": "0", "BASE_URL": self.base_url, "LIST_KERNELS": "True"}
         if self.token:
             own["AUTH_TOKEN"] = self.token
+        if self.tls:
+            certificate, key = map(str, self.tls.server)
+            own |= {"CERTFILE": certificate, "KEYFILE": key, "CLIENT_CA": str(self.tls.authority)}
         prefix = "EG_" if self.product is Product.GATEWAY else "KG_"
         return {prefix + name: value for name, value in (own | dict(self.settings)).items()}
 
@@ -192,7 +200,7 @@ class Server:
             if self._process.poll() is not None:
                 raise ServerFailed(f"{self.product} ended with {self._process.returncode}:\n{self.log[-4000:]}")
             try:
-                answer = requests.get(self.url + self.product.probe, headers=self.headers, timeout=5)
+                answer = self.request("GET", self.product.probe, timeout=5)
             except requests.RequestException:
                 answer = None
             if answer is not None and answer.ok:
@@ -245,6 +253,8 @@ class Server:
     def request(self, method: str, path: str, *, timeout: float = 60, **rest: object) -> requests.Response:
         """Send one request with the token."""
         headers = self.headers | rest.pop("headers", {})
+        if self.tls:
+            rest = {"verify": str(self.tls.authority), "cert": tuple(map(str, self.tls.client))} | rest
         return requests.request(method, self.url + path, headers=headers, timeout=timeout, **rest)
 
     def start_kernel(self, name: str = "python3", **body: object) -> str:
