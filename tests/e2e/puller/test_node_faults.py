@@ -89,36 +89,6 @@ def test_one_image_under_three_names_is_pulled_once(
     puller.stop()
 
 
-def test_a_gateway_that_is_away_at_start_and_later_changes_nothing_that_is_known(
-    containerd: Containerd, registry: Registry, gateway: KernelspecsServer, start_puller: Callable[..., PullerProcess]
-) -> None:
-    from puller_support import KernelspecsServer as Server
-
-    push_image(registry.address, "node/gateway", "1")
-    image = f"{registry.address}/node/gateway:1"
-    port = gateway.port
-    gateway.close()
-    puller = start_puller(
-        KIP_CRI_ENDPOINT=containerd.endpoint,
-        KIP_GATEWAY_HOST=f"http://127.0.0.1:{port}",
-        KIP_AUTH_TOKEN="t0k3n",
-        KIP_INTERVAL="2",
-    )
-    wait_until(lambda: puller.status().get("sources", [{}])[0].get("error"), seconds=10, what="the source fails")
-    assert not puller.ready()
-    back = Server(token="t0k3n", port=port)
-    back.set_images({"py": image, "broken": {"image_name": 7}})
-    puller.wait_for(image, "present", seconds=10)
-    wait_until(puller.ready, seconds=10, what="ready")
-    assert "broken" in puller.status()["sources"][0]["problems"][0]
-    back.close()
-    containerd.remove(image)
-    wait_until(lambda: image in containerd.images(), seconds=10, what="without the gateway it comes back")
-    assert puller.status()["sources"][0]["error"]
-    assert "t0k3n" not in puller.text()
-    puller.stop()
-
-
 def test_two_hundred_kernelspecs_of_fifty_images_are_fifty_pulls_and_then_silence(
     containerd: Containerd,
     faulty: FaultyRegistry,
