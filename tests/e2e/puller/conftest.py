@@ -9,6 +9,7 @@ import base64
 import json
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from puller_cluster import Installation, Kubectl
 from puller_support import LOGIN, Containerd, FaultyRegistry, KernelspecsServer, PullerProcess, Registry
 
 if TYPE_CHECKING:
@@ -147,7 +149,67 @@ def cluster_registry() -> str:
 
 
 @pytest.fixture(scope="session")
-def kubectl() -> str:
+def kubectl() -> Kubectl:
     """Returns kubectl for the cluster of KUBECONFIG."""
     _need(os.environ.get("KUBECONFIG"), "there is no cluster (KUBECONFIG)")
-    return str(_need(shutil.which("kubectl"), "kubectl is not on the PATH"))
+    return Kubectl(str(_need(shutil.which("kubectl"), "kubectl is not on the PATH")))
+
+
+@pytest.fixture(scope="session")
+def cluster_program() -> str:
+    """Returns the program that stops, starts and adds parts of this cluster."""
+    return str(_need(os.environ.get("CLUSTER"), "CLUSTER doesn't name the program that controls the cluster's parts"))
+
+
+@pytest.fixture(scope="session")
+def host_address() -> str:
+    """Returns this machine's address as the cluster's nodes know it."""
+    return str(_need(os.environ.get("HOST_ADDRESS"), "HOST_ADDRESS doesn't say how the nodes reach this machine"))
+
+
+@pytest.fixture
+def private_host(host_address: str, private_registry: Registry) -> Iterator[str]:
+    """Returns the private registry's address as the nodes know it, without TLS in their configuration."""
+    certificates = _need(os.environ.get("NODE_CERTS_D"), "NODE_CERTS_D doesn't name the nodes' folder of registries")
+    host = f"{host_address}:{private_registry.port}"
+    folder = Path(certificates) / host
+    folder.mkdir()
+    (folder / "hosts.toml").write_text(f'server = "http://{host}"\n', encoding="utf-8")
+    yield host
+    (folder / "hosts.toml").unlink()
+    folder.rmdir()
+
+
+def _run(*command: str) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=180)
+    assert done.returncode == 0, f"{command}: {done.stdout} {done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="session")
+def puller_image(docker_host: str, cluster_registry: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Returns the name of an image with the puller of this checkout, in the cluster's registry."""
+    docker = [str(_need(shutil.which("docker"), "the docker command is not on the PATH")), "-H", docker_host]
+    context = tmp_path_factory.mktemp("image")
+    here = Path(__file__).parent
+    shutil.copy(here / "image" / "Dockerfile", context)
+    packages = [str(here.parents[2] / "packages" / name) for name in ("common", "kip")]
+    _run(sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", "--target", str(context / "site"), *packages)
+    for script in (context / "site" / "bin").iterdir():
+        lines = script.read_text(encoding="utf-8").split("\n", 1)
+        script.write_text("#!/usr/bin/env python3\n" + lines[1], encoding="utf-8")
+    base, tag = os.environ.get("BASE_IMAGE", "python:3.11-slim-bookworm"), f"{cluster_registry}/{_PULLER_IMAGE}"
+    _run(*docker, "build", "-q", "--build-arg", f"BASE_IMAGE={base}", "-t", tag, str(context))
+    _run(*docker, "push", "-q", tag)
+    return _PULLER_IMAGE
+
+
+_PULLER_IMAGE = "kip-e2e/kernel-image-puller:e2e"
+
+
+@pytest.fixture
+def installation(kubectl: Kubectl, puller_image: str) -> Iterator[Installation]:
+    """Returns a namespace for a DaemonSet; everything in it is removed afterwards."""
+    made = Installation(kubectl, f"kip-e2e-{os.urandom(4).hex()}", puller_image)
+    yield made
+    made.remove()

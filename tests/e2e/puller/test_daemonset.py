@@ -2,173 +2,144 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
-import subprocess
-import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-import yaml
-from puller_support import push_image, wait_until
+from puller_support import LOGIN, KernelspecsServer, push_image, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
+
+    from puller_cluster import Installation, Kubectl
+    from puller_support import Registry
 
 pytestmark = [pytest.mark.cluster, pytest.mark.docker, pytest.mark.timeout(300)]
 
-HERE = Path(__file__).parent
-ROOT = HERE.parents[2]
-IMAGE = "kip-e2e/kernel-image-puller:e2e"
 TAINT = "kip-e2e.example.org/images-not-ready"
-NODE_IMAGES = "enterprise-gateway.jupyter.org/node-images"
+KUBELET, SOCKET = "kernel-image-puller.yaml", "kernel-image-puller-socket.yaml"
+QUICK = {"KIP_INTERVAL": "5", "KIP_RETRY_WAIT": "0.5", "KIP_RETRY_MAX_WAIT": "2"}
 
 
-def _run(*command: str, text: str | None = None) -> str:
-    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False, timeout=180)
-    assert done.returncode == 0, f"{command}: {done.stdout} {done.stderr}"
-    return done.stdout
+@pytest.fixture(params=[KUBELET, SOCKET], ids=["kubelet", "socket"])
+def manifest(request: pytest.FixtureRequest) -> str:
+    chosen: str = request.param
+    return chosen
 
 
-@pytest.fixture(scope="session")
-def puller_image(
-    need: Callable[[object, str], object], docker_host: str, cluster_registry: str, tmp_path_factory: pytest.TempPathFactory
-) -> str:
-    """Returns the name of an image with the puller of this checkout, in the cluster's registry."""
-    docker = str(need(shutil.which("docker"), "the docker command is not on the PATH"))
-    context = tmp_path_factory.mktemp("image")
-    shutil.copy(HERE / "image" / "Dockerfile", context)
-    packages = [str(ROOT / "packages" / name) for name in ("common", "kip")]
-    _run(sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", "--target", str(context / "site"), *packages)
-    for script in (context / "site" / "bin").iterdir():
-        lines = script.read_text(encoding="utf-8").split("\n", 1)
-        script.write_text("#!/usr/bin/env python3\n" + lines[1], encoding="utf-8")
-    base = os.environ.get("BASE_IMAGE", "python:3.11-slim-bookworm")
-    _run(
-        docker,
-        "-H",
-        docker_host,
-        "build",
-        "-q",
-        "--build-arg",
-        f"BASE_IMAGE={base}",
-        "-t",
-        f"{cluster_registry}/{IMAGE}",
-        str(context),
-    )
-    _run(docker, "-H", docker_host, "push", "-q", f"{cluster_registry}/{IMAGE}")
-    return IMAGE
-
-
-@pytest.fixture
-def install(kubectl: str, puller_image: str) -> Iterator[Callable[..., str]]:
-    """Applies a manifest under a namespace of its own, with these settings; everything is removed afterwards."""
-    applied: list[str] = []
-
-    def apply(manifest: str, namespace: str, **settings: str) -> str:
-        documents = list(yaml.safe_load_all((ROOT / "deploy" / "kubernetes" / manifest).read_text(encoding="utf-8")))
-        for document in documents:
-            _rename(document, namespace, puller_image, settings)
-        text = "---\n".join(yaml.safe_dump(document) for document in documents)
-        applied.append(text)
-        _run(kubectl, "apply", "-f", "-", text=text)
-        return namespace
-
-    yield apply
-    for text in applied:
-        _run(kubectl, "delete", "--wait=false", "-f", "-", text=text)
-
-
-def _rename(document: dict[str, Any], namespace: str, image: str, settings: dict[str, str]) -> None:
-    kind, metadata = document["kind"], document["metadata"]
-    if "namespace" in metadata:
-        metadata["namespace"] = namespace
-    if kind in {"Namespace", "ClusterRole", "ClusterRoleBinding"}:
-        metadata["name"] = namespace
-    if kind == "ClusterRoleBinding":
-        document["roleRef"]["name"] = namespace
-    if kind == "ClusterRole":
-        document["rules"][0]["verbs"] = ["get", "patch"]
-    for subject in document.get("subjects", []):
-        subject["namespace"] = namespace
-    if kind == "DaemonSet":
-        container = document["spec"]["template"]["spec"]["containers"][0]
-        container["image"] = image
-        kept = [entry for entry in container["env"] if entry["name"] not in settings]
-        container["env"] = kept + [{"name": name, "value": value} for name, value in settings.items()]
-
-
-def _pods(kubectl: str, namespace: str) -> list[dict[str, Any]]:
-    selector = "enterprise-gateway.jupyter.org/role=puller"
-    items: list[dict[str, Any]] = json.loads(_run(kubectl, "-n", namespace, "get", "pods", "-l", selector, "-o", "json"))["items"]
-    return items
-
-
-def _ready(pod: dict[str, Any]) -> bool:
-    return any(part["type"] == "Ready" and part["status"] == "True" for part in pod["status"].get("conditions", []))
-
-
-def _told(pod: dict[str, Any]) -> dict[str, str]:
-    text = pod["metadata"].get("annotations", {}).get(NODE_IMAGES, "")
-    images: dict[str, str] = json.loads(text)["images"] if text else {}
-    return images
-
-
-@pytest.mark.parametrize("manifest", ["kernel-image-puller.yaml", "kernel-image-puller-socket.yaml"], ids=["kubelet", "socket"])
 def test_every_node_has_the_images_and_says_so(
-    kubectl: str, cluster_registry: str, install: Callable[..., str], manifest: str
+    kubectl: Kubectl, cluster_registry: str, installation: Installation, manifest: str
 ) -> None:
     mark = os.urandom(4).hex()
     push_image(cluster_registry, f"kip-e2e/wanted-{mark}", "1")
     wanted, missing = f"docker.io/kip-e2e/wanted-{mark}:1", f"docker.io/kip-e2e/missing-{mark}:1"
-    nodes = _run(kubectl, "get", "nodes", "-o", "jsonpath={.items[*].metadata.name}").split()
-    _run(kubectl, "taint", "node", nodes[0], f"{TAINT}=true:PreferNoSchedule", "--overwrite")
-    namespace = install(
-        manifest,
-        f"kip-e2e-{mark}",
-        KIP_IMAGE_FETCHER="StaticListFetcher",
-        KIP_IMAGES=f"{wanted},{missing}",
-        KIP_STARTUP_TAINT=TAINT,
-        KIP_INTERVAL="10",
+    nodes = kubectl.nodes()
+    kubectl("taint", "node", nodes[0], f"{TAINT}=true:PreferNoSchedule", "--overwrite")
+    installation.apply(
+        manifest, KIP_IMAGE_FETCHER="StaticListFetcher", KIP_IMAGES=f"{wanted},{missing}", KIP_STARTUP_TAINT=TAINT, **QUICK
     )
+    installation.wait_until_ready(nodes)
+    installation.wait_until_told({node: {wanted: "present", missing: "failed"} for node in nodes}, seconds=20)
 
-    def all_ready() -> bool:
-        pods = _pods(kubectl, namespace)
-        return len(pods) == len(nodes) and all(_ready(pod) for pod in pods)
+    def told_by_events() -> set[tuple[str, bool]]:
+        events = kubectl.json("-n", installation.namespace, "get", "events", "--field-selector", "reason=ImageNotPulled")["items"]
+        return {(event["involvedObject"]["name"], missing in event["message"]) for event in events}
 
-    wait_until(all_ready, seconds=120, what="every pod is ready")
-    expected = {wanted: "present", missing: "failed"}
-    wait_until(lambda: all(_told(pod) == expected for pod in _pods(kubectl, namespace)), seconds=20, what="the annotations")
-    events = _run(kubectl, "-n", namespace, "get", "events", "--field-selector", "reason=ImageNotPulled", "-o", "json")
-    told = {(event["involvedObject"]["name"], missing in event["message"]) for event in json.loads(events)["items"]}
-    assert told == {(pod["metadata"]["name"], True) for pod in _pods(kubectl, namespace)}
-    taints = _run(kubectl, "get", "node", nodes[0], "-o", "jsonpath={.spec.taints}")
-    assert TAINT not in taints
-    probe = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "probe"},
-        "spec": {
-            "nodeName": nodes[0],
-            "restartPolicy": "Never",
-            "automountServiceAccountToken": False,
-            "securityContext": {"runAsNonRoot": True, "runAsUser": 65534, "seccompProfile": {"type": "RuntimeDefault"}},
-            "containers": [
-                {
-                    "name": "kernel",
-                    "image": wanted,
-                    "imagePullPolicy": "Never",
-                    "command": ["/noop"],
-                    "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
-                }
-            ],
-        },
-    }
-    _run(kubectl, "-n", namespace, "apply", "-f", "-", text=json.dumps(probe))
+    expected = {(pod["metadata"]["name"], True) for pod in installation.pods().values()}
+    wait_until(lambda: told_by_events() == expected, seconds=10, what="an event for each puller's pod")
     wait_until(
-        lambda: _run(kubectl, "-n", namespace, "get", "pod", "probe", "-o", "jsonpath={.status.phase}") == "Succeeded",
-        seconds=30,
-        what="a pod starts from the image without any registry",
+        lambda: TAINT not in kubectl("get", "node", nodes[0], "-o", "jsonpath={.spec.taints}"),
+        seconds=10,
+        what="the taint is gone",
     )
+    for node in nodes:
+        installation.start_without_registry(f"kernel-on-{node}", wanted, node)
+    for node in nodes:
+        installation.wait_for_pod(f"kernel-on-{node}")
+
+
+def test_a_private_image_comes_with_the_pull_secret_and_belongs_to_whom_the_readme_says(
+    kubectl: Kubectl, private_registry: Registry, private_host: str, installation: Installation, manifest: str
+) -> None:
+    repository = f"kip-e2e/private-{os.urandom(4).hex()}"
+    push_image(private_registry.address, repository, "1", auth=LOGIN)
+    image = f"{private_host}/{repository}:1"
+    nodes = kubectl.nodes()
+    kubectl("create", "namespace", installation.namespace)
+    if manifest == SOCKET:
+        _create_pull_secret(installation, private_host)
+    installation.apply(manifest, KIP_IMAGE_FETCHER="StaticListFetcher", KIP_IMAGES=image, **QUICK)
+    if manifest == KUBELET:
+        installation.wait_until_told({node: {image: "failed"} for node in nodes}, seconds=120)
+        assert {status["reason"] for status in installation.status(nodes[0])["images"]} == {"authentication"}
+        _create_pull_secret(installation, private_host)
+        patch = '{"imagePullSecrets": [{"name": "registry-credentials"}]}'
+        installation.run("patch", "serviceaccount", "kernel-image-puller-sa", "-p", patch)
+    installation.wait_until_told({node: {image: "present"} for node in nodes}, seconds=120)
+    assert LOGIN[1] not in installation.run("logs", "-l", "enterprise-gateway.jupyter.org/role=puller", "--tail=-1")
+    installation.start_without_registry("with-secret", image, nodes[0], pull_secret="registry-credentials")
+    installation.wait_for_pod("with-secret")
+    installation.start_without_registry("without-secret", image, nodes[0])
+    if manifest == SOCKET:
+        # Preloaded, as Kubernetes sees it: every pod of the node may use it.
+        installation.wait_for_pod("without-secret")
+        return
+    reason = "jsonpath={.status.containerStatuses[0].state.waiting.reason}"
+    wait_until(
+        lambda: installation.run("get", "pod", "without-secret", "-o", reason) == "ErrImageNeverPull",
+        seconds=30,
+        what="a pod without the pull secret is refused",
+    )
+
+
+def _create_pull_secret(installation: Installation, host: str) -> None:
+    login = (f"--docker-server={host}", f"--docker-username={LOGIN[0]}", f"--docker-password={LOGIN[1]}")
+    installation.run("create", "secret", "docker-registry", "registry-credentials", *login)
+
+
+@pytest.fixture
+def gateway_of_the_nodes(host_address: str) -> Iterator[KernelspecsServer]:
+    server = KernelspecsServer(token="t0k3n")
+    server.url = f"http://{host_address}:{server.port}"
+    yield server
+    server.close()
+
+
+def test_a_gateway_a_config_map_and_a_list_are_taken_together(
+    kubectl: Kubectl, cluster_registry: str, installation: Installation, gateway_of_the_nodes: KernelspecsServer
+) -> None:
+    mark = os.urandom(4).hex()
+    names = {source: f"docker.io/kip-e2e/{source}-{mark}:1" for source in ("spec", "map", "list", "elsewhere", "executor")}
+    for source in names:
+        push_image(cluster_registry, f"kip-e2e/{source}-{mark}", "1")
+    nodes = kubectl.nodes()
+    selector = {"kubernetes.io/hostname": nodes[-1]}
+    gateway_of_the_nodes.set_images(
+        {
+            "py": {"image_name": names["spec"], "executor_image_name": names["executor"]},
+            "gpu": {"image_name": names["elsewhere"], "node_selector": selector},
+            "broken": {"image_name": 7},
+        }
+    )
+    kubectl("create", "namespace", installation.namespace)
+    installation.run("create", "secret", "generic", "gateway-token", "--from-literal=token=t0k3n")
+    installation.run("create", "configmap", "kernel-images", f"--from-literal=image-names=- {names['map']}")
+    installation.run("create", "role", "images", "--verb=get", "--resource=configmaps")
+    account = f"--serviceaccount={installation.namespace}:kernel-image-puller-sa"
+    installation.run("create", "rolebinding", "images", "--role=images", account)
+    installation.apply(
+        KUBELET,
+        KIP_IMAGE_FETCHER="CombinedImagesFetcher",
+        KIP_INTERNAL_FETCHERS="KernelSpecsFetcher,ConfigMapImagesFetcher,StaticListFetcher",
+        KIP_GATEWAY_HOST=gateway_of_the_nodes.url,
+        KIP_CM_NAMESPACE=installation.namespace,
+        KIP_IMAGES=names["list"],
+        **QUICK,
+    )
+    installation.wait_until_ready(nodes)
+    everywhere = {names[source]: "present" for source in ("spec", "executor", "map", "list")}
+    expected = dict.fromkeys(nodes[:-1], everywhere) | {nodes[-1]: {**everywhere, names["elsewhere"]: "present"}}
+    installation.wait_until_told(expected)
+    status = installation.status(nodes[0])
+    assert [entry["image"] for entry in status["elsewhere"]] == [names["elsewhere"]]
+    assert any("broken" in problem for source in status["sources"] for problem in source["problems"])

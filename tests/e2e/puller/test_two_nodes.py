@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
+from puller_cluster import kernel_pod
 from puller_support import LOGIN, push_image, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
+    from puller_cluster import Kubectl
     from puller_support import PullerProcess, Registry
 
 pytestmark = [pytest.mark.cluster, pytest.mark.containerd, pytest.mark.timeout(240)]
@@ -21,50 +23,15 @@ pytestmark = [pytest.mark.cluster, pytest.mark.containerd, pytest.mark.timeout(2
 NAMESPACE = "kip-e2e-nodes"
 
 
-def _kubectl(kubectl: str, *arguments: str, text: str | None = None) -> str:
-    done = subprocess.run([kubectl, *arguments], input=text, capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == 0, f"{arguments}: {done.stderr}"
-    return done.stdout
-
-
 @pytest.fixture
-def namespace(kubectl: str) -> Iterator[str]:
-    _kubectl(kubectl, "create", "namespace", NAMESPACE)
+def namespace(kubectl: Kubectl) -> Iterator[str]:
+    kubectl("create", "namespace", NAMESPACE)
     yield NAMESPACE
-    _kubectl(kubectl, "delete", "namespace", NAMESPACE, "--wait=false")
-
-
-@pytest.fixture
-def private_host(need: Callable[[object, str], object], private_registry: Registry) -> Iterator[str]:
-    """Returns the private registry's address as the nodes know it, without TLS in their configuration."""
-    certificates, address = os.environ.get("NODE_CERTS_D", ""), os.environ.get("HOST_ADDRESS", "")
-    need(certificates and address, "NODE_CERTS_D and HOST_ADDRESS don't say how the nodes reach a registry of this machine")
-    host = f"{address}:{private_registry.port}"
-    folder = Path(certificates) / host
-    folder.mkdir()
-    (folder / "hosts.toml").write_text(f'server = "http://{host}"\n', encoding="utf-8")
-    yield host
-    (folder / "hosts.toml").unlink()
-    folder.rmdir()
-
-
-def _pod(name: str, image: str, node: str) -> dict[str, Any]:
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name},
-        "spec": {
-            "nodeName": node,
-            "restartPolicy": "Never",
-            "terminationGracePeriodSeconds": 0,
-            "automountServiceAccountToken": False,
-            "containers": [{"name": "kernel", "image": image, "imagePullPolicy": "Never", "command": ["/noop"]}],
-        },
-    }
+    kubectl("delete", "namespace", NAMESPACE, "--wait=false")
 
 
 def test_the_state_after_the_first_round_is_exact_on_both_nodes(
-    kubectl: str,
+    kubectl: Kubectl,
     namespace: str,
     node_sockets: list[str],
     cluster_registry: str,
@@ -103,17 +70,17 @@ def test_the_state_after_the_first_round_is_exact_on_both_nodes(
             missing: ("failed", "permanent"),
         }
         assert [entry["image"] for entry in puller.status()["rejected"]] == ["Kip-E2E/Wrong:1"]
-    nodes = _kubectl(kubectl, "get", "nodes", "-o", "jsonpath={.items[*].metadata.name}").split()[:2]
+    nodes = kubectl.nodes()[:2]
     pods = {
-        f"{node}-{number}": _pod(f"{node}-{number}", image, node)
+        f"{node}-{number}": kernel_pod(f"{node}-{number}", image, node)
         for node in nodes
         for number, image in enumerate((private, by_digest, moving))
     }
     for pod in pods.values():
-        _kubectl(kubectl, "-n", namespace, "apply", "-f", "-", text=json.dumps(pod))
+        kubectl("-n", namespace, "apply", "-f", "-", text=json.dumps(pod))
 
     def phases() -> dict[str, str]:
-        items = json.loads(_kubectl(kubectl, "-n", namespace, "get", "pods", "-o", "json"))["items"]
+        items = json.loads(kubectl("-n", namespace, "get", "pods", "-o", "json"))["items"]
         return {item["metadata"]["name"]: item["status"].get("phase", "") for item in items}
 
     wait_until(
