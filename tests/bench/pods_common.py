@@ -39,6 +39,8 @@ class Cluster:
     """One namespace that the benchmark made, with the Kubernetes API beside it."""
 
     def __init__(self) -> None:
+        if not os.environ.get("KUBECONFIG"):
+            raise SystemExit("this benchmark needs a cluster: set KUBECONFIG")
         config.load_kube_config()
         self.core = client.CoreV1Api()
         self.namespace = f"bench-{secrets.token_hex(3)}"
