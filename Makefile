@@ -17,7 +17,7 @@ LOCKED := $(VENV)/.locked
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar=off --no-deps
 PACKAGES := packages/common packages/gateway packages/kip packages/kernel-launchers
-SOURCES := packages tests build-support
+SOURCES := packages tests build-support deploy/helm
 
 # Arguments for the program behind run, test, bench, e2e and pants: make run ARGS='--ip=0.0.0.0'.
 ARGS ?=
@@ -38,6 +38,7 @@ lint: $(STAMP) ## ruff, import rules, and whether what is made from a source sti
 	$(BIN)/lint-imports
 	$(BIN)/python build-support/export_lock.py --check
 	$(BIN)/python build-support/settings_pages.py --check
+	$(BIN)/python build-support/chart_pages.py --check
 
 format: $(STAMP) ## let ruff format the code and repair what it can
 	$(BIN)/ruff check --fix-only $(SOURCES)
@@ -71,6 +72,7 @@ lock: $(STAMP) ## resolve 3rdparty/*.txt anew and export it for pip
 
 docs: $(STAMP) ## write the pages that are made from the code
 	$(BIN)/python build-support/settings_pages.py
+	$(BIN)/python build-support/chart_pages.py
 
 venv: $(STAMP) ## only install what the other targets need
 

@@ -1,0 +1,111 @@
+"""End the kernels of one installation and remove what belongs to them; return when nothing is left.
+
+Runs in the gateway's image after the gateway is gone, so it uses nothing but Python itself.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import ssl
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from urllib.parse import quote, urlencode
+
+_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_PATIENCE_SECONDS = 200.0
+_CALL_SECONDS = 15.0
+_BETWEEN_LOOKS_SECONDS = 1.0
+_NOT_FOUND = 404
+_CONFLICT = 409
+
+
+class Cluster:
+    """The API server, as this pod's service account sees it."""
+
+    def __init__(self) -> None:
+        host = os.environ["KUBERNETES_SERVICE_HOST"]
+        address = f"[{host}]" if ":" in host else host
+        self._url = f"https://{address}:{os.environ['KUBERNETES_SERVICE_PORT']}"
+        self._tls = ssl.create_default_context(cafile=str(_ACCOUNT / "ca.crt"))
+
+    def list(self, path: str, selector: str) -> list[dict]:
+        """Return the objects with these labels."""
+        return self._call("GET", f"{path}?{urlencode({'labelSelector': selector})}").get("items") or []
+
+    def delete(self, path: str) -> None:
+        """Delete an object and what it owns; one that is gone or going is as good as deleted."""
+        try:
+            self._call("DELETE", path, {"propagationPolicy": "Background"})
+        except urllib.error.HTTPError as error:
+            if error.code not in {_NOT_FOUND, _CONFLICT}:
+                raise
+
+    def _call(self, verb: str, path: str, body: dict | None = None) -> dict:
+        headers = {
+            "Authorization": f"Bearer {(_ACCOUNT / 'token').read_text().strip()}",
+            "Content-Type": "application/json",
+        }
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self._url + path, data=data, headers=headers, method=verb)  # noqa: S310  always https
+        with urllib.request.urlopen(request, timeout=_CALL_SECONDS, context=self._tls) as answer:  # noqa: S310  as above
+            return json.load(answer)
+
+
+def places(instance: str, only_namespace: str) -> list[tuple[str, str]]:
+    """Return where to look and for which labels; namespaces first, because they take along what is in them."""
+    kernels = f"app=enterprise-gateway,component in (kernel,worker),app.kubernetes.io/instance={instance}"
+    everything = f"app=enterprise-gateway,app.kubernetes.io/instance={instance}"
+    inside = f"/namespaces/{quote(only_namespace)}" if only_namespace else ""
+    namespaces = [] if only_namespace else [("/api/v1/namespaces", kernels)]
+    return [
+        *namespaces,
+        (f"/api/v1{inside}/pods", kernels),
+        (f"/api/v1{inside}/secrets", kernels),
+        (f"/apis/coordination.k8s.io/v1{inside}/leases", everything),
+    ]
+
+
+def one_round(cluster: Cluster, instance: str, only_namespace: str) -> list[str]:
+    """Delete what is there and return its names."""
+    found = []
+    for path, selector in places(instance, only_namespace):
+        root, _, plural = path.rpartition("/")
+        for item in cluster.list(path, selector):
+            metadata = item["metadata"]
+            home = metadata.get("namespace", "")
+            found.append(f"{plural}/{home + '/' if home else ''}{metadata['name']}")
+            if "deletionTimestamp" not in metadata:
+                prefix = root.partition("/namespaces/")[0]
+                inside = f"/namespaces/{quote(home)}" if home else ""
+                cluster.delete(f"{prefix}{inside}/{plural}/{quote(metadata['name'])}")
+    return found
+
+
+def main() -> int:
+    """Delete until nothing is left or the time is over."""
+    cluster, end, told = Cluster(), time.monotonic() + _PATIENCE_SECONDS, set()
+    while True:
+        try:
+            found = one_round(cluster, os.environ["INSTANCE"], os.environ["ONLY_NAMESPACE"])
+        except OSError as error:
+            # A refusal doesn't become a permission by waiting, but rights take a moment to arrive; the job tries again.
+            print(f"The API server doesn't do it: {error}", file=sys.stderr)
+            return 1
+        for name in sorted(set(found) - told):
+            print(f"ending {name}", flush=True)
+        told.update(found)
+        if not found:
+            print(f"{len(told)} objects of kernels removed")
+            return 0
+        if time.monotonic() > end:
+            print(f"Still there: {', '.join(found)}", file=sys.stderr)
+            return 1
+        time.sleep(_BETWEEN_LOOKS_SECONDS)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
