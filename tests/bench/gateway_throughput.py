@@ -67,6 +67,9 @@ def main() -> None:
         for server in both:
             with ThreadPoolExecutor(_KERNELS) as executor:
                 kernels[server.product] = list(executor.map(lambda _, s=server: s.start_kernel(), range(_KERNELS)))
+        # Kernels that have just started still have work of their own.
+        for server in both:
+            measure(server, kernels[server.product], "", seconds=2)
         for _ in range(1 if quick else 5):
             for server in both:
                 for name, protocol in (("legacy", ""), ("v1", V1_PROTOCOL)):
