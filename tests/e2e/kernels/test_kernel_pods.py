@@ -61,12 +61,13 @@ async def test_a_kernel_outlives_its_gateway_and_the_next_one_finds_its_variable
         async with kernels.connected(manager) as client:
             await kernels.execute(client, "x = 'still here'")
     async with kernels.services() as services:
-        (record,) = await services.store.records()
+        (record,) = (await services.store.records()).values()
         assert (record.kernel_id, record.username) == (manager.kernel_id, "alice")
         adopted = kernels.manager(services)
         adopted.provisioner = KubernetesProvisioner(
             services=services, kernel_id=record.kernel_id, kernel_spec=adopted.kernel_spec, parent=adopted
         )
+        adopted.provisioner.pods.follow(record.pod)
         adopted.provisioner.adopt(record)
         adopted._reconcile_connection_info(adopted.provisioner.connection_info)
         async with kernels.connected(adopted) as client:
@@ -185,7 +186,7 @@ async def test_a_kernel_that_phones_home_answers_and_is_interrupted(kernels):
                 await manager.provisioner.send_signal(2)
                 assert (await sleeping)[1] == "error"
                 assert (await kernels.execute(client, "6 * 7"))[0] == "42"
-            (record,) = await services.store.records()
+            (record,) = (await services.store.records()).values()
             assert record.connection_info["shell_port"] == manager.shell_port
             await manager.shutdown_kernel(now=True)
             await kernels.nothing_left()

@@ -13,7 +13,10 @@ __all__ = [
     "COMPONENT_KERNEL",
     "COMPONENT_PULLER",
     "COMPONENT_WORKER",
+    "CULL_QUESTION_ANNOTATION",
+    "ENDING_ANNOTATION",
     "INSTANCE",
+    "IN_USE_ANNOTATION",
     "KERNEL_ID",
     "KERNEL_LAUNCH",
     "KERNEL_NAME_ANNOTATION",
@@ -21,6 +24,7 @@ __all__ = [
     "LAST_ACTIVITY_ANNOTATION",
     "MANAGED_BY",
     "NAME",
+    "OWN_NAMESPACE_ANNOTATION",
     "PART_OF",
     "RECOMMENDED_COMPONENT",
     "RECORD_VERSION_ANNOTATION",
@@ -53,3 +57,9 @@ RECORD_VERSION_ANNOTATION = ANNOTATION_PREFIX + "record-version"
 KERNEL_NAME_ANNOTATION = ANNOTATION_PREFIX + "kernelspec"
 USERNAME_ANNOTATION = ANNOTATION_PREFIX + "username"
 LAST_ACTIVITY_ANNOTATION = ANNOTATION_PREFIX + "last-activity"
+OWN_NAMESPACE_ANNOTATION = ANNOTATION_PREFIX + "own-namespace"  # "true": the namespace was made for this kernel
+
+# Annotations by which the replicas of a gateway tell each other of a kernel.
+ENDING_ANNOTATION = ANNOTATION_PREFIX + "ending"  # why the pod is about to end: whether the kernel ends or starts again
+CULL_QUESTION_ANNOTATION = ANNOTATION_PREFIX + "cull-question"  # who is about to cull it
+IN_USE_ANNOTATION = ANNOTATION_PREFIX + "in-use"  # when a replica last answered that it is in use

@@ -11,6 +11,7 @@ GatewayError                          500
 │   ├── KernelspecNotFound            404
 │   └── SessionNotFound               404
 ├── Conflict                          409   the name is taken
+│   └── KernelExists                  409   another process starts or runs a kernel of this id
 ├── Gone                              410
 ├── PayloadTooLarge                   413
 ├── UnsupportedMediaType              415
@@ -36,6 +37,7 @@ __all__ = [
     "Forbidden",
     "GatewayError",
     "Gone",
+    "KernelExists",
     "KernelNotFound",
     "KernelspecNotFound",
     "KubernetesError",
@@ -141,6 +143,13 @@ class Conflict(GatewayError):
     """The name is taken."""
 
     status = HTTPStatus.CONFLICT
+
+
+class KernelExists(Conflict):
+    """Another process starts or runs a kernel of this id, and was faster."""
+
+    def __init__(self) -> None:
+        super().__init__("KERNEL_ID is in use.")
 
 
 class Gone(GatewayError):

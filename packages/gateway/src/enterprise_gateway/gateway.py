@@ -14,7 +14,9 @@ from tornado.httpserver import HTTPServer
 from enterprise_gateway.cluster.connection import ClusterConnection
 from enterprise_gateway.errors import GatewayError, NotSupported
 from enterprise_gateway.kernels.adoption import Adoption
-from enterprise_gateway.kernels.registry import KernelRules, Kernels
+from enterprise_gateway.kernels.registry import Kernels
+from enterprise_gateway.kernels.rules import KernelRules
+from enterprise_gateway.kernels.upkeep import Upkeep
 from enterprise_gateway.kernelspecs.catalogue import KernelspecCatalogue
 from enterprise_gateway.metrics import GatewayMetrics
 from enterprise_gateway.provisioners.registry import runs_in_cluster
@@ -26,7 +28,7 @@ __all__ = ["Gateway", "GatewayParts"]
 _log = logging.getLogger(__name__)
 
 _LAG_INTERVAL_SECONDS = 5.0
-_ACTIVITY_INTERVAL_SECONDS = 60.0
+_ACTIVITY_INTERVAL_SECONDS = 15.0
 _ORPHAN_INTERVAL_SECONDS = 300.0
 _RETRY_SECONDS = 5.0
 
@@ -47,6 +49,7 @@ class GatewayParts:
     forget_replay: Callable[[], None]
     cluster: ClusterConnection
     adoption: Adoption
+    upkeep: Upkeep
 
 
 class Gateway:
@@ -100,9 +103,9 @@ class Gateway:
         await self._parts.catalogue.all()
         self._kernelspecs_read = True
         self._spawn(self._find_kernels())
-        self._every(settings.cull_interval, self._parts.kernels.cull)
-        self._every(_ACTIVITY_INTERVAL_SECONDS, self._parts.adoption.record_activity)
-        self._every(_ORPHAN_INTERVAL_SECONDS, self._parts.adoption.collect_orphans)
+        self._every(settings.cull_interval, self._parts.upkeep.cull)
+        self._every(_ACTIVITY_INTERVAL_SECONDS, self._parts.upkeep.record_activity)
+        self._every(_ORPHAN_INTERVAL_SECONDS, self._parts.upkeep.collect_orphans)
         self._spawn(self._measure_lag())
         _log.info("Gateway listens", extra={"url": self.url})
 
@@ -113,7 +116,7 @@ class Gateway:
         wanted = cluster.mode == "on" or any(runs_in_cluster(kernelspec.spec) for kernelspec in kernelspecs.values())
         while wanted:
             try:
-                await self._parts.adoption.adopt_all()
+                await self._parts.adoption.begin()
                 break
             except NotSupported as error:
                 if cluster.mode == "on":
@@ -184,9 +187,11 @@ class Gateway:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        # First of all: another replica may act from now on, and this one does nothing more that only one may do.
+        await parts.cluster.step_down()
         await parts.close_websockets()
         parts.forget_replay()
-        await parts.adoption.record_activity()
+        await parts.upkeep.flush()
         await parts.kernels.shutdown_all()
         await parts.cluster.close()
         await parts.server.close_all_connections()

@@ -95,6 +95,11 @@ class GatewayMetrics:
         """Count kernels at each scrape; `states` returns kernelspec and execution state of each."""
         self._registry.register(_KernelCollector(states))
 
+    def observe_leader(self, leads: Callable[[], bool]) -> None:
+        """Show at each scrape whether this replica acts for all of them."""
+        text = "Whether this replica culls kernels, starts dead ones again and takes orphans away: 1, or 0 where another one does"
+        Gauge("leader", text, namespace=_NAMESPACE, registry=self._registry).set_function(lambda: float(leads()))
+
     def launch_finished(self, kernelspec: str, seconds: float, outcome: str) -> None:
         """Count a start that is over."""
         self._launches.labels(kernelspec, "success" if outcome == "success" else "failure").observe(seconds)

@@ -34,6 +34,7 @@ _CULLING = "Culling"
 _WEBSOCKET = "Websocket"
 _BOUNDS = "Bounds on requests"
 _KUBERNETES = "Kubernetes"
+_RESPONSES = "Kernels that tell their connection"
 _ELSEWHERE = "Accepted without effect"
 _OPERATION = "Operation"
 
@@ -638,6 +639,53 @@ class GatewaySettings:
         group=_KUBERNETES,
         help="YAML file that says which images, namespaces, service accounts, volumes and amounts clients may ask for; read "
         "again when it changes. Unset allows little.",
+    )
+
+    leader_election: bool = setting(
+        True,
+        boolean,
+        environment=("EG_LEADER_ELECTION",),
+        group=_KUBERNETES,
+        help="Agree with the other replicas, by a Lease in the gateway's namespace, which of them culls kernels, starts dead "
+        "ones again and takes orphans away. False where this is the only gateway of its installation: it then does so by itself "
+        "and needs no right to leases.",
+    )
+    response_ip: str = setting(
+        "",
+        text,
+        environment=("EG_RESPONSE_IP",),
+        group=_RESPONSES,
+        help="Address by which pods reach this process, when their launcher tells its connection to the gateway; empty takes "
+        "one of this machine's own.",
+    )
+    response_port: int = setting(
+        8877,
+        integer(0, 65535),
+        environment=("EG_RESPONSE_PORT",),
+        group=_RESPONSES,
+        help="Port on which such launchers are listened to, from the first start of such a kernel on; 0 lets the operating "
+        "system choose.",
+    )
+    response_port_retries: int = setting(
+        10,
+        integer(0, 1000),
+        environment=("EG_RESPONSE_PORT_RETRIES",),
+        group=_RESPONSES,
+        help="How many of the following ports to try when the port is taken.",
+    )
+    response_addr_any: bool = setting(
+        False,
+        boolean,
+        environment=("EG_RESPONSE_ADDR_ANY",),
+        group=_RESPONSES,
+        help="Listen on every address of this machine and not only on the one that launchers are told.",
+    )
+    prohibited_local_ips: tuple[str, ...] = setting(
+        (),
+        ordered_names,
+        environment=("EG_PROHIBITED_LOCAL_IPS",),
+        group=_RESPONSES,
+        help="Addresses of this machine, or regular expressions of such, that are never told to launchers.",
     )
 
     # --------------------------------------------------------------------------------------------- other platforms

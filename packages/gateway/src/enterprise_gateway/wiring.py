@@ -1,34 +1,25 @@
 """Builds a gateway from its settings: the only place that knows every part."""
 
-import copy
 import dataclasses
 import functools
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import zmq
 import zmq.asyncio
-from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
-from jupyter_core.paths import jupyter_runtime_dir
 from traitlets.config import Configurable
 
 from enterprise_gateway import __version__
-from enterprise_gateway.cluster.connection import ClusterConnection
 from enterprise_gateway.gateway import Gateway, GatewayParts
 from enterprise_gateway.kernels.adoption import Adoption
 from enterprise_gateway.kernels.kernel import Kernel
-from enterprise_gateway.kernels.lifecycle import KernelLifecycle, LifecycleOptions
-from enterprise_gateway.kernels.manager import GatewayKernelManager
 from enterprise_gateway.kernels.registry import Kernels
 from enterprise_gateway.kernels.sessions import Sessions
+from enterprise_gateway.kernels.upkeep import Upkeep
 from enterprise_gateway.kernelspecs.catalogue import Kernelspec, KernelspecCatalogue
 from enterprise_gateway.metrics import GatewayMetrics
-from enterprise_gateway.provisioners.local import GatewayLocalProvisioner
-from enterprise_gateway.provisioners.local_ports import LocalPorts, ephemeral_range
-from enterprise_gateway.provisioners.process_proxy import KUBERNETES, LOCAL
-from enterprise_gateway.provisioners.registry import Provisioners, runs_in_cluster
+from enterprise_gateway.provisioners.registry import runs_in_cluster
 from enterprise_gateway.server import make_server, tls_context
 from enterprise_gateway.settings import GatewaySettings
 from enterprise_gateway.web.application import make_application
@@ -43,11 +34,13 @@ from enterprise_gateway.websocket.handler import KernelWebsocketHandler
 from enterprise_gateway.websocket.kernel import KernelDirectory, WebsocketAccess, WebsocketMetrics
 from enterprise_gateway.websocket.options import WebsocketOptions
 from enterprise_gateway.websocket.replay import ReplayStore
+from enterprise_gateway.wiring_kernels import KernelMaker
 from enterprise_gateway.wiring_settings import (
     catalogue_of,
     cluster_connection,
     edge_of,
     normal_base_url,
+    replica_identity,
     rules_of,
     websocket_options,
 )
@@ -93,13 +86,19 @@ def build_gateway(
         for tell in forgotten:
             tell(kernel_id)
 
-    cluster = cluster_connection(settings, environment)
+    identity = replica_identity()
+    cluster = cluster_connection(settings, environment, identity=identity)
 
     async def prepare(kernelspec: Kernelspec) -> None:
         if runs_in_cluster(kernelspec.spec):
-            await cluster.open()
+            await adoption.begin()
 
-    make_kernel = _KernelMaker(settings=settings, context=context, metrics=metrics, cluster=cluster)
+    def ended_elsewhere(kernel: Kernel, forget: bool) -> None:  # noqa: FBT001  it is the event's only fact
+        kernels.table.ended_elsewhere(kernel, forget)
+
+    make_kernel = KernelMaker(
+        settings=settings, context=context, on_restart=metrics.kernel_restarted, on_end=ended_elsewhere, cluster=cluster
+    )
     kernels = Kernels(
         catalogue=catalogue,
         make_kernel=make_kernel,
@@ -110,13 +109,16 @@ def build_gateway(
         clock=time.monotonic,
         prepare=prepare,
     )
-    adoption = Adoption(
+    upkeep = Upkeep(
         cluster=cluster,
         kernels=kernels,
-        catalogue=catalogue,
-        make_kernel=make_kernel,
+        identity=identity,
         orphan_age=settings.max_kernel_launch_timeout + _ORPHAN_GRACE_SECONDS,
     )
+    adoption = kernels.elsewhere = Adoption(
+        cluster=cluster, kernels=kernels, catalogue=catalogue, make_kernel=make_kernel, noticed=upkeep.noticed
+    )
+    metrics.observe_leader(lambda: cluster.leads)
     metrics.observe_kernels(lambda: ((kernel.name, str(kernel.execution_state)) for kernel in kernels.all()))
     sessions = Sessions(kernels=kernels, maximum=settings.max_sessions)
     forgotten.append(sessions.kernel_forgotten)
@@ -149,67 +151,11 @@ def build_gateway(
             forget_replay=replay.close,
             cluster=cluster,
             adoption=adoption,
+            upkeep=upkeep,
         )
     )
     problems.append(gateway.problems)
     return gateway
-
-
-class _KernelMaker:
-    """Makes the objects of one kernel: its manager, its provisioner and who watches over it."""
-
-    def __init__(
-        self, *, settings: GatewaySettings, context: zmq.Context[Any], metrics: GatewayMetrics, cluster: ClusterConnection
-    ) -> None:
-        self._settings = settings
-        self._context = context
-        # jupyter_client's managers await their own sockets; these share the threads and the limit of all others.
-        self._manager_context = zmq.asyncio.Context.shadow(context.underlying)
-        self._runtime_dir = Path(jupyter_runtime_dir())
-        self._metrics = metrics
-        local = functools.partial(GatewayLocalProvisioner, ports=LocalPorts(settings.port_range, ephemeral=ephemeral_range()))
-        self._provisioners = Provisioners(own={LOCAL: local, KUBERNETES: functools.partial(_in_cluster, cluster)})
-        self._options = LifecycleOptions(
-            kernel_info_timeout=settings.kernel_info_timeout,
-            restart_limit=settings.restart_limit,
-            stable_start_time=settings.stable_start_time,
-        )
-
-    def __call__(
-        self, *, kernel_id: str, kernelspec: Kernelspec, user: str, environment: Mapping[str, str]
-    ) -> tuple[Kernel, KernelLifecycle]:
-        self._runtime_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # The environment is composed already, with the kernelspec's part in its place; jupyter_client would put that
-        # part over the client's once more.
-        spec = copy.copy(kernelspec.spec)
-        spec.env = {}
-        manager = GatewayKernelManager(
-            gateway_spec=spec,
-            kernel_name=kernelspec.name,
-            connection_file=str(self._runtime_dir / f"kernel-{kernel_id}.json"),
-            context=self._manager_context,
-            transport_encryption=self._settings.transport_encryption,
-            shutdown_wait_time=self._settings.shutdown_wait_time,
-        )
-        manager.kernel_id = kernel_id
-        manager.provisioner = self._provisioners.create(kernel_id=kernel_id, kernel_spec=spec, manager=manager)
-        kernel = Kernel(
-            kernel_id=kernel_id,
-            kernelspec=kernelspec,
-            user=user,
-            environment=environment,
-            manager=manager,
-            context=self._context,
-            outlives_gateway=runs_in_cluster(spec),
-        )
-        lifecycle = KernelLifecycle(kernel=kernel, options=self._options, on_restart=self._metrics.kernel_restarted)
-        return kernel, lifecycle
-
-
-def _in_cluster(cluster: ClusterConnection, **arguments: Any) -> KernelProvisionerBase:  # noqa: ANN401  traits of the provisioner
-    from enterprise_gateway.provisioners.kubernetes import KubernetesProvisioner
-
-    return KubernetesProvisioner(services=cluster.services, **arguments)
 
 
 # --------------------------------------------------------------------------------------------------------------- routes

@@ -6,16 +6,28 @@ What is imported here, the Kubernetes client above all, takes more memory than t
 from pathlib import Path
 
 from enterprise_gateway.cluster.connect import connect, own_namespace
+from enterprise_gateway.cluster.leadership import Leadership
+from enterprise_gateway.cluster.lease import Lease
 from enterprise_gateway.cluster.services import ClusterOptions, ClusterServices
 from enterprise_gateway.launch.plan import LaunchSettings
 from enterprise_gateway.launch.policy import PolicyFile
+from enterprise_gateway.provisioners.phone_home import ResponseListener
 from enterprise_gateway.settings import GatewaySettings
+from enterprise_gateway_common.names import unique_slug
 
 __all__ = ["make_cluster_services"]
 
+# Where replicas outside of the cluster meet that have been given no namespace.
+_LEASE_NAMESPACE = "default"
 
-async def make_cluster_services(cluster: str, settings: GatewaySettings) -> ClusterServices:
+
+async def make_cluster_services(cluster: str, settings: GatewaySettings, *, identity: str) -> ClusterServices:
     """Return services that haven't been started, for what `find_cluster` found.
+
+    Parameters
+    ----------
+    identity
+        Tells this process from the other replicas.
 
     Raises
     ------
@@ -42,4 +54,22 @@ async def make_cluster_services(cluster: str, settings: GatewaySettings) -> Clus
         pass_environment=frozenset({"*"}),
     )
     policy = PolicyFile(Path(settings.policy_file) if settings.policy_file else None)
-    return ClusterServices(client=await connect(cluster), policy=policy, options=options)
+    client = await connect(cluster)
+    lease = Lease(client=client, namespace=own or _LEASE_NAMESPACE, name=unique_slug(settings.instance_name), identity=identity)
+    return ClusterServices(
+        client=client,
+        policy=policy,
+        options=options,
+        responses=_responses(settings),
+        leadership=Leadership(lease=lease if settings.leader_election else None),
+    )
+
+
+def _responses(settings: GatewaySettings) -> ResponseListener:
+    return ResponseListener(
+        advertised_ip=settings.response_ip,
+        ip="0.0.0.0" if settings.response_addr_any else "",  # noqa: S104  where the administrator asks for it
+        port=settings.response_port,
+        retries=settings.response_port_retries,
+        prohibited=settings.prohibited_local_ips,
+    )

@@ -1,6 +1,9 @@
 """From the settings to the objects that follow them: one function for each part of the gateway that has rules of its own."""
 
 import importlib
+import re
+import secrets
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -14,7 +17,7 @@ from enterprise_gateway.cluster.connection import ClusterConnection, ClusterMode
 from enterprise_gateway.kernels.culling import CullingRules
 from enterprise_gateway.kernels.environment import EnvironmentBounds, EnvironmentRules
 from enterprise_gateway.kernels.limits import KernelLimits
-from enterprise_gateway.kernels.registry import KernelRules
+from enterprise_gateway.kernels.rules import KernelRules
 from enterprise_gateway.kernelspecs.authorization import UserLists
 from enterprise_gateway.kernelspecs.catalogue import KernelspecCatalogue
 from enterprise_gateway.metrics import GatewayMetrics
@@ -26,13 +29,32 @@ from enterprise_gateway.websocket.options import V1_PROTOCOL, WebsocketOptions
 if TYPE_CHECKING:
     from enterprise_gateway.cluster.services import ClusterServices
 
-__all__ = ["catalogue_of", "cluster_connection", "edge_of", "normal_base_url", "rules_of", "websocket_options"]
+__all__ = [
+    "catalogue_of",
+    "cluster_connection",
+    "edge_of",
+    "normal_base_url",
+    "replica_identity",
+    "rules_of",
+    "websocket_options",
+]
 
 _DEFAULT_KERNEL_NAME = "python3"
 
 
-def cluster_connection(settings: GatewaySettings, environment: Mapping[str, str]) -> ClusterConnection:
+def replica_identity() -> str:
+    """Return what tells this process from the other replicas: in a pod its name, which a restarted container keeps."""
+    name = socket.gethostname()
+    return name if own_namespace() is not None else f"{name}-{secrets.token_hex(3)}"
+
+
+def cluster_connection(settings: GatewaySettings, environment: Mapping[str, str], *, identity: str) -> ClusterConnection:
     """Return the connection to the cluster, which nobody has opened yet.
+
+    Parameters
+    ----------
+    identity
+        Tells this process from the other replicas.
 
     Raises
     ------
@@ -41,6 +63,8 @@ def cluster_connection(settings: GatewaySettings, environment: Mapping[str, str]
     """
     if settings.shared_namespace and (settings.namespace or own_namespace()) is None:
         raise ValueError("shared_namespace needs a namespace: set it (EG_NAMESPACE), since this isn't a pod.")
+    for pattern in settings.prohibited_local_ips:
+        _check_pattern("prohibited_local_ips", pattern)
     if settings.policy_file:
         # Read now, so that a policy that can't be used stops the start and not the first kernel.
         from enterprise_gateway.launch.policy import PolicyFile
@@ -50,7 +74,7 @@ def cluster_connection(settings: GatewaySettings, environment: Mapping[str, str]
     async def make_services(cluster: str) -> "ClusterServices":
         from enterprise_gateway.wiring_cluster import make_cluster_services
 
-        return await make_cluster_services(cluster, settings)
+        return await make_cluster_services(cluster, settings, identity=identity)
 
     return ClusterConnection(
         mode=cast("ClusterMode", settings.kubernetes),
@@ -124,6 +148,13 @@ def websocket_options(settings: GatewaySettings) -> WebsocketOptions:
         compression=settings.websocket_compression,
         protocol=protocol,
     )
+
+
+def _check_pattern(name: str, pattern: str) -> None:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"{name}: {pattern} is no regular expression ({error}).") from error
 
 
 def _ids(name: str, written: tuple[str, ...]) -> frozenset[int]:

@@ -98,9 +98,55 @@ def test_a_holder_without_a_server_holds_it_only_as_long_as_it_was_given(cluster
             one = Lease(
                 client=cluster.client, namespace="gateway", name="duties", identity="one", duration=15, clock=clock, sleep=sleep
             )
-            cluster.api.fault = lambda count, _request: fault_type(status=403) if count > 2 else None
+            cluster.api.fault = lambda count, _request: fault_type(status=422) if count > 2 else None
             with pytest.raises(asyncio.CancelledError):
                 await one.run()
             assert passed == [True, True, True, False, False, False]
 
     asyncio.run(scenario())
+
+
+def test_a_renewal_is_one_call(cluster_type, clock):
+    async def scenario():
+        async with cluster_type() as cluster:
+            one = replica(cluster, clock, "one")
+            await one.claim()
+            cluster.api.requests.clear()
+            assert await one.claim()
+            assert [method for method, _ in cluster.api.requests] == ["PUT"]
+
+    asyncio.run(scenario())
+
+
+def test_a_lease_that_somebody_deleted_is_claimed_again(cluster_type, clock):
+    async def scenario():
+        async with cluster_type() as cluster:
+            one = replica(cluster, clock, "one")
+            await one.claim()
+            await cluster.api.remove("leases", "gateway", "duties")
+            assert not await one.claim()
+            assert await one.claim()
+
+    asyncio.run(scenario())
+
+
+def test_a_missing_right_is_said_once_and_asked_for_rarely(cluster_type, fault_type, clock, caplog):
+    async def scenario():
+        async with cluster_type() as cluster:
+            pauses = []
+
+            async def sleep(seconds):
+                pauses.append(seconds)
+                if len(pauses) == 3:
+                    raise asyncio.CancelledError
+
+            cluster.api.fault = lambda _count, _request: fault_type(status=403)
+            one = Lease(client=cluster.client, namespace="gateway", name="duties", identity="one", clock=clock, sleep=sleep)
+            with pytest.raises(asyncio.CancelledError):
+                await one.run()
+            assert one.refused
+            assert not one.held
+            assert pauses == [60, 60, 60]
+
+    asyncio.run(scenario())
+    assert len([record for record in caplog.records if "Without the right to leases" in record.message]) == 1

@@ -47,19 +47,19 @@ async def store_of(cluster):
     return KernelStore(client=cluster.client, pods=informer, label_selector=SELECTOR, namespace=None)
 
 
-def test_a_kernel_is_known_by_its_pod_and_its_secret_in_two_calls(cluster_type, seen):
+def test_kernels_are_known_by_their_pods_and_their_secrets_in_one_call(cluster_type, seen):
     async def scenario():
         async with cluster_type() as cluster:
             await cluster.api.put("pods", seen(**{labels.LAST_ACTIVITY_ANNOTATION: "2026-01-01T00:00:00Z"}))
             await cluster.api.put("secrets", secret())
             store = await store_of(cluster)
-            (record,) = await store.records()
+            (record,) = (await store.records()).values()
             assert (record.kernel_id, record.username, record.kernel_name) == ("k1", "Alice", "python_kubernetes")
             assert record.connection_info["ip"] == "10.0.0.9"
             assert record.connection_info["key"] == b"topsecret"
             assert record.environment == {"KERNEL_FOO": "bar"}
-            assert record.last_activity == "2026-01-01T00:00:00Z"
-            assert len(cluster.api.requests) == 2
+            assert len(cluster.api.requests) == 1
+            assert await store.record(record.pod) == record
 
     asyncio.run(scenario())
 
@@ -77,7 +77,7 @@ def test_a_kernel_whose_record_cant_be_read_is_left_alone(cluster_type, seen, ca
         async with cluster_type() as cluster:
             await cluster.api.put("pods", seen(**change))
             await cluster.api.put("secrets", kept)
-            assert await (await store_of(cluster)).records() == []
+            assert await (await store_of(cluster)).records() == {}
 
     asyncio.run(scenario())
     assert "topsecret" not in caplog.text
@@ -108,7 +108,7 @@ def test_the_moment_of_last_use_is_written_on_the_pod(cluster_type, seen):
             await cluster.api.put("pods", seen())
             store = await store_of(cluster)
             (state,) = store._pods.objects.values()
-            await store.record_activity(state, datetime(2026, 1, 2, 3, 4, 5, 600000, tzinfo=UTC))
+            await store.mark(state, {labels.LAST_ACTIVITY_ANNOTATION: "2026-01-02T03:04:05.600000Z"})
             written = cluster.api.objects["pods", "home", "kernel"]["metadata"]["annotations"]
             assert written[labels.LAST_ACTIVITY_ANNOTATION] == "2026-01-02T03:04:05.600000Z"
             assert written[labels.USERNAME_ANNOTATION] == "Alice"

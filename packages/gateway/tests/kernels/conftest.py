@@ -6,13 +6,16 @@ import zmq
 import zmq.asyncio
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 
+from enterprise_gateway.cluster.connection import ClusterConnection
 from enterprise_gateway.errors import LaunchFailed
 from enterprise_gateway.kernels.culling import CullingRules
 from enterprise_gateway.kernels.environment import EnvironmentBounds, EnvironmentRules
 from enterprise_gateway.kernels.kernel import Kernel
 from enterprise_gateway.kernels.limits import KernelLimits
 from enterprise_gateway.kernels.manager import GatewayKernelManager
-from enterprise_gateway.kernels.registry import KernelRules, Kernels
+from enterprise_gateway.kernels.registry import Kernels
+from enterprise_gateway.kernels.rules import KernelRules
+from enterprise_gateway.kernels.upkeep import Upkeep
 from enterprise_gateway.kernelspecs.authorization import UserLists
 from enterprise_gateway.kernelspecs.catalogue import Kernelspec, KernelspecCatalogue
 
@@ -121,6 +124,10 @@ class Kit:
             on_forgotten=self.forgotten.append,
             clock=clock,
         )
+
+    def upkeep(self):
+        cluster = ClusterConnection(mode="off", kubeconfig=None, environment={}, make_services=None)
+        return Upkeep(cluster=cluster, kernels=self.kernels, identity="one", orphan_age=600)
 
     def rules(self, *, total=None, per_user=-1, idle_timeout=0):
         return KernelRules(

@@ -133,7 +133,7 @@ def test_kernels_of_others_do_not_exist_for_a_user(kit):
             with pytest.raises(KernelNotFound):
                 await use(kernel.kernel_id, bob)
         with pytest.raises(KernelNotFound):
-            kit.kernels.channels(kernel.kernel_id, bob)
+            await kit.kernels.channels(kernel.kernel_id, bob)
         return kit.kernels.get(kernel.kernel_id, alice).user
 
     assert asyncio.run(run()) == "alice"
@@ -225,7 +225,7 @@ def test_idle_kernels_are_culled_and_their_clients_told_why(kit):
         old.add_listener(Listener())
         kit.clock.now += 61
         young, _ = await start(kit)
-        await kit.kernels.cull()
+        await kit.upkeep().cull()
         return [kernel is young for kernel in kit.kernels.all()]
 
     assert asyncio.run(run()) == [True]

@@ -62,7 +62,7 @@ def kernelspec_folder(tmp_path, monkeypatch):
         (folder / name / "kernel.json").write_text(json.dumps(content))
     (tmp_path / "outside.txt").write_text("secret")
     (folder / "broken" / "link.txt").symlink_to(tmp_path / "outside.txt")
-    monkeypatch.setattr("enterprise_gateway.wiring.jupyter_path", lambda *parts: [str(tmp_path / "data" / parts[0])])
+    monkeypatch.setattr("enterprise_gateway.wiring_settings.jupyter_path", lambda *parts: [str(tmp_path / "data" / parts[0])])
     return folder
 
 

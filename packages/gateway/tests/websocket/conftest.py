@@ -151,7 +151,7 @@ class Gateway:
         self._thread.start()
         self.port = self.call(self._listen)
 
-    def channels(self, kernel_id: str, identity: object) -> ManagedKernel:
+    async def channels(self, kernel_id: str, identity: object) -> ManagedKernel:
         assert identity == "somebody"
         if kernel_id not in self.kernels:
             raise KernelNotFound(kernel_id)

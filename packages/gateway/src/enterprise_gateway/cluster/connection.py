@@ -92,6 +92,24 @@ class ClusterConnection:
                 _log.info("Connected to a cluster", extra={"instance": services.options.launch.instance})
         return self._services
 
+    @property
+    def leads(self) -> bool:
+        """Whether this process does what one of several does for all; without a cluster there is nobody else."""
+        return self._services is None or self._services.leadership.leads
+
+    def may_act(self, *, started_here: bool) -> bool:
+        """Tell whether this process may act on a kernel of the cluster now."""
+        return self.services.leadership.may_act(started_here=started_here)
+
+    async def wait_to_act(self, *, started_here: bool) -> None:
+        """Return when this process may act on a kernel of the cluster."""
+        await self.services.leadership.wait_to_act(started_here=started_here)
+
+    async def step_down(self) -> None:
+        """Let another replica act from now on."""
+        if self._services is not None:
+            await self._services.leadership.stop()
+
     async def close(self) -> None:
         """Give up the connection; kernels in the cluster live on."""
         if self._services is not None:

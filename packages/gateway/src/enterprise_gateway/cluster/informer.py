@@ -79,6 +79,8 @@ class Informer(Generic[T]):
         self._version: str | None = None
         self._synced = asyncio.Event()
         self._last_contact = clock()
+        self.listing = False
+        """Whether changes are told of that a list showed, in no order, and not those of a watch, in theirs."""
         self.trouble: str | None = None
         """Why the picture may be old; `None` while the watch runs."""
 
@@ -156,6 +158,7 @@ class Informer(Generic[T]):
 
     def _take_list(self, items: list[Document]) -> None:
         listed = {made.key: made for made in map(self._convert, items)}
+        self.listing = True
         for key in [key for key in self._objects if key not in listed]:
             del self._objects[key]
             self._tell(key, None)
@@ -163,6 +166,7 @@ class Informer(Generic[T]):
             if self._objects.get(key) != made:
                 self._objects[key] = made
                 self._tell(key, made)
+        self.listing = False
         self._synced.set()
 
     def _take(self, change: str, document: Document) -> None:

@@ -2,6 +2,7 @@
 
 The library's own leader election ends with the first connection that breaks and reads the wall clock; this one takes
 a broken connection for a renewal that failed, and measures on the monotonic clock how long a holder has been silent.
+A renewal is one call: the holder replaces the object that it wrote before.
 """
 
 import asyncio
@@ -18,6 +19,13 @@ from enterprise_gateway.errors import KubernetesError, ObjectExists, ObjectNotFo
 __all__ = ["Lease"]
 
 _log = logging.getLogger(__name__)
+
+_FORBIDDEN = 403
+_REFUSED_SECONDS = 60.0
+_WITHOUT_RIGHTS = (
+    "Without the right to leases, kernels that other processes started are neither culled nor started again here: grant get, "
+    "create and update, or set leader_election to false where this is the only gateway"
+)
 
 
 class Lease:
@@ -52,11 +60,22 @@ class Lease:
         self._sleep = sleep
         self._held_until = float("-inf")
         self._seen: tuple[Any, float] = (None, clock())
+        self._written: Document | None = None
+        self._trouble = ""
+        self._taken = asyncio.Event()
+        self.refused = False
+        """Whether this process has no right to leases, as far as it was told last."""
 
     @property
     def held(self) -> bool:
         """Whether this replica holds it now; ask before every step that only the holder may do."""
         return self._clock() < self._held_until
+
+    async def wait_held(self) -> None:
+        """Return when this replica holds it."""
+        while not self.held:
+            self._taken.clear()
+            await self._taken.wait()
 
     async def run(self) -> None:
         """Claim and renew until cancelled."""
@@ -65,42 +84,59 @@ class Lease:
             try:
                 await self.claim()
             except KubernetesError as error:
-                _log.warning("Lease can't be renewed", extra={"lease": self._name, "cause": str(error)})
+                self._failed(error)
+            else:
+                self.refused, self._trouble = False, ""
             if self.held != before:
                 _log.info("Lease taken" if self.held else "Lease lost", extra={"lease": self._name, "identity": self._identity})
-            await self._sleep(self._duration / 5)
+            await self._sleep(_REFUSED_SECONDS if self.refused else self._duration / 5)
+
+    def _failed(self, error: KubernetesError) -> None:
+        """Log a failure once, however often it repeats itself."""
+        self._written = None
+        self.refused = error.code == _FORBIDDEN
+        if str(error) != self._trouble:
+            what = _WITHOUT_RIGHTS if self.refused else "Lease can't be renewed"
+            _log.warning(what, extra={"lease": self._name, "cause": str(error)})
+        self._trouble = str(error)
 
     async def claim(self) -> bool:
         """Return whether this replica holds the lease, after claiming or renewing it where it may."""
         began = self._clock()
         deadline = Deadline(self._duration / 3, clock=self._clock)
+        wanted = await self._wanted(deadline)
+        if wanted is None:
+            self._held_until = float("-inf")
+            return False
+        try:
+            exists = "resourceVersion" in wanted["metadata"]
+            call = self._client.replace if exists else self._client.create
+            written = await call(wanted, deadline=deadline)
+        except (ObjectExists, ObjectNotFound):
+            # Another replica was faster, or somebody deleted what this one wrote before.
+            self._written, self._held_until = None, float("-inf")
+            return False
+        self._written = {**written, "kind": "Lease"}
+        # Counted from before the call: the others count from when they see it, which is later.
+        self._held_until = began + self._duration * 2 / 3
+        self._taken.set()
+        return True
+
+    async def _wanted(self, deadline: Deadline) -> Document | None:
+        """Return what to write; `None` where another replica holds it."""
+        if self._written is not None:
+            return self._document(self._written)
         try:
             found = await self._client.get("Lease", self._namespace, self._name, deadline=deadline)
         except ObjectNotFound:
-            wanted = self._document({})
-        else:
-            if not self._free(found):
-                self._held_until = float("-inf")
-                return False
-            wanted = self._document(found)
-        try:
-            if "resourceVersion" in wanted["metadata"]:
-                await self._client.replace(wanted, deadline=deadline)
-            else:
-                await self._client.create(wanted, deadline=deadline)
-        except ObjectExists:
-            # Another replica was faster.
-            self._held_until = float("-inf")
-            return False
-        # Counted from before the call: the others count from when they see it, which is later.
-        self._held_until = began + self._duration * 2 / 3
-        return True
+            return self._document({})
+        return self._document(found) if self._free(found) else None
 
     async def release(self) -> None:
         """Let another replica take over at once."""
         if not self.held:
             return
-        self._held_until = float("-inf")
+        self._written, self._held_until = None, float("-inf")
         deadline = Deadline(self._duration / 3, clock=self._clock)
         try:
             found = await self._client.get("Lease", self._namespace, self._name, deadline=deadline)

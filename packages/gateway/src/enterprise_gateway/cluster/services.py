@@ -10,10 +10,13 @@ from enterprise_gateway.cluster.client import ClusterClient
 from enterprise_gateway.cluster.deadline import Deadline
 from enterprise_gateway.cluster.diagnosis import Graces
 from enterprise_gateway.cluster.informer import Informer
+from enterprise_gateway.cluster.kernel_pods import KernelPods
+from enterprise_gateway.cluster.leadership import Leadership
 from enterprise_gateway.cluster.pods import PodState, pod_state
 from enterprise_gateway.cluster.pullers import PULLER_SELECTOR, PullerState, nodes_with, puller_state
 from enterprise_gateway.cluster.start import ObjectMaker
 from enterprise_gateway.cluster.store import KernelStore
+from enterprise_gateway.errors import NotSupported
 from enterprise_gateway.launch.plan import LaunchSettings
 from enterprise_gateway.launch.policy import PolicyFile
 from enterprise_gateway_common import labels
@@ -42,6 +45,12 @@ class ClusterOptions:
 class Responses(Protocol):
     """Takes the connections of kernels that choose their own ports and tell them."""
 
+    async def start(self) -> None:
+        """Begin to listen; does nothing the second time."""
+
+    async def stop(self) -> None:
+        """Stop listening; does nothing where nobody listens."""
+
     @property
     def response_address(self) -> str:
         """Where kernels are told to send their connection."""
@@ -63,13 +72,22 @@ class ClusterServices:
     Parameters
     ----------
     responses
-        For kernels with older launchers; `None` refuses kernelspecs that need it. Who hands it in starts and stops it.
+        For kernels with older launchers; `None` refuses kernelspecs that need it. It listens from the first such start on.
+    leadership
+        Tells whether this process does what one of several does for all; where nothing is handed in, it is the only one.
     """
 
     def __init__(
-        self, *, client: ClusterClient, policy: PolicyFile, options: ClusterOptions, responses: Responses | None = None
+        self,
+        *,
+        client: ClusterClient,
+        policy: PolicyFile,
+        options: ClusterOptions,
+        responses: Responses | None = None,
+        leadership: Leadership | None = None,
     ) -> None:
-        self.responses = responses
+        self._responses = responses
+        self.leadership = leadership or Leadership(lease=None)
         self.client = client
         self.policy = policy
         self.options = options
@@ -93,6 +111,7 @@ class ClusterServices:
 
     def start(self) -> None:
         """Begin to watch; `ready` tells when the first picture is there."""
+        self.leadership.start()
         if not self._tasks:
             self._tasks = [
                 asyncio.create_task(self.pods.run(), name="watch of kernels' pods"),
@@ -111,12 +130,34 @@ class ClusterServices:
 
     async def stop(self) -> None:
         """Stop watching and close the connections; kernels live on."""
+        await self.leadership.stop()
+        if self._responses is not None:
+            await self._responses.stop()
         for task in self._tasks:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
         self._tasks = []
         await self.client.close()
+
+    def pods_of(self, kernel_id: str) -> KernelPods:
+        """Return what follows the pods of one kernel; it follows none yet."""
+        return KernelPods(kernel_id=kernel_id, informer=self.pods, store=self.store, client=self.client)
+
+    async def listen(self) -> Responses:
+        """Return who takes the connections of kernels that tell them, listening.
+
+        Raises
+        ------
+        NotSupported
+            Nobody does here.
+        Unavailable
+            No port can be had.
+        """
+        if self._responses is None:
+            raise NotSupported("The kernelspec's launcher tells its connection to the gateway, and nothing listens for it here.")
+        await self._responses.start()
+        return self._responses
 
     def node_images(self) -> list[NodeImages]:
         """Return what the image pullers say of their nodes."""

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from enterprise_gateway.cluster.client import ClusterClient, Document
 from enterprise_gateway.cluster.deadline import Deadline
-from enterprise_gateway.errors import KubernetesError, LaunchFailed, ObjectExists, ObjectNotFound
+from enterprise_gateway.errors import KernelExists, KubernetesError, LaunchFailed, ObjectExists, ObjectNotFound
 from enterprise_gateway.launch.plan import LaunchPlan
 from enterprise_gateway.launch.secret import copied_pull_secret
 from enterprise_gateway_common import labels
@@ -67,11 +67,16 @@ class ObjectMaker:
         ------
         LaunchFailed
             One couldn't be made, in Kubernetes' words; then none of them is left.
+        KernelExists
+            The kernel has a pod already, by another process' start; of this start nothing is left.
         """
         made: list[_Made] = []
         try:
             return await self._make(plan, made, deadline)
         except BaseException as error:
+            if isinstance(error, KernelExists):
+                # The pod that was faster is in the namespace, whoever of the two made it.
+                made = [item for item in made if item.kind not in {"Namespace", "RoleBinding"}]
             await self._undo(plan, made)
             if isinstance(error, KubernetesError):
                 raise LaunchFailed(_refusal(error)) from error
@@ -117,6 +122,10 @@ class ObjectMaker:
         while True:
             try:
                 return await self._create(plan, plan.pod, made, deadline)
+            except ObjectExists as error:
+                if await self._is_of_this_kernel(plan, deadline):
+                    raise KernelExists from error
+                raise
             except KubernetesError as error:
                 # A new namespace has no service account for the first moments of its life.
                 young = plan.namespace_document is not None and error.code == _FORBIDDEN and "serviceaccount" in error.words
@@ -124,6 +133,15 @@ class ObjectMaker:
                     raise
             made[:] = [item for item in made if item.kind != "Pod"]
             await asyncio.sleep(_ACCOUNT_RETRY_SECONDS)
+
+    async def _is_of_this_kernel(self, plan: LaunchPlan, deadline: Deadline) -> bool:
+        """Tell whether the pod that is in the way belongs to the kernel itself."""
+        try:
+            found = await self._client.get("Pod", plan.namespace, plan.names.pod, deadline=deadline)
+        except ObjectNotFound:
+            return False
+        same = (found["metadata"].get("labels") or {}).get(labels.KERNEL_ID) == plan.kernel_id
+        return same and "deletionTimestamp" not in found["metadata"]
 
     async def _copy_pull_secret(self, plan: LaunchPlan, name: str, made: list[_Made], deadline: Deadline) -> None:
         try:

@@ -7,15 +7,16 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from enterprise_gateway.cluster.client import ClusterClient, Document
 from enterprise_gateway.cluster.deadline import Deadline
 from enterprise_gateway.cluster.informer import Informer
-from enterprise_gateway.cluster.pods import PodState
-from enterprise_gateway.errors import KubernetesError
-from enterprise_gateway.launch.names import RECORD_VERSION
+from enterprise_gateway.cluster.marks import ending_of, was_started
+from enterprise_gateway.cluster.pods import PodKey, PodState, pod_state
+from enterprise_gateway.errors import KubernetesError, ObjectNotFound
+from enterprise_gateway.launch.names import RECORD_VERSION, secret_name
 from enterprise_gateway.launch.secret import LAUNCH_RECORD, read_secret
 from enterprise_gateway_common import labels
 from enterprise_gateway_common.connection import CONNECTION_FILE, InvalidConnectionInfo, parse_connection_file
@@ -25,6 +26,7 @@ __all__ = ["KernelRecord", "KernelStore"]
 _log = logging.getLogger(__name__)
 
 _CALL_SECONDS = 30.0
+_LOOK_UP_SECONDS = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +41,6 @@ class KernelRecord:
     connection_info: Mapping[str, Any]
     """As jupyter_client takes it, with the pod's address; the keys in it are secrets."""
     environment: Mapping[str, str]
-    last_activity: str | None
-    """ISO 8601; `None` where no gateway has written one yet."""
-    owns_namespace: bool
 
 
 class KernelStore:
@@ -59,60 +58,91 @@ class KernelStore:
         self._selector = label_selector
         self._namespace = namespace
 
-    async def records(self) -> list[KernelRecord]:
-        """Return every kernel that can be adopted: its pod runs and its record is whole. Two calls, however many there are."""
-        secrets, namespaces = await self._listed("Secret", self._namespace), await self._own_namespaces()
-        by_launch = {_launch_of(secret): secret for secret in secrets}
-        found = []
+    async def records(self) -> dict[PodKey, KernelRecord]:
+        """Return the record of every kernel that has a whole one, by its pod. One call, however many there are."""
+        by_launch = {_launch_of(secret): secret for secret in await self._listed("Secret", self._namespace)}
+        found = {}
         for pod in list(self._pods.objects.values()):
             secret = by_launch.get((pod.namespace, pod.kernel_id, pod.launch_id))
-            record = None if secret is None else _record(pod, secret, owns_namespace=pod.namespace in namespaces)
-            if record is not None and pod.running and not pod.deleting:
-                found.append(record)
+            record = None if secret is None else _record(pod, secret)
+            if record is not None:
+                found[pod.key] = record
         return found
 
-    async def record_activity(self, pod: PodState, moment: datetime) -> None:
-        """Write when a kernel was last used, for the gateway that culls it."""
-        text = moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
-        body = {"metadata": {"annotations": {labels.LAST_ACTIVITY_ANNOTATION: text}}}
-        await self._client.patch("Pod", pod.namespace, pod.name, body, deadline=Deadline(_CALL_SECONDS))
+    async def record(self, pod: PodState) -> KernelRecord | None:
+        """Return the record of one kernel; `None` where it isn't whole, which it may still become. One call.
+
+        Raises
+        ------
+        KubernetesError
+            It can't be read.
+        """
+        name = secret_name(pod.name, pod.launch_id)
+        try:
+            secret = await self._client.get("Secret", pod.namespace, name, deadline=Deadline(_CALL_SECONDS))
+        except ObjectNotFound:
+            return None
+        return _record(pod, secret)
+
+    async def find(self, kernel_id: str) -> PodState | None:
+        """Return the pod of a kernel as the API server knows it this moment, for who can't wait for the watch. One call.
+
+        Raises
+        ------
+        KubernetesError
+            It can't be asked.
+        """
+        selector = f"{self._selector},{labels.KERNEL_ID}={kernel_id}"
+        items, _ = await self._client.list("Pod", self._namespace, label_selector=selector, deadline=Deadline(_LOOK_UP_SECONDS))
+        return next((pod for pod in map(pod_state, items) if not pod.deleting), None)
+
+    async def mark(self, pod: PodState, annotations: Mapping[str, str], *, seconds: float = _CALL_SECONDS) -> None:
+        """Write something on a kernel's pod, which every replica then sees; not on a later pod of the same name.
+
+        Raises
+        ------
+        KubernetesError
+            It can't be written.
+        """
+        body = {"metadata": {"uid": pod.uid, "annotations": dict(annotations)}}
+        await self._client.patch("Pod", pod.namespace, pod.name, body, deadline=Deadline(seconds))
 
     async def collect_orphans(self, *, older_than: float, now: datetime) -> list[str]:
-        """Take away what gateways left that died in the middle of a start, and what ended; return what was taken.
+        """Take away what gateways left that died in the middle of a start or of an end; return what was taken.
 
         Parameters
         ----------
         older_than
             Seconds: what is younger may belong to a start that is under way.
         """
-        taken = []
-        pods = {(pod.namespace, pod.kernel_id) for pod in self._pods.objects.values()}
+        pods = list(self._pods.objects.values())
+        taken = [
+            name
+            for pod in pods
+            if _abandoned(pod) and _age(pod.created, now) >= older_than
+            if (name := await self._take("Pod", pod.namespace, pod.name, pod.uid, grace=0))
+        ]
+        homes = {(pod.namespace, pod.kernel_id) for pod in pods}
         for kind, namespace in (("Namespace", None), ("Secret", self._namespace)):
             if kind == "Namespace" and self._namespace is not None:
                 continue
             for item in await self._listed(kind, namespace):
                 metadata = item["metadata"]
                 home = metadata["name"] if kind == "Namespace" else metadata["namespace"]
-                belongs = (home, (metadata.get("labels") or {}).get(labels.KERNEL_ID)) in pods
-                if belongs or "deletionTimestamp" in metadata or _age(metadata, now) < older_than:
+                belongs = (home, (metadata.get("labels") or {}).get(labels.KERNEL_ID)) in homes
+                if belongs or "deletionTimestamp" in metadata or _age(metadata["creationTimestamp"], now) < older_than:
                     continue
-                try:
-                    await self._client.delete(
-                        kind, metadata.get("namespace"), metadata["name"], uid=metadata["uid"], deadline=Deadline(_CALL_SECONDS)
-                    )
-                except KubernetesError as error:
-                    _log.warning(
-                        "An orphan can't be taken away", extra={"kind": kind, "object": metadata["name"], "cause": str(error)}
-                    )
-                    continue
-                taken.append(f"{kind} {metadata['name']}")
+                taken += filter(None, [await self._take(kind, metadata.get("namespace"), metadata["name"], metadata["uid"])])
         return taken
 
-    async def _own_namespaces(self) -> frozenset[str]:
-        """Return the namespaces that were made for kernels."""
-        if self._namespace is not None:
-            return frozenset()
-        return frozenset(item["metadata"]["name"] for item in await self._listed("Namespace", None))
+    async def _take(self, kind: str, namespace: str | None, name: str, uid: str, *, grace: int | None = None) -> str | None:
+        """Delete an orphan and return what to call it; `None` where that failed."""
+        try:
+            await self._client.delete(kind, namespace, name, uid=uid, grace=grace, deadline=Deadline(_CALL_SECONDS))
+        except KubernetesError as error:
+            _log.warning("An orphan can't be taken away", extra={"kind": kind, "object": name, "cause": str(error)})
+            return None
+        return f"{kind} {name}"
 
     async def _listed(self, kind: str, namespace: str | None) -> list[Document]:
         items, _ = await self._client.list(kind, namespace, label_selector=self._selector, deadline=Deadline(_CALL_SECONDS))
@@ -124,11 +154,21 @@ def _launch_of(secret: Document) -> tuple[str, str, str]:
     return secret["metadata"]["namespace"], own.get(labels.KERNEL_ID, ""), own.get(labels.KERNEL_LAUNCH, "")
 
 
-def _record(pod: PodState, secret: Document, *, owns_namespace: bool) -> KernelRecord | None:
+def _abandoned(pod: PodState) -> bool:
+    """Tell whether nobody takes a pod for a kernel: its start was never over, or its end was announced and came."""
+    if ending_of(pod) is not None:
+        return pod.ended or pod.deleting
+    return not was_started(pod) and not pod.running
+
+
+def _record(pod: PodState, secret: Document) -> KernelRecord | None:
     if pod.annotations.get(labels.RECORD_VERSION_ANNOTATION) != RECORD_VERSION:
         _log.warning("A kernel's record has a version that isn't known here", extra={"kernel_id": pod.kernel_id})
         return None
     texts = read_secret(secret)
+    if CONNECTION_FILE not in texts:
+        # A kernel that tells its connection itself hasn't done so yet.
+        return None
     try:
         connection = parse_connection_file(texts[CONNECTION_FILE])
         environment = json.loads(texts[LAUNCH_RECORD])["environment"]
@@ -143,11 +183,8 @@ def _record(pod: PodState, secret: Document, *, owns_namespace: bool) -> KernelR
         secret=secret["metadata"]["name"],
         connection_info={**connection, "ip": pod.ip, "key": connection["key"].encode()},
         environment=environment,
-        last_activity=pod.annotations.get(labels.LAST_ACTIVITY_ANNOTATION),
-        owns_namespace=owns_namespace,
     )
 
 
-def _age(metadata: Mapping[str, Any], now: datetime) -> float:
-    created = datetime.fromisoformat(metadata["creationTimestamp"])
-    return (now - created).total_seconds()
+def _age(created: str, now: datetime) -> float:
+    return (now - datetime.fromisoformat(created)).total_seconds()

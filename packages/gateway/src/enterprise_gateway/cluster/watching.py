@@ -9,8 +9,9 @@ from enterprise_gateway.cluster.deadline import Deadline
 from enterprise_gateway.cluster.diagnosis import Graces, cause_of_end, cause_of_failure, exit_status, waiting_words
 from enterprise_gateway.cluster.events import last_warning
 from enterprise_gateway.cluster.informer import Informer
+from enterprise_gateway.cluster.marks import Cause, Ending, ending_of, was_started
 from enterprise_gateway.cluster.pods import PodKey, PodState
-from enterprise_gateway.errors import LaunchFailed, LaunchTimeout
+from enterprise_gateway.errors import Gone, LaunchFailed, LaunchTimeout
 
 __all__ = ["PodWatch"]
 
@@ -19,7 +20,13 @@ _DELETED_STATUS = 137
 
 
 class PodWatch:
-    """One pod as the informer sees it, told from other pods of its name by its uid."""
+    """One pod as the informer sees it, told from other pods of its name by its uid.
+
+    Parameters
+    ----------
+    seen
+        The pod as it was seen by other eyes than the informer's, which may come to it later.
+    """
 
     def __init__(
         self,
@@ -27,6 +34,7 @@ class PodWatch:
         informer: Informer[PodState],
         key: PodKey,
         uid: str,
+        seen: PodState | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._informer = informer
@@ -34,7 +42,7 @@ class PodWatch:
         self.key = key
         self.uid = uid
         self._changed = asyncio.Event()
-        self._last: PodState | None = None
+        self._last = seen
         self._gone = False
         self._unsubscribe = informer.subscribe(self._notice)
         if present := informer.objects.get(key):
@@ -51,6 +59,11 @@ class PodWatch:
         return self._last
 
     @property
+    def is_gone(self) -> bool:
+        """Whether the pod's object doesn't exist any more."""
+        return self._gone
+
+    @property
     def alive(self) -> bool:
         """Whether the kernel runs or may yet; one that nobody has seen yet does."""
         return not self._gone and (self._last is None or not self._last.ended)
@@ -61,6 +74,11 @@ class PodWatch:
         if self.alive:
             return None
         return exit_status(self._last) if self._last is not None and self._last.ended else _DELETED_STATUS
+
+    @property
+    def ending(self) -> Ending | None:
+        """The end that a replica announced for this pod; `None` while none did."""
+        return ending_of(self._last) if self._last is not None else None
 
     def words(self) -> str:
         """Return why the kernel ended."""
@@ -78,10 +96,38 @@ class PodWatch:
         while self.alive:
             await self._next_change()
 
-    async def gone(self, deadline: Deadline) -> bool:
+    async def over(self) -> None:
+        """Return when the kernel doesn't run any more, or the end that a replica announced has begun."""
+        while self.alive and not (self._last is not None and self._last.deleting and self.ending is not None):
+            await self._next_change()
+
+    async def marked_as_started(self) -> None:
+        """Return when a replica wrote that the kernel answers."""
+        while self._last is None or not was_started(self._last):
+            await self._next_change()
+
+    async def runs_or_ended(self) -> PodState:
+        """Return the pod as soon as it runs, or runs no more.
+
+        Raises
+        ------
+        LaunchFailed
+            It is gone.
+        """
+        while self._last is None or not (self._last.running or self._last.ended):
+            if self._gone:
+                raise LaunchFailed(self.words())
+            await self._next_change()
+        return self._last
+
+    async def changed(self, seconds: float | None = None) -> None:
+        """Return at the next change, or after some seconds."""
+        await self._next_change(seconds)
+
+    async def gone(self, deadline: Deadline | None = None) -> bool:
         """Return whether the pod's object is gone, as soon as it is and at the latest when the time is over."""
         try:
-            async with asyncio.timeout(deadline.left()):
+            async with asyncio.timeout(deadline.left() if deadline is not None else None):
                 while not self._gone:
                     await self._next_change()
         except TimeoutError:
@@ -95,10 +141,13 @@ class PodWatch:
         ------
         LaunchFailed
             It can't, with the cause; or doesn't in time, with what it waits for.
+        Gone
+            A client had the kernel deleted, through whichever replica.
         """
         trouble, since = None, self._clock()
         while True:
             state = self._last
+            self._raise_where_deleted()
             if self._gone:
                 raise LaunchFailed("The kernel's pod was deleted while it started.")
             if state is not None:
@@ -112,6 +161,12 @@ class PodWatch:
                 raise LaunchTimeout(await self._timeout_words(client, deadline))
             # A change wakes it at once; without one it looks whether a grace is over.
             await self._next_change(deadline.within(_LOOK_AGAIN_SECONDS))
+
+    def _raise_where_deleted(self) -> None:
+        """Raise `Gone` where a client had the kernel deleted, through whichever replica."""
+        deleted = self._gone or (self._last is not None and self._last.deleting)
+        if deleted and self.ending is not None and self.ending.cause is Cause.SHUTDOWN:
+            raise Gone("The kernel was deleted while it started.")
 
     async def _timeout_words(self, client: ClusterClient, deadline: Deadline) -> str:
         state = self._last

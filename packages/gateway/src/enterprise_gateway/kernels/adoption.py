@@ -1,46 +1,52 @@
-"""Kernels that outlive the gateway: found again at its start, and what the next one needs is written in time.
+"""Kernels of the cluster that this process didn't start: found at its start, and from then on as they appear.
 
 The cluster is the only store. What is known of a kernel stands on its pod and in its Secret, so a gateway that was killed
-is followed by one that goes on with all of its kernels.
+is followed by one that goes on with all of its kernels, and several replicas list and serve the same ones.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable
-from datetime import UTC, datetime
+import time
+import uuid
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from enterprise_gateway.cluster.connection import ClusterConnection
-from enterprise_gateway.errors import GatewayError, KernelspecNotFound
-from enterprise_gateway.kernels.kernel import Kernel
-from enterprise_gateway.kernels.registry import KernelFactory, Kernels
+from enterprise_gateway.cluster.marks import ending_of, last_activity_of, moment_of, was_started
+from enterprise_gateway.cluster.pods import PodKey, PodState
+from enterprise_gateway.errors import KernelspecNotFound, NotSupported, Unavailable
+from enterprise_gateway.kernels.look_up import LookUpBudget
+from enterprise_gateway.kernels.registry import Kernels
+from enterprise_gateway.kernels.rules import KernelFactory
+from enterprise_gateway.kernels.shared_lifecycle import SharedKernelLifecycle
 from enterprise_gateway.kernelspecs.catalogue import KernelspecCatalogue
+from enterprise_gateway_common import labels
 
 if TYPE_CHECKING:
+    from enterprise_gateway.cluster.services import ClusterServices
     from enterprise_gateway.cluster.store import KernelRecord
 
 __all__ = ["Adoption"]
 
 _log = logging.getLogger(__name__)
 
-_ADOPTIONS_AT_ONCE = 64
 _ANSWER_SECONDS = 5.0
 _SYNC_SECONDS = 60.0
 
 
 class Adoption:
-    """Takes over kernels of the cluster, and keeps their records true.
+    """Makes every kernel of the cluster known to this gateway.
 
     Parameters
     ----------
     cluster
-        Where the records are.
+        Where the kernels are.
     kernels, catalogue, make_kernel
         Who knows kernels, their kernelspecs, and makes their objects.
-    orphan_age
-        Seconds after which objects without a kernel are taken away; longer than any start takes.
-    now
-        The time of day, for what is written down.
+    noticed
+        Called with each change of the pod of a kernel that is known.
+    clock
+        Seconds that only go forward.
     """
 
     def __init__(
@@ -50,101 +56,182 @@ class Adoption:
         kernels: Kernels,
         catalogue: KernelspecCatalogue,
         make_kernel: KernelFactory,
-        orphan_age: float,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        noticed: Callable[[PodState], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._cluster = cluster
         self._kernels = kernels
         self._catalogue = catalogue
         self._make_kernel = make_kernel
-        self._orphan_age = orphan_age
-        self._now = now
-        self._recorded: dict[str, datetime] = {}
+        self._noticed = noticed
+        self._budget = LookUpBudget(clock=clock)
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._questions: dict[str, asyncio.Task[PodState | None]] = {}
+        self._records: dict[PodKey, KernelRecord] = {}
+        self._left_alone: set[str] = set()
+        self._expected = self._subscribed = False
 
-    async def adopt_all(self) -> None:
-        """Return when every kernel of the cluster that this gateway doesn't know yet is known.
+    async def begin(self) -> None:
+        """Return when every kernel of the cluster is known; those that come later are adopted as they appear.
+
+        Does nothing the second time.
 
         Raises
         ------
         GatewayError
             The cluster doesn't answer.
         """
-        services = await self._cluster.open()
+        if self._subscribed:
+            return
+        self._expected = True
+        try:
+            services = await self._cluster.open()
+        except NotSupported:
+            self._expected = False
+            raise
         await services.ready(_SYNC_SECONDS)
-        known = {kernel.kernel_id for kernel in self._kernels.all()}
-        records = [record for record in await services.store.records() if record.kernel_id not in known]
-        places = asyncio.Semaphore(_ADOPTIONS_AT_ONCE)
+        # Read in one call what would be one for each kernel.
+        self._records = await services.store.records()
+        self.follow(services)
+        adopted = tuple(self._tasks.values())
+        if adopted:
+            await asyncio.wait(adopted)
+        self._records = {}
+        await self._kernels.table.settled(_ANSWER_SECONDS)
 
-        async def adopt(record: "KernelRecord") -> None:
-            async with places:
-                await self._adopt(record)
-
-        for record, result in zip(records, await asyncio.gather(*map(adopt, records), return_exceptions=True), strict=True):
-            if isinstance(result, Exception):
-                _log.error("A kernel can't be adopted", exc_info=result, extra={"kernel_id": record.kernel_id})
-
-    async def _adopt(self, record: "KernelRecord") -> None:
-        try:
-            kernelspec = await self._catalogue.get(record.kernel_name)
-        except KernelspecNotFound as error:
-            fields = {"kernel_id": record.kernel_id, "kernelspec": record.kernel_name}
-            _log.warning("A kernel runs whose kernelspec is gone; it is left alone", extra={**fields, "cause": error.message})
+    def follow(self, services: "ClusterServices") -> None:
+        """Adopt what runs in the cluster now and what appears later; does nothing the second time."""
+        if self._subscribed:
             return
-        kernel, lifecycle = self._make_kernel(
-            kernel_id=record.kernel_id, kernelspec=kernelspec, user=record.username, environment=record.environment
-        )
-        from enterprise_gateway.provisioners.kubernetes import KubernetesProvisioner
+        self._subscribed = True
+        services.pods.subscribe(self._changed)
+        for key, pod in tuple(services.pods.objects.items()):
+            self._changed(key, pod)
 
-        provisioner = kernel.manager.provisioner
-        if not isinstance(provisioner, KubernetesProvisioner):
-            _log.warning("A kernelspec doesn't run kernels in the cluster any more", extra={"kernel_id": record.kernel_id})
-            return
-        provisioner.adopt(record)
-        arguments = {"env": dict(record.environment), "kernel_id": record.kernel_id}
-        kernel.manager.adopt(provisioner.connection_info, arguments)
-        moment = _moment(record.last_activity) or _moment(record.pod.created)
-        if moment is not None:
-            kernel.restore_activity(moment)
-            self._recorded[kernel.kernel_id] = moment
-        await self._kernels.adopt(kernel, lifecycle, timeout=_ANSWER_SECONDS)
-        if moment is not None:
-            # Being asked whether it lives is no use that anybody made of it.
-            kernel.restore_activity(moment)
-
-    async def record_activity(self) -> None:
-        """Write the last activity of every kernel whose activity isn't written yet."""
+    def owners(self) -> Mapping[str, str]:
+        """Return the owner of every kernel that the cluster has a pod for, by the kernel's id."""
         if not self._cluster.connected:
-            return
-        kernels = {kernel.kernel_id: kernel for kernel in self._kernels.all() if kernel.outlives_gateway}
-        self._recorded = {kernel_id: at for kernel_id, at in self._recorded.items() if kernel_id in kernels}
-        changed = [kernel for kernel in kernels.values() if self._recorded.get(kernel.kernel_id) != kernel.last_activity]
-        await asyncio.gather(*map(self._record, changed))
+            return {}
+        pods = self._cluster.services.pods.objects.values()
+        return {
+            pod.kernel_id: pod.annotations.get(labels.USERNAME_ANNOTATION, "")
+            for pod in pods
+            if not (pod.deleting or (pod.ended and ending_of(pod) is not None))
+        }
 
-    async def _record(self, kernel: Kernel) -> None:
-        services, moment = self._cluster.services, kernel.last_activity
-        pods = (pod for pod in services.pods.objects.values() if pod.kernel_id == kernel.kernel_id and not pod.deleting)
-        pod = next(pods, None)
+    @property
+    def in_order(self) -> bool:
+        """Whether changes are told in the order in which they came about."""
+        return self._cluster.connected and not self._cluster.services.pods.listing
+
+    # ------------------------------------------------------------------------------------------------------- adopting
+
+    def _changed(self, _key: PodKey, pod: PodState | None) -> None:
         if pod is None:
+            # Whoever follows the kernel sees its pod's end.
             return
+        if self._kernels.table.knows(pod.kernel_id, pod.uid):
+            self._kernels.pod_seen(pod.kernel_id)
+            self._noticed(pod)
+        elif _can_be_adopted(pod):
+            self._begin(pod)
+
+    def _begin(self, pod: PodState) -> None:
+        if pod.kernel_id in self._tasks:
+            return
+        task = self._tasks[pod.kernel_id] = asyncio.create_task(self._adopt(pod), name=f"adopt {pod.kernel_id}")
+
+        def done(_task: asyncio.Task[None]) -> None:
+            self._tasks.pop(pod.kernel_id, None)
+            if not task.cancelled() and (error := task.exception()) is not None:
+                _log.error("A kernel can't be adopted", exc_info=error, extra={"kernel_id": pod.kernel_id})
+
+        task.add_done_callback(done)
+
+    async def _adopt(self, pod: PodState) -> None:
+        name = pod.annotations.get(labels.KERNEL_NAME_ANNOTATION, "")
         try:
-            await services.store.record_activity(pod, moment)
-        except GatewayError as error:
-            # Written again in the next round; only a gateway that dies before would cull by an older time.
-            _log.warning("A kernel's activity can't be recorded", extra={"kernel_id": kernel.kernel_id, "cause": error.message})
-        else:
-            self._recorded[kernel.kernel_id] = moment
-
-    async def collect_orphans(self) -> None:
-        """Take away what gateways left that died in the middle of a start."""
-        if not self._cluster.connected:
+            kernelspec = await self._catalogue.get(name)
+            kernel, lifecycle = self._make_kernel(
+                kernel_id=pod.kernel_id,
+                kernelspec=kernelspec,
+                user=pod.annotations.get(labels.USERNAME_ANNOTATION, ""),
+                environment={},
+            )
+        except (KernelspecNotFound, NotSupported) as error:
+            self._leave_alone(pod, name, error.message)
             return
-        taken = await self._cluster.services.store.collect_orphans(older_than=self._orphan_age, now=self._now())
-        for name in taken:
-            _log.info("Orphan taken away", extra={"object": name})
+        if not isinstance(lifecycle, SharedKernelLifecycle):
+            self._leave_alone(pod, name, "the kernelspec doesn't run kernels in the cluster any more")
+            return
+        # It may have gone on while the kernelspec was read; one that the watch hasn't shown yet is taken as it was found.
+        services = self._cluster.services
+        pod = services.pods.objects.get(pod.key, pod)
+        moment = last_activity_of(pod) or moment_of(pod.created)
+        if moment is not None:
+            kernel.restore_activity(moment)
+        lifecycle.pods.follow(pod, self._records.get(pod.key))
+        self._kernels.table.follow(kernel, lifecycle)
+        self._noticed(pod)
+
+    def _leave_alone(self, pod: PodState, kernelspec: str, cause: str) -> None:
+        if pod.kernel_id not in self._left_alone:
+            self._left_alone.add(pod.kernel_id)
+            fields = {"kernel_id": pod.kernel_id, "kernelspec": kernelspec, "cause": cause}
+            _log.warning("A kernel runs whose kernelspec can't be used here; it is left alone", extra=fields)
+
+    # -------------------------------------------------------------------------------------------------------- look-up
+
+    async def look_up(self, kernel_id: str) -> None:
+        """Make a kernel known that another replica has only just started, where there is one of this id.
+
+        One call to the API server for an id that is new here, and none beyond a rate, whoever asks for how many.
+
+        Raises
+        ------
+        Unavailable, KubernetesError
+            The cluster can't be asked now.
+        """
+        if not _is_uuid(kernel_id):
+            return
+        if not self._subscribed:
+            if self._expected:
+                raise Unavailable("The kernels of the cluster haven't been found yet; try again in a moment.")
+            return
+        if kernel_id not in self._tasks:
+            pod = self._pod(kernel_id) or await self._asked(kernel_id)
+            if pod is None or self._kernels.table.knows(pod.kernel_id, pod.uid) or not _can_be_adopted(pod):
+                return
+            self._begin(pod)
+        await asyncio.wait([self._tasks[kernel_id]])
+
+    def _pod(self, kernel_id: str) -> PodState | None:
+        pods = self._cluster.services.pods.objects.values()
+        return next((pod for pod in pods if pod.kernel_id == kernel_id and not pod.deleting), None)
+
+    async def _asked(self, kernel_id: str) -> PodState | None:
+        """Return the pod as the API server has it; many who ask for the same one are one question."""
+        question = self._questions.get(kernel_id)
+        if question is None:
+            if not self._budget.allows(kernel_id):
+                return None
+            question = self._questions[kernel_id] = asyncio.create_task(self._cluster.services.store.find(kernel_id))
+            question.add_done_callback(lambda _: self._questions.pop(kernel_id, None))
+        await asyncio.wait([question])
+        return question.result()
 
 
-def _moment(text: str | None) -> datetime | None:
+def _can_be_adopted(pod: PodState) -> bool:
+    # One that ended before anybody saw its kernel answer is a start that fails: whoever started it cleans up.
+    return not pod.deleting and bool(pod.kernel_id) and (was_started(pod) or not pod.ended) and not _is_over(pod)
+
+
+def _is_over(pod: PodState) -> bool:
+    return pod.ended and ending_of(pod) is not None
+
+
+def _is_uuid(text: str) -> bool:
     try:
-        return datetime.fromisoformat(text) if text else None
+        return str(uuid.UUID(text)) == text
     except ValueError:
-        return None
+        return False

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from enterprise_gateway.kernels.kernel import ExecutionState, Kernel
 
-__all__ = ["CullingRules", "cull_reason", "kernels_to_cull"]
+__all__ = ["CullingRules", "cull_reason", "idle_timeout", "kernels_to_cull"]
 
 _log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ def kernels_to_cull(kernels: Iterable[Kernel], rules: CullingRules) -> list[tupl
 
 def cull_reason(kernel: Kernel, rules: CullingRules) -> str | None:
     """Return why a kernel is to be culled, or `None` where it stays."""
-    timeout = _idle_timeout(kernel, rules)
+    timeout = idle_timeout(kernel, rules)
     # Kernels under way stay: a start or restart has a deadline of its own.
     if timeout <= 0 or kernel.execution_state in {ExecutionState.STARTING, ExecutionState.RESTARTING}:
         return None
@@ -40,10 +40,13 @@ def cull_reason(kernel: Kernel, rules: CullingRules) -> str | None:
         return None
     if kernel.connections > 0 and not rules.connected:
         return None
+    if kernel.spared_seconds < timeout:
+        return None
     return f"The kernel was shut down because it had not been used for {timeout:g} seconds."
 
 
-def _idle_timeout(kernel: Kernel, rules: CullingRules) -> float:
+def idle_timeout(kernel: Kernel, rules: CullingRules) -> float:
+    """Return the seconds without use after which a kernel is culled; 0 where it never is."""
     own = kernel.kernelspec.metadata.get("cull_idle_timeout")
     if own is None:
         return rules.idle_timeout

@@ -99,6 +99,7 @@ class Kernel:
         self.last_activity = datetime.now(UTC)
         self._clock = clock
         self._active_at = clock()
+        self._spared_at = float("-inf")
         self._listeners: list[KernelListener] = []
         self._sockets = KernelSockets(context=context)
         self.output_watch: OutputWatch | None = None
@@ -163,6 +164,15 @@ class Kernel:
         self.last_activity = moment
         self._active_at = self._clock() - max(0.0, (datetime.now(UTC) - moment).total_seconds())
 
+    @property
+    def spared_seconds(self) -> float:
+        """Seconds since another replica said that the kernel is in use; infinite where none has."""
+        return self._clock() - self._spared_at
+
+    def spare(self, seconds_ago: float) -> None:
+        """Note that another replica says that the kernel is in use."""
+        self._spared_at = max(self._spared_at, self._clock() - seconds_ago)
+
     def client_connected(self) -> None:
         """Count a client that connected."""
         self.connections += 1
@@ -194,6 +204,12 @@ class Kernel:
     def adopted(self) -> None:
         """Leave the starting state without having started: it runs, and may be in the middle of something."""
         self.execution_state = ExecutionState.BUSY
+        self._settled.set()
+
+    def started_elsewhere(self) -> None:
+        """Leave the starting state: the kernel answers, and the start was another process' doing."""
+        if self.execution_state == ExecutionState.STARTING:
+            self.execution_state = ExecutionState.IDLE
         self._settled.set()
 
     def proved_idle(self) -> None:

@@ -105,6 +105,7 @@ class KernelLifecycle:
                 await self._destroy()
                 raise
             self._kernel.started()
+            self._tell_start()
             self._supervise(deaths=0)
 
     async def _launch(self, begin: Callable[[], Awaitable[object]]) -> None:
@@ -150,32 +151,24 @@ class KernelLifecycle:
             return "It was never started."
         return await wait_for_exit(provisioner)
 
-    async def adopt(self, *, timeout: float) -> None:
-        """Go on with a kernel that runs already and is reachable; return when it is known to be idle or busy.
-
-        Until it has answered, and when it doesn't within `timeout` seconds, it counts as busy: what runs there may not be
-        culled for an answer that waits behind a long cell.
-        """
-        async with self._lock:
-            self._kernel.connect()
-            self._activity.follow()
-            self._kernel.adopted()
-            self._supervise(deaths=0)
-        try:
-            async with asyncio.timeout(timeout):
-                await wait_until_it_answers(self._kernel)
-        except TimeoutError:
-            _log.info("Adopted kernel is busy", extra={"kernel_id": self._kernel.kernel_id})
-            return
-        self._kernel.proved_idle()
-
     async def detach(self) -> None:
         """Let the kernel live on without this gateway."""
         async with self._lock:
             self._ended = True
             await self._end_supervision()
-            self._activity.close()
-            self._kernel.manager.detach()
+            self._let_go()
+
+    def _let_go(self) -> None:
+        self._activity.close()
+        self._kernel.manager.detach()
+
+    # ------------------------------------------------------------------------------- for kernels that are shared
+
+    def _tell_start(self) -> None:
+        """Let other processes know that the kernel answers; nobody else has to do with one that runs here only."""
+
+    async def _tell_end(self, *, restart: bool, reason: str | None = None) -> None:
+        """Let other processes know why the kernel is about to end, as above."""
 
     # ---------------------------------------------------------------------------------------------------- supervision
 
@@ -215,6 +208,11 @@ class KernelLifecycle:
                 kernel.dead(reason)
                 return
 
+    async def _start_again(self) -> None:
+        """Restart the kernel because somebody asked for it."""
+        await self._relaunch(now=False)
+        self._tell_start()
+
     async def _relaunch(self, *, now: bool) -> None:
         try:
             async with asyncio.timeout(self._options.kernel_info_timeout):
@@ -246,8 +244,9 @@ class KernelLifecycle:
             await self._end_supervision()
             self._kernel.restarting(None)
             self._on_restart(False)
+            await self._tell_end(restart=True)
             try:
-                await self._relaunch(now=False)
+                await self._start_again()
             except BaseException as error:
                 await self._destroy()
                 self._kernel.dead(error.message if isinstance(error, GatewayError) else "The restart was given up.")
@@ -263,8 +262,10 @@ class KernelLifecycle:
                 return
             self._ended = True
             await self._end_supervision()
+            await self._tell_end(restart=False, reason=reason)
             try:
-                await self._kernel.manager.shutdown_kernel(now=False)
+                # One that was never reached can't be asked to end.
+                await self._kernel.manager.shutdown_kernel(now=self._kernel.generation == 0)
             finally:
                 self._activity.close()
                 self._kernel.dead(reason)

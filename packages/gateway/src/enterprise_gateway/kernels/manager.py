@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from jupyter_client.connect import KernelConnectionInfo
+from jupyter_client.connect import KernelConnectionInfo, port_names
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 
@@ -31,7 +31,12 @@ class GatewayKernelManager(AsyncKernelManager):
         return self._gateway_spec
 
     def adopt(self, info: KernelConnectionInfo, arguments: dict[str, Any]) -> None:
-        """Take over a kernel that runs already: how it is reached, and what a restart starts it with."""
+        """Take over a kernel that runs already: how it is reached now, and what a restart starts it with."""
+        self._close_control_socket()
+        # The base class takes a port only where it has none yet, and keys only where there are some.
+        for name in port_names:
+            setattr(self, name, 0)
+        self.curve_publickey = self.curve_secretkey = None
         self.load_connection_info(info)
         self._attempted_start = True
         self._launch_args = arguments

@@ -5,66 +5,26 @@ import logging
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Protocol
 
-from enterprise_gateway.errors import Conflict, GatewayError, Gone, KernelNotFound, Unavailable
+from enterprise_gateway.errors import Conflict, GatewayError, Gone, KernelNotFound, LimitReached, Unavailable
 from enterprise_gateway.identity import ANONYMOUS, Identity
-from enterprise_gateway.kernels.culling import CullingRules, kernels_to_cull
-from enterprise_gateway.kernels.environment import EnvironmentRules, kernel_environment, launch_timeout, requested_environment
+from enterprise_gateway.kernels.environment import kernel_environment, launch_timeout, requested_environment
 from enterprise_gateway.kernels.kernel import ExecutionState, Kernel
-from enterprise_gateway.kernels.lifecycle import KernelLifecycle
-from enterprise_gateway.kernels.limits import KernelLimits, check_limits
+from enterprise_gateway.kernels.limits import check_limits
 from enterprise_gateway.kernels.requests import StartRequest, owner_of, requested_kernel_id
-from enterprise_gateway.kernelspecs.authorization import UserLists, check_may_start
+from enterprise_gateway.kernels.rules import Alone, Elsewhere, KernelFactory, KernelMetrics, KernelRules
+from enterprise_gateway.kernels.table import Entry, KernelTable
+from enterprise_gateway.kernelspecs.authorization import check_may_start
 from enterprise_gateway.kernelspecs.catalogue import Kernelspec, KernelspecCatalogue
 from enterprise_gateway.provisioners.registry import runs_here
 
-__all__ = ["KernelFactory", "KernelMetrics", "KernelRules", "Kernels"]
+__all__ = ["Kernels"]
 
 _log = logging.getLogger(__name__)
 
 _SHUTDOWNS_AT_ONCE = 32
-
-
-@dataclass(frozen=True, kw_only=True)
-class KernelRules:
-    """Everything that an administrator decides about kernels and may change while the gateway runs."""
-
-    default_kernel_name: str
-    default_user: str
-    launch_timeout: float
-    max_launch_timeout: float
-    users: UserLists
-    limits: KernelLimits
-    culling: CullingRules
-    environment: EnvironmentRules
-
-
-class KernelMetrics(Protocol):
-    """Who counts what happens to kernels."""
-
-    def launch_finished(self, kernelspec: str, seconds: float, outcome: str) -> None:
-        """Count a start that is over; `outcome` is `success` or the name of the error's class."""
-
-    def kernel_culled(self) -> None:
-        """Count a kernel that was shut down because nobody used it."""
-
-
-class KernelFactory(Protocol):
-    """Who makes the objects of a new kernel."""
-
-    def __call__(
-        self, *, kernel_id: str, kernelspec: Kernelspec, user: str, environment: Mapping[str, str]
-    ) -> tuple[Kernel, KernelLifecycle]:
-        """Return a kernel that hasn't been started."""
-
-
-@dataclass
-class _Entry:
-    kernel: Kernel
-    lifecycle: KernelLifecycle
-    launch: asyncio.Task[None] | None = None
+# The watch of one replica is rarely later than that of another by more than milliseconds.
+_NEWS_SECONDS = 5.0
 
 
 class Kernels:
@@ -108,19 +68,19 @@ class Kernels:
         self._make_kernel = make_kernel
         self._gateway_environment = gateway_environment
         self._metrics = metrics
-        self._on_forgotten = on_forgotten
         self._clock = clock
         self._prepare = prepare
-        self._entries: dict[str, _Entry] = {}
+        self.table = KernelTable(on_forgotten=on_forgotten)
+        self.elsewhere: Elsewhere = Alone()
 
     # ------------------------------------------------------------------------------------------------------- look-up
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self.table)
 
     def all(self, identity: Identity = ANONYMOUS) -> list[Kernel]:
         """Return the kernels that a caller may see, the oldest first."""
-        return [entry.kernel for entry in self._entries.values() if identity.may_use(entry.kernel.user)]
+        return self.table.all(identity)
 
     def get(self, kernel_id: str, identity: Identity) -> Kernel:
         """Return one kernel.
@@ -130,9 +90,23 @@ class Kernels:
         KernelNotFound
             There is none of this id that the caller may see.
         """
-        return self._entry(kernel_id, identity).kernel
+        return self.table.entry(kernel_id, identity).kernel
 
-    def channels(self, kernel_id: str, identity: object) -> Kernel:
+    async def find(self, kernel_id: str, identity: Identity) -> Kernel:
+        """Return one kernel, though another replica has only just started it.
+
+        Raises
+        ------
+        KernelNotFound
+            There is none of this id that the caller may see.
+        Unavailable
+            Nobody can tell now.
+        """
+        if kernel_id.lower() not in self.table:
+            await self.elsewhere.look_up(kernel_id.lower())
+        return self.get(kernel_id, identity)
+
+    async def channels(self, kernel_id: str, identity: object) -> Kernel:
         """Return one kernel for who carries its messages.
 
         Raises
@@ -142,13 +116,11 @@ class Kernels:
         """
         if not isinstance(identity, Identity):
             raise TypeError("identity is none")
-        return self.get(kernel_id, identity)
+        return await self.find(kernel_id, identity)
 
-    def _entry(self, kernel_id: str, identity: Identity) -> _Entry:
-        entry = self._entries.get(kernel_id.lower())
-        if entry is None or not identity.may_use(entry.kernel.user):
-            raise KernelNotFound(kernel_id)
-        return entry
+    async def _entry(self, kernel_id: str, identity: Identity) -> Entry:
+        await self.find(kernel_id, identity)
+        return self.table.entry(kernel_id, identity)
 
     # --------------------------------------------------------------------------------------------------------- start
 
@@ -174,13 +146,15 @@ class Kernels:
         check_may_start(user, kernelspec.name, kernelspec.metadata, rules.users)
         if self._prepare is not None:
             await self._prepare(kernelspec)
-        if kernel_id is not None and kernel_id in self._entries:
-            return await self._existing(kernel_id, user, kernelspec), False
-        check_limits((entry.kernel.user for entry in self._entries.values()), user, rules.limits)
+        if kernel_id is not None and kernel_id not in self.table:
+            await self.elsewhere.look_up(kernel_id)
+        if kernel_id is not None and kernel_id in self.table:
+            return await self._existing(kernel_id, user, kernelspec, timeout), False
+        check_limits({**self.elsewhere.owners(), **self.table.owners()}.values(), user, rules.limits)
         kernel_id = kernel_id or str(uuid.uuid4())
         environment = self._environment(kernel_id, user, kernelspec, requested)
-        entry = _Entry(*self._make_kernel(kernel_id=kernel_id, kernelspec=kernelspec, user=user, environment=environment))
-        self._entries[kernel_id] = entry
+        entry = Entry(*self._make_kernel(kernel_id=kernel_id, kernelspec=kernelspec, user=user, environment=environment))
+        self.table.add(entry)
         arguments: dict[str, object] = {"env": environment, "kernel_id": kernel_id, "kernel_headers": dict(request.headers)}
         entry.launch = asyncio.create_task(self._launch(entry, timeout, arguments), name=f"start {kernel_id}")
         try:
@@ -192,35 +166,41 @@ class Kernels:
             raise
         return entry.kernel, True
 
-    async def _existing(self, kernel_id: str, user: str, kernelspec: Kernelspec) -> Kernel:
-        entry = self._entries[kernel_id]
+    async def _existing(self, kernel_id: str, user: str, kernelspec: Kernelspec, timeout: float) -> Kernel:
+        entry = self.table[kernel_id]
         if entry.kernel.user != user:
             raise Conflict("KERNEL_ID is in use.")
         if entry.kernel.name != kernelspec.name:
             raise Conflict(f"KERNEL_ID is in use by a kernel of kernelspec '{entry.kernel.name}'.")
-        await self._join(entry)
+        if entry.launch is None:
+            await entry.settled(timeout)
+        else:
+            await self._join(entry)
         return entry.kernel
 
-    async def _join(self, entry: _Entry) -> None:
+    async def _join(self, entry: Entry) -> None:
         """Wait for a start without being able to cancel it."""
         if entry.launch is None:
             return
         await asyncio.wait([entry.launch])
+        if entry.refusal is not None:
+            raise entry.refusal
         if entry.launch.cancelled() and self.draining:
             raise Unavailable("The gateway was stopped while the kernel started.")
         if entry.launch.cancelled():
             raise Gone(f"Kernel {entry.kernel.kernel_id} was deleted while it started.")
         entry.launch.result()
 
-    async def _launch(self, entry: _Entry, timeout: float, arguments: dict[str, object]) -> None:
+    async def _launch(self, entry: Entry, timeout: float, arguments: dict[str, object]) -> None:
         kernel, began, outcome = entry.kernel, self._clock(), "success"
         fields = {"kernel_id": kernel.kernel_id, "user": kernel.user, "kernelspec": kernel.name}
         _log.info("Kernel starts", extra=fields)
         try:
             await entry.lifecycle.start(timeout=timeout, arguments=arguments)
         except BaseException as error:
+            error = entry.refusal or error
             outcome = type(error).__name__
-            self._forget(kernel.kernel_id)
+            self.table.forget(kernel.kernel_id)
             cause = error.message if isinstance(error, GatewayError) else outcome
             kernel.dead(cause)
             _log.warning("Kernel start failed", extra={**fields, "cause": cause})
@@ -240,12 +220,29 @@ class Kernels:
             on_this_machine=runs_here(kernelspec.spec),
         )
 
-    async def adopt(self, kernel: Kernel, lifecycle: KernelLifecycle, *, timeout: float) -> None:
-        """Know a kernel that runs already; it is listed and usable at once."""
-        entry = _Entry(kernel, lifecycle)
-        self._entries[kernel.kernel_id] = entry
-        _log.info("Kernel adopted", extra={"kernel_id": kernel.kernel_id, "user": kernel.user, "kernelspec": kernel.name})
-        await lifecycle.adopt(timeout=timeout)
+    def pod_seen(self, kernel_id: str) -> None:
+        """Give a start of this process its place within the limits, or end it: the cluster has its pod now.
+
+        All replicas see pods in the order in which they were made. Who sees its own after as many as there may be was
+        late, and every replica sees it so: of two that start the last kernel at the same moment, exactly one succeeds.
+        Where the order is lost, because the cluster had to be listed anew, both may have to try again.
+        """
+        entry = self.table.find(kernel_id)
+        if entry is None or entry.launch is None or entry.counted or not entry.launching:
+            return
+        if not self.elsewhere.in_order:
+            # The list is told of one by one; what stands behind this pod on it may be older.
+            asyncio.get_running_loop().call_soon(self.pod_seen, kernel_id)
+            return
+        owners = {**self.elsewhere.owners(), **self.table.owners(placed_only=True)}
+        owners.pop(kernel_id, None)
+        try:
+            check_limits(owners.values(), entry.kernel.user, self.rules.limits)
+        except LimitReached as error:
+            entry.refusal = error
+            entry.launch.cancel()
+        else:
+            entry.counted = True
 
     # ---------------------------------------------------------------------------------------------- interrupt, restart
 
@@ -257,7 +254,14 @@ class Kernels:
         GatewayError
             It doesn't exist, or isn't running.
         """
-        await self._entry(kernel_id, identity).lifecycle.interrupt()
+        entry = await self._entry(kernel_id, identity)
+        await self._settled_elsewhere(entry)
+        await entry.lifecycle.interrupt()
+
+    async def _settled_elsewhere(self, entry: Entry) -> None:
+        """Wait a moment for a kernel whose start another replica has already answered for."""
+        if entry.launch is None:
+            await entry.settled(_NEWS_SECONDS)
 
     async def restart(self, kernel_id: str, identity: Identity) -> Kernel:
         """Restart a kernel and return it when it answers.
@@ -267,7 +271,8 @@ class Kernels:
         GatewayError
             It doesn't exist, still starts, or could not be started again.
         """
-        entry = self._entry(kernel_id, identity)
+        entry = await self._entry(kernel_id, identity)
+        await self._settled_elsewhere(entry)
         if entry.kernel.execution_state == ExecutionState.STARTING:
             raise Conflict(f"Kernel {entry.kernel.kernel_id} is still starting.")
         # Shielded: a client that goes away in the middle must not leave half a restart behind.
@@ -290,15 +295,15 @@ class Kernels:
         KernelNotFound
             There is none of this id that the caller may see.
         """
-        entry = self._entry(kernel_id, identity)
-        if entry.launch is not None and not entry.launch.done():
+        entry = await self._entry(kernel_id, identity)
+        if entry.launch is not None and entry.launching:
             entry.launch.cancel()
             await asyncio.wait([entry.launch])
         else:
             try:
                 await asyncio.shield(entry.lifecycle.shutdown(reason=reason))
             finally:
-                self._forget(entry.kernel.kernel_id)
+                self.table.forget(entry.kernel.kernel_id)
         _log.info("Kernel shut down", extra={"kernel_id": entry.kernel.kernel_id, "user": entry.kernel.user, "cause": reason})
 
     async def shutdown_all(self) -> None:
@@ -307,24 +312,20 @@ class Kernels:
         places = asyncio.Semaphore(_SHUTDOWNS_AT_ONCE)
 
         async def shutdown(kernel_id: str) -> None:
-            entry = self._entries[kernel_id]
-            starting = entry.launch is not None and not entry.launch.done()
-            if entry.kernel.outlives_gateway and not starting:
+            entry = self.table[kernel_id]
+            if entry.kernel.outlives_gateway and not entry.launching:
                 await entry.lifecycle.detach()
                 return
             async with places:
                 with suppress(KernelNotFound):
                     await self.shutdown(kernel_id, ANONYMOUS, reason="The gateway was stopped.")
 
-        for result in await asyncio.gather(*map(shutdown, tuple(self._entries)), return_exceptions=True):
+        for result in await asyncio.gather(*map(shutdown, self.table.ids()), return_exceptions=True):
             if isinstance(result, Exception):
                 _log.error("A kernel could not be shut down", exc_info=result)
 
-    async def cull(self) -> None:
-        """Shut down the kernels that nobody has used for too long; one that is slow to end holds up no other."""
-        await asyncio.gather(*(self._cull(*found) for found in kernels_to_cull(self.all(), self.rules.culling)))
-
-    async def _cull(self, kernel: Kernel, reason: str) -> None:
+    async def cull(self, kernel: Kernel, reason: str) -> None:
+        """Shut down a kernel that nobody has used for too long; a failure is logged."""
         fields = {"kernel_id": kernel.kernel_id, "idle_seconds": round(kernel.idle_seconds)}
         _log.info("Kernel is culled", extra=fields)
         self._metrics.kernel_culled()
@@ -335,7 +336,3 @@ class Kernels:
             return
         except Exception:
             _log.exception("A kernel could not be culled", extra=fields)
-
-    def _forget(self, kernel_id: str) -> None:
-        if self._entries.pop(kernel_id, None) is not None:
-            self._on_forgotten(kernel_id)

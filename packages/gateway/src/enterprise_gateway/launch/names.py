@@ -8,7 +8,7 @@ from enterprise_gateway.launch.request import LaunchRequest
 from enterprise_gateway_common import labels
 from enterprise_gateway_common.names import kernel_object_name, slug, unique_slug
 
-__all__ = ["KernelNames", "annotations", "kernel_labels", "kernel_names"]
+__all__ = ["KernelNames", "annotations", "kernel_labels", "kernel_names", "secret_name"]
 
 _PLACEHOLDER = re.compile(r"\{\{\s*([A-Za-z][A-Za-z0-9_]*)\s*\}\}|\$\{([A-Za-z][A-Za-z0-9_]*)\}")
 
@@ -30,7 +30,12 @@ def kernel_names(request: LaunchRequest, *, launch_id: str) -> KernelNames:
     default = kernel_object_name(request.kernel.username, request.kernel.kernel_id)
     pod = _from_pattern(request) or default
     # A restarted kernel's Secret must not meet the one that Kubernetes is still collecting.
-    return KernelNames(pod=pod, secret=f"{pod}-{launch_id}", own_namespace=default)
+    return KernelNames(pod=pod, secret=secret_name(pod, launch_id), own_namespace=default)
+
+
+def secret_name(pod: str, launch_id: str) -> str:
+    """Return what the Secret of one start of a kernel is called."""
+    return f"{pod}-{launch_id}"
 
 
 def _from_pattern(request: LaunchRequest) -> str | None:
@@ -65,9 +70,16 @@ def kernel_labels(request: LaunchRequest, *, instance: str, launch_id: str, comp
     }
 
 
-def annotations(request: LaunchRequest) -> dict[str, str]:
-    """Return the annotations from which a gateway that didn't start a kernel knows it."""
+def annotations(request: LaunchRequest, *, own_namespace: bool) -> dict[str, str]:
+    """Return the annotations from which a gateway that didn't start a kernel knows it.
+
+    Parameters
+    ----------
+    own_namespace
+        Whether the kernel's namespace is made for it, and so ends with it.
+    """
     return {
+        labels.OWN_NAMESPACE_ANNOTATION: str(own_namespace).lower(),
         labels.RECORD_VERSION_ANNOTATION: RECORD_VERSION,
         labels.KERNEL_NAME_ANNOTATION: request.kernel.kernel_name,
         labels.USERNAME_ANNOTATION: request.kernel.username,

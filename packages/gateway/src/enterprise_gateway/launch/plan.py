@@ -115,7 +115,7 @@ def build_plan(  # noqa: PLR0913  each is a fact of its own, named at every call
         "kernel_service_account_name": place.service_account,
     }
     pod_template, others = split_documents(render(template, variables))
-    described = annotations(request)
+    described = annotations(request, own_namespace=place.create)
     labelled = kernel_labels(request, instance=settings.instance, launch_id=launch_id, component=labels.COMPONENT_KERNEL)
     metadata = ObjectMetadata(name=names.pod, namespace=place.name, labels=labelled, annotations=described)
     pod = complete_pod(

@@ -12,9 +12,9 @@ import zmq
 
 from enterprise_gateway.cluster.deadline import Deadline
 from enterprise_gateway.cluster.pods import PodState
-from enterprise_gateway.cluster.services import ClusterServices
+from enterprise_gateway.cluster.services import ClusterServices, Responses
 from enterprise_gateway.cluster.watching import PodWatch
-from enterprise_gateway.errors import LaunchFailed, LaunchTimeout, NotSupported
+from enterprise_gateway.errors import LaunchFailed, LaunchTimeout
 from enterprise_gateway.launch.plan import LaunchPlan
 from enterprise_gateway_common.connection import CONNECTION_FILE, CONNECTION_FOLDER, PORTS, connection_file
 
@@ -99,19 +99,11 @@ class MountedFile:
 
 
 class PhoneHome:
-    """The kernel chooses its ports and keys and tells them to this process.
+    """The kernel chooses its ports and keys and tells them to this process."""
 
-    Raises
-    ------
-    NotSupported
-        Nobody listens here.
-    """
-
-    def __init__(self, services: ClusterServices, *, kernel_id: str) -> None:
-        if services.responses is None:
-            raise NotSupported("The kernelspec's launcher tells its connection to the gateway, and nothing listens for it here.")
+    def __init__(self, services: ClusterServices, responses: Responses, *, kernel_id: str) -> None:
         self._services = services
-        self._responses = services.responses
+        self._responses = responses
         self._kernel_id = kernel_id
         address, key = self._responses.response_address, self._responses.public_key
         self.values: Mapping[str, str] = {"response_address": address, "public_key": key, "port_range": _ANY_PORT}

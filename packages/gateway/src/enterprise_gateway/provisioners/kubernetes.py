@@ -17,12 +17,12 @@ from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
 from traitlets import Unicode
 
 from enterprise_gateway.cluster.deadline import Deadline
+from enterprise_gateway.cluster.kernel_pods import KernelPods
 from enterprise_gateway.cluster.services import ClusterServices
 from enterprise_gateway.cluster.shared import SharedServices, shared_services
-from enterprise_gateway.cluster.start import KernelObjects
 from enterprise_gateway.cluster.store import KernelRecord
 from enterprise_gateway.cluster.watching import PodWatch
-from enterprise_gateway.errors import KubernetesError, LaunchFailed
+from enterprise_gateway.errors import KernelExists, NotSupported
 from enterprise_gateway.launch.command import expects_phone_home, pod_command
 from enterprise_gateway.launch.plan import build_plan
 from enterprise_gateway.launch.request import KernelFacts, LaunchRequest, launch_seconds, parse_request
@@ -34,7 +34,6 @@ __all__ = ["KubernetesProvisioner"]
 
 _log = logging.getLogger(__name__)
 
-_END_SECONDS = 30.0
 _TERMINATION_GRACE = 5
 _SYNC_SECONDS = 20.0
 _DEFAULT_USERNAME = "anonymous"
@@ -58,8 +57,7 @@ class KubernetesProvisioner(KernelProvisionerBase):
         self.connection_info: KernelConnectionInfo = {}
         self._services = services
         self._shared: SharedServices | None = None
-        self._objects: KernelObjects | None = None
-        self._watch: PodWatch | None = None
+        self._pods: KernelPods | None = None
         self._launched = False
         self._command_port: int | None = None
 
@@ -84,10 +82,9 @@ class KubernetesProvisioner(KernelProvisionerBase):
         deadline = Deadline(
             launch_seconds(request, default=services.options.launch_timeout, maximum=policy.maximum_launch_timeout)
         )
-        self._forget()
-        manager = self.parent
+        pods = self._kernel_pods(services)
         wanted = self.connection or ("phone-home" if expects_phone_home(cmd) else "secret")
-        handover: Handover = PhoneHome(services, kernel_id=self.kernel_id) if wanted == "phone-home" else MountedFile(manager)
+        handover = await self._handover(services, wanted)
         try:
             plan = build_plan(
                 request=request,
@@ -105,12 +102,15 @@ class KubernetesProvisioner(KernelProvisionerBase):
                 launch_id=secrets.token_hex(3),
                 warm_nodes=services.nodes_with(request.image),
             )
-            self._objects = await services.maker.make(plan, deadline=deadline)
-            watch = self._watched(services)
+            watch = pods.made(await services.maker.make(plan, deadline=deadline))
             state = await watch.running(client=services.client, graces=services.options.graces, deadline=deadline)
             info: Any = await handover.connection(state, watch=watch, plan=plan, deadline=deadline)
+        except KernelExists:
+            # What belongs to this kernel now isn't this start's.
+            pods.forget()
+            raise
         except BaseException:
-            await asyncio.shield(asyncio.create_task(self._take_away(restart=False)))
+            await asyncio.shield(asyncio.create_task(self._take_away(restart=False, others=False)))
             raise
         finally:
             handover.close()
@@ -139,6 +139,16 @@ class KubernetesProvisioner(KernelProvisionerBase):
         )
         return parse_request(kernel=facts, environment=chosen, mirror_working_dirs=services.options.launch.mirror_working_dirs)
 
+    async def _handover(self, services: ClusterServices, wanted: str) -> Handover:
+        if wanted != "phone-home":
+            return MountedFile(self.parent)
+        return PhoneHome(services, await services.listen(), kernel_id=self.kernel_id)
+
+    def _kernel_pods(self, services: ClusterServices) -> KernelPods:
+        if self._pods is None:
+            self._pods = services.pods_of(self.kernel_id)
+        return self._pods
+
     # ------------------------------------------------------------------------------------------------------- running
 
     @property
@@ -148,9 +158,9 @@ class KubernetesProvisioner(KernelProvisionerBase):
 
     async def poll(self) -> int | None:
         """Return the exit status, `None` while the kernel runs; a look into memory."""
-        if not self._launched or self._watch is None:
+        if not self._launched or (watch := self._watch) is None:
             return 0
-        return self._watch.exit_status
+        return watch.exit_status
 
     async def wait(self) -> int | None:
         """Return the exit status when the pod is gone, which makes room for the next one of its name."""
@@ -165,14 +175,18 @@ class KubernetesProvisioner(KernelProvisionerBase):
 
     async def wait_for_exit(self) -> str:
         """Return why the kernel ended, in words for its user, as soon as it has."""
-        if self._watch is None:
+        if (watch := self._watch) is None:
             return "The kernel has no pod."
-        await self._watch.ended()
-        return self._watch.words()
+        await watch.ended()
+        return watch.words()
 
     def waiting_words(self) -> str | None:
         """Return what keeps a starting kernel from running just now."""
-        return self._watch.trouble() if self._watch is not None else None
+        return watch.trouble() if (watch := self._watch) is not None else None
+
+    @property
+    def _watch(self) -> PodWatch | None:
+        return self._pods.watch if self._pods is not None else None
 
     async def send_signal(self, signum: int) -> None:
         """Send a signal as far as a pod can get one: interrupt by the control channel, the others by ending it."""
@@ -208,72 +222,41 @@ class KubernetesProvisioner(KernelProvisionerBase):
 
     async def cleanup(self, restart: bool = False) -> None:  # noqa: FBT001, FBT002  as above
         """Leave nothing of this kernel; where it starts again, the namespace that was made for it stays."""
-        await self._take_away(restart=restart)
+        await self._take_away(restart=restart, others=not restart)
         if not restart and self._shared is not None:
             shared, self._shared, self._services = self._shared, None, None
             await shared.release()
 
-    async def _take_away(self, *, restart: bool) -> None:
-        objects, services = self._objects, self._services
+    async def _take_away(self, *, restart: bool, others: bool) -> None:
         self._launched = False
-        if objects is None or services is None:
-            return
-        deletions = [self._delete_pod(grace=0)]
-        if objects.owns_namespace and not restart:
-            deletions.append(services.client.delete("Namespace", None, objects.namespace, deadline=Deadline(_END_SECONDS)))
-        # One that fails must not keep the other from being tried.
-        for result in await asyncio.gather(*deletions, return_exceptions=True):
-            if isinstance(result, KubernetesError):
-                # The kernel is over for its client all the same; the orphan collector comes for what is left.
-                _log.error("Objects of a kernel are left", extra={"kernel_id": self.kernel_id, "cause": str(result)})
-            elif isinstance(result, BaseException):
-                raise result
-        self._forget()
-        if not restart:
-            self._objects = None
+        if self._pods is not None:
+            await self._pods.take_away(restart=restart, others=others)
 
     async def _delete_pod(self, *, grace: int, wait: bool = True) -> None:
-        objects, services, watch = self._objects, self._services, self._watch
-        if objects is None or services is None or watch is None:
-            return
-        deadline = Deadline(_END_SECONDS)
-        await services.client.delete(
-            "Pod", objects.namespace, objects.pod_name, uid=objects.pod_uid, grace=grace, deadline=deadline
-        )
-        if wait:
-            await watch.gone(deadline)
-
-    def _forget(self) -> None:
-        if self._watch is not None:
-            self._watch.close()
-            self._watch = None
-
-    def _watched(self, services: ClusterServices) -> PodWatch:
-        if self._objects is None:
-            raise LaunchFailed("The kernel has no pod.")
-        objects = self._objects
-        self._watch = PodWatch(informer=services.pods, key=(objects.namespace, objects.pod_name), uid=objects.pod_uid)
-        return self._watch
+        if self._pods is not None:
+            await self._pods.delete_pod(grace=grace, wait=wait)
 
     # ------------------------------------------------------------------------------------------------------ adopting
 
-    def adopt(self, record: KernelRecord) -> None:
-        """Take over a kernel that runs already, as its record tells it; needs the services of the cluster.
+    @property
+    def pods(self) -> KernelPods:
+        """The kernel's pods, for who follows what other processes do with them.
 
         Raises
         ------
-        LaunchFailed
-            The provisioner was made without them.
+        NotSupported
+            The provisioner was made without the services of a cluster.
         """
         if self._services is None:
-            raise LaunchFailed("A kernel can only be adopted where its cluster is known.")
-        pod = record.pod
-        self._objects = KernelObjects(pod.namespace, record.owns_namespace, pod.name, pod.uid)
-        self._watched(self._services)
-        self._launched = True
+            raise NotSupported("A kernel can only be adopted where its cluster is known.")
+        return self._kernel_pods(self._services)
+
+    def adopt(self, record: KernelRecord) -> None:
+        """Take over a kernel that runs already, as its record tells it."""
         info: Any = dict(record.connection_info)
         self._command_port = info.pop("comm_port", None)
         self.connection_info = info
+        self._launched = True
 
     async def _cluster(self) -> ClusterServices:
         if self._services is None:

@@ -6,9 +6,11 @@ nobody else's; a kernel that no start waits for is refused, and so is one whose 
 
 import asyncio
 import base64
+import errno
 import json
 import logging
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -17,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import padding as key_padding
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
+from enterprise_gateway.errors import Unavailable
 from enterprise_gateway_common.connection import InvalidConnectionInfo, parse_connection_file
 
 __all__ = ["PayloadRefused", "ResponseListener", "send_command"]
@@ -42,28 +45,71 @@ class ResponseListener:
     Parameters
     ----------
     advertised_ip
-        The address that pods reach this process by.
+        The address that pods reach this process by; empty to take one of this machine's own.
+    ip
+        The address to listen on; empty for the one that is advertised.
+    port, retries
+        The port, and how many of the following ones may be taken in its place; 0 lets the operating system choose.
+    prohibited
+        Addresses that are never advertised, or regular expressions that match such addresses as a whole.
     """
 
-    def __init__(self, *, advertised_ip: str, ip: str = "0.0.0.0", port: int = 8877) -> None:  # noqa: S104  pods of any node connect
+    def __init__(
+        self,
+        *,
+        advertised_ip: str = "",
+        ip: str = "0.0.0.0",  # noqa: S104  pods of any node connect
+        port: int = 8877,
+        retries: int = 0,
+        prohibited: Sequence[str] = (),
+    ) -> None:
         self._advertised_ip = advertised_ip
         self._ip = ip
         self._port = port
-        self._key = rsa.generate_private_key(public_exponent=65537, key_size=_KEY_BITS)
+        self._retries = retries
+        self._prohibited = tuple(map(re.compile, prohibited))
         self._expected: dict[str, asyncio.Future[dict[str, Any]]] = {}
         self._server: asyncio.Server | None = None
+        self._starting = asyncio.Lock()
         self._peers = 0
 
     async def start(self) -> None:
-        """Begin to listen."""
-        self._server = await asyncio.start_server(self._serve, self._ip, self._port, limit=_LARGEST_PAYLOAD)
-        self._port = self._server.sockets[0].getsockname()[1]
+        """Begin to listen; does nothing the second time.
+
+        Raises
+        ------
+        Unavailable
+            No port can be had, or no address is known that pods could use.
+        """
+        async with self._starting:
+            if self._server is not None:
+                return
+            # Both would hold up everybody else for a tenth of a second.
+            self._key = await asyncio.to_thread(rsa.generate_private_key, public_exponent=65537, key_size=_KEY_BITS)
+            if not self._advertised_ip:
+                self._advertised_ip = await asyncio.to_thread(_own_address, self._prohibited)
+            self._server = await self._bound()
+            self._port = self._server.sockets[0].getsockname()[1]
+            _log.info("Listening for kernels that tell their connection", extra={"address": self.response_address})
+
+    async def _bound(self) -> asyncio.Server:
+        address, last = self._ip or self._advertised_ip, self._port + self._retries
+        for port in range(self._port, last + 1):
+            try:
+                return await asyncio.start_server(self._serve, address, port, limit=_LARGEST_PAYLOAD)
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE or port == last:
+                    raise Unavailable(
+                        f"Kernels can't tell their connection: the gateway can't listen on {address}:{port} ({error.strerror})."
+                    ) from error
+        raise AssertionError("there is at least one port to try")
 
     async def stop(self) -> None:
         """Stop listening; whoever still waits is told that nobody comes."""
         if self._server is not None:
-            self._server.close()
-            await self._server.wait_closed()
+            server, self._server = self._server, None
+            server.close()
+            await server.wait_closed()
         for future in self._expected.values():
             future.cancel()
 
@@ -140,6 +186,16 @@ class ResponseListener:
         if not isinstance(info, dict):
             raise PayloadRefused("its payload is no object")
         return info
+
+
+def _own_address(prohibited: Sequence[re.Pattern[str]]) -> str:
+    """Return an address of this machine that others may reach, the first that isn't prohibited."""
+    from jupyter_client.localinterfaces import public_ips
+
+    for address in public_ips():
+        if not any(pattern.fullmatch(address) for pattern in prohibited):
+            return str(address)
+    raise Unavailable("Kernels can't tell their connection: no address of the gateway is known; set response_ip.")
 
 
 def _opened(sealed: bytes, key: bytes) -> bytes:

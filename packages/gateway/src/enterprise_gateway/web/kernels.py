@@ -87,15 +87,17 @@ class KernelHandler(_OneKernelHandler):
     """One kernel."""
 
     operations: ClassVar = {
-        "get": Operation(summary="Look at a kernel", responses={200: KernelModel, **_MISSING}, tag=_TAG),
+        "get": Operation(summary="Look at a kernel", responses={200: KernelModel, **_MISSING, 503: ErrorModel}, tag=_TAG),
         "delete": Operation(
-            summary="End a kernel, also while it starts", responses={204: None, **_MISSING, 500: ErrorModel}, tag=_TAG
+            summary="End a kernel, also while it starts",
+            responses={204: None, **_MISSING, 500: ErrorModel, 503: ErrorModel},
+            tag=_TAG,
         ),
     }
 
-    def get(self, kernel_id: str) -> None:
+    async def get(self, kernel_id: str) -> None:
         """Answer with one kernel."""
-        self.write_json(self._kernels.get(kernel_id, self.identity).model())
+        self.write_json((await self._kernels.find(kernel_id, self.identity)).model())
 
     async def delete(self, kernel_id: str) -> None:
         """End one kernel."""
@@ -109,7 +111,9 @@ class InterruptHandler(_OneKernelHandler):
 
     operations: ClassVar = {
         "post": Operation(
-            summary="Interrupt what a kernel runs", responses={204: None, **_MISSING, 409: ErrorModel, 500: ErrorModel}, tag=_TAG
+            summary="Interrupt what a kernel runs",
+            responses={204: None, **_MISSING, **dict.fromkeys((409, 500, 503), ErrorModel)},
+            tag=_TAG,
         )
     }
 
@@ -126,7 +130,7 @@ class RestartHandler(_OneKernelHandler):
     operations: ClassVar = {
         "post": Operation(
             summary="Restart a kernel; its id and its clients stay",
-            responses={200: KernelModel, **_MISSING, 409: ErrorModel, 500: ErrorModel},
+            responses={200: KernelModel, **_MISSING, **dict.fromkeys((409, 500, 503), ErrorModel)},
             tag=_TAG,
         )
     }

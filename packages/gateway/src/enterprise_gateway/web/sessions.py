@@ -59,7 +59,7 @@ class SessionsHandler(StartingHandler):
 
     async def _kernel(self, body: NewSession) -> Kernel:
         if body.kernel.id is not None:
-            return self._kernels.get(body.kernel.id, self.identity)
+            return await self._kernels.find(body.kernel.id, self.identity)
         request = StartRequest(kernel_name=body.kernel.name, env={**body.env, **body.kernel.env})
         kernel, _ = await self.until_client_leaves(self._kernels.start(request, self.identity))
         started: Kernel = kernel
@@ -78,7 +78,9 @@ class SessionHandler(StartingHandler):
             tag=_TAG,
         ),
         "delete": Operation(
-            summary="End a session and its kernel", responses={204: None, **_MISSING, 410: ErrorModel, 500: ErrorModel}, tag=_TAG
+            summary="End a session and its kernel",
+            responses={204: None, **_MISSING, **dict.fromkeys((410, 500, 503), ErrorModel)},
+            tag=_TAG,
         ),
     }
 
@@ -103,7 +105,7 @@ class SessionHandler(StartingHandler):
 
     async def _other_kernel(self, wanted: SessionKernel) -> Kernel:
         if wanted.id is not None:
-            return self._kernels.get(wanted.id, self.identity)
+            return await self._kernels.find(wanted.id, self.identity)
         if wanted.name is None:
             raise BadRequest("kernel must have an id or a name.")
         request = StartRequest(kernel_name=wanted.name, env=wanted.env)

@@ -60,7 +60,7 @@ class KernelWebsocketHandler(WebSocketHandler):
         identity = self._access.authenticate(self.request)
         if not self._access.origin_allowed(self.request.headers.get("Origin"), self.request):
             raise Forbidden("Pages of this origin may not connect.")
-        kernel = self._kernels.channels(kernel_id, identity)
+        kernel = await self._kernels.channels(kernel_id, identity)
         if self.request.headers.get("Upgrade", "").lower() != "websocket":
             raise BadRequest("This is a websocket: the request needs 'Upgrade: websocket'.")
         # A client without a session is never the same as another.

@@ -105,7 +105,7 @@ class KernelChannels(Protocol):
 class KernelDirectory(Protocol):
     """Finds kernels."""
 
-    def channels(self, kernel_id: str, identity: object) -> KernelChannels:
+    async def channels(self, kernel_id: str, identity: object) -> KernelChannels:
         """Return the kernel of this id; raises `KernelNotFound` where there is none that this caller may use."""
 
 

@@ -1,0 +1,237 @@
+"""The pods of one kernel, one after the other, whichever replica makes and ends them."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from enterprise_gateway.cluster.client import ClusterClient
+from enterprise_gateway.cluster.deadline import Deadline
+from enterprise_gateway.cluster.informer import Informer
+from enterprise_gateway.cluster.marks import Cause, Ending, last_activity_of, text_of, was_started
+from enterprise_gateway.cluster.pods import PodKey, PodState
+from enterprise_gateway.cluster.start import KernelObjects
+from enterprise_gateway.cluster.store import KernelRecord, KernelStore
+from enterprise_gateway.cluster.watching import PodWatch
+from enterprise_gateway.errors import KubernetesError, LaunchFailed
+from enterprise_gateway_common import labels
+
+__all__ = ["KernelPods"]
+
+_log = logging.getLogger(__name__)
+
+_END_SECONDS = 30.0
+_MARK_SECONDS = 5.0
+_RECORD_SECONDS = 2.0
+# A replica that announced a restart and hasn't begun with it by then isn't there any more.
+_STALE_SECONDS = 120.0
+
+
+class KernelPods:
+    """The pod that a kernel has now, and the one that takes its place.
+
+    Parameters
+    ----------
+    kernel_id
+        What all pods of the kernel carry.
+    informer, store, client
+        The picture of the pods, their records, and the way to change them.
+    """
+
+    def __init__(self, *, kernel_id: str, informer: Informer[PodState], store: KernelStore, client: ClusterClient) -> None:
+        self._kernel_id = kernel_id
+        self._informer = informer
+        self._store = store
+        self._client = client
+        self._prefetched: KernelRecord | None = None
+        self.objects: KernelObjects | None = None
+        self.watch: PodWatch | None = None
+
+    # ------------------------------------------------------------------------------------------------ which pod it is
+
+    def made(self, objects: KernelObjects) -> PodWatch:
+        """Take over the pod that a start of this process has made."""
+        self.forget()
+        self.objects = objects
+        self.watch = PodWatch(informer=self._informer, key=(objects.namespace, objects.pod_name), uid=objects.pod_uid)
+        return self.watch
+
+    def follow(self, pod: PodState, record: KernelRecord | None = None) -> None:
+        """Take over a pod that another process made, with its record where somebody has read it already."""
+        self.forget()
+        owns_namespace = pod.annotations.get(labels.OWN_NAMESPACE_ANNOTATION) == "true"
+        self.objects = KernelObjects(pod.namespace, owns_namespace, pod.name, pod.uid)
+        self.watch = PodWatch(informer=self._informer, key=pod.key, uid=pod.uid, seen=pod)
+        self._prefetched = record
+
+    def forget(self) -> None:
+        """Watch no pod."""
+        if self.watch is not None:
+            self.watch.close()
+            self.watch = None
+
+    @property
+    def state(self) -> PodState | None:
+        """The pod as it was seen last."""
+        return self.watch.state if self.watch is not None else None
+
+    def _others(self) -> list[PodState]:
+        uid = self.objects.pod_uid if self.objects is not None else ""
+        pods = self._informer.objects.values()
+        return [pod for pod in pods if pod.kernel_id == self._kernel_id and pod.uid != uid and not pod.deleting]
+
+    async def next_pod(self) -> None:
+        """Follow another pod of this kernel as soon as there is one."""
+        changed = asyncio.Event()
+
+        def noticed(_key: PodKey, pod: PodState | None) -> None:
+            if pod is not None and pod.kernel_id == self._kernel_id:
+                changed.set()
+
+        unsubscribe = self._informer.subscribe(noticed)
+        try:
+            while not (others := self._others()):
+                changed.clear()
+                await changed.wait()
+        finally:
+            unsubscribe()
+        self.follow(others[0])
+
+    # --------------------------------------------------------------------------------------------------- what it is
+
+    async def record(self) -> KernelRecord:
+        """Return the kernel's record as soon as its pod runs, or has run, and the record is whole.
+
+        Raises
+        ------
+        LaunchFailed
+            The pod ended before.
+        KubernetesError
+            The record can't be read.
+        """
+        watch = self._present()
+        while True:
+            pod = await watch.runs_or_ended()
+            record, self._prefetched = self._prefetched, None
+            record = record or await self._store.record(pod)
+            if record is not None:
+                return record
+            if pod.ended:
+                raise LaunchFailed(watch.words())
+            # A kernel that tells its connection itself: the replica that waits for it marks the pod when it knows.
+            await watch.changed(_RECORD_SECONDS)
+
+    async def ended(self) -> Ending | str:
+        """Return when the kernel doesn't run any more: with the end that was announced, or with why it died."""
+        watch = self._present()
+        await watch.over()
+        ending = watch.ending
+        if ending is None or (ending.cause is Cause.RESTART and _age(ending) > _STALE_SECONDS):
+            return watch.words()
+        return ending
+
+    async def died(self) -> str:
+        """Return when the kernel doesn't run any more, with why; announced or not."""
+        watch = self._present()
+        await watch.ended()
+        return watch.words()
+
+    async def gone(self) -> None:
+        """Return when the pod's object is gone."""
+        if self.watch is not None:
+            await self.watch.gone()
+
+    async def marked_as_started(self) -> None:
+        """Return when a replica wrote that the kernel answers."""
+        await self._present().marked_as_started()
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether no pod of the kernel is known."""
+        return self.watch is None or self.watch.is_gone
+
+    @property
+    def was_started(self) -> bool:
+        """Whether a replica saw the kernel in this pod answer."""
+        return self.state is not None and was_started(self.state)
+
+    def _present(self) -> PodWatch:
+        if self.watch is None:
+            raise LaunchFailed("The kernel has no pod.")
+        return self.watch
+
+    # ------------------------------------------------------------------------------------------- telling the others
+
+    async def announce(self, cause: Cause, words: str = "") -> None:
+        """Write why the pod is about to end, for the replicas that see it end; one that is gone needs it no more."""
+        await self.mark(Ending(cause=cause, at=text_of(datetime.now(UTC)), words=words).annotation())
+
+    async def record_activity(self, moment: datetime) -> None:
+        """Write when the kernel was last used, unless it is known; the first time tells that it answers."""
+        known = last_activity_of(self.state) if self.state is not None else None
+        if known is None or known < moment:
+            await self.mark({labels.LAST_ACTIVITY_ANNOTATION: text_of(moment)})
+
+    async def mark(self, annotations: Mapping[str, str]) -> bool:
+        """Write something for the other replicas; tell whether that was possible."""
+        pod = self.state
+        if pod is None or self.is_gone:
+            return False
+        try:
+            await self._store.mark(pod, annotations, seconds=_MARK_SECONDS)
+        except KubernetesError as error:
+            # What follows must not wait for it: without it the others only see an end that nobody explained.
+            fields = {"kernel_id": self._kernel_id, "what": sorted(annotations), "cause": str(error)}
+            _log.warning("Other replicas can't be told of a kernel", extra=fields)
+            return False
+        return True
+
+    # -------------------------------------------------------------------------------------------------------- ending
+
+    async def delete_pod(self, *, grace: int, wait: bool = True) -> None:
+        """Delete the pod; return when it is gone, where that is waited for."""
+        objects, watch = self.objects, self.watch
+        if objects is None or watch is None:
+            return
+        deadline = Deadline(_END_SECONDS)
+        await self._client.delete("Pod", objects.namespace, objects.pod_name, uid=objects.pod_uid, grace=grace, deadline=deadline)
+        if wait:
+            await watch.gone(deadline)
+
+    async def take_away(self, *, restart: bool, others: bool) -> None:
+        """Leave nothing of the kernel; where it starts again, the namespace that was made for it stays.
+
+        Parameters
+        ----------
+        others
+            Whether a pod that another replica has made for the kernel meanwhile goes too.
+        """
+        objects = self.objects
+        if objects is None:
+            return
+        deletions: list[Any] = [self.delete_pod(grace=0)]
+        if others:
+            deletions += [
+                self._client.delete("Pod", pod.namespace, pod.name, uid=pod.uid, grace=0, deadline=Deadline(_END_SECONDS))
+                for pod in self._others()
+            ]
+        if objects.owns_namespace and not restart:
+            deletions.append(self._client.delete("Namespace", None, objects.namespace, deadline=Deadline(_END_SECONDS)))
+        # One that fails must not keep the other from being tried.
+        for result in await asyncio.gather(*deletions, return_exceptions=True):
+            if isinstance(result, KubernetesError):
+                # The kernel is over for its client all the same; the orphan collector comes for what is left.
+                _log.error("Objects of a kernel are left", extra={"kernel_id": self._kernel_id, "cause": str(result)})
+            elif isinstance(result, BaseException):
+                raise result
+        self.forget()
+        if not restart:
+            self.objects = None
+
+
+def _age(ending: Ending) -> float:
+    try:
+        return (datetime.now(UTC) - datetime.fromisoformat(ending.at)).total_seconds()
+    except (ValueError, TypeError):
+        return 0.0

@@ -1,0 +1,166 @@
+"""All kernels that this gateway knows: those it started and those that other replicas did."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from enterprise_gateway.errors import KernelNotFound, LimitReached
+from enterprise_gateway.identity import ANONYMOUS, Identity
+from enterprise_gateway.kernels.kernel import ExecutionState, Kernel
+from enterprise_gateway.kernels.lifecycle import KernelLifecycle
+from enterprise_gateway.kernels.shared_lifecycle import SharedKernelLifecycle
+
+__all__ = ["Entry", "KernelTable"]
+
+_log = logging.getLogger(__name__)
+
+_DEAD_SECONDS = 300.0
+
+
+@dataclass
+class Entry:
+    """One kernel, and what happens to it."""
+
+    kernel: Kernel
+    lifecycle: KernelLifecycle
+    launch: asyncio.Task[None] | None = None
+    """Its start, where that was this process' doing."""
+    counted: bool = False
+    """Whether it has its place within the limits, which no other replica can take any more."""
+    refusal: LimitReached | None = None
+    """Why its start was ended."""
+
+    @property
+    def launching(self) -> bool:
+        """Whether this process is starting it just now."""
+        return self.launch is not None and not self.launch.done()
+
+    async def settled(self, seconds: float) -> None:
+        """Wait for a kernel that another replica starts, until it can be used, is dead, or the time is over."""
+        if self.kernel.execution_state == ExecutionState.STARTING:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self.kernel.wait_until_ready()
+
+
+class KernelTable:
+    """Knows every kernel, from the moment its start was accepted or noticed until it is forgotten.
+
+    Parameters
+    ----------
+    on_forgotten
+        Called with the id of every kernel that doesn't exist any more.
+    """
+
+    def __init__(self, *, on_forgotten: Callable[[str], None]) -> None:
+        self._on_forgotten = on_forgotten
+        self._entries: dict[str, Entry] = {}
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, kernel_id: str) -> bool:
+        return kernel_id in self._entries
+
+    def __getitem__(self, kernel_id: str) -> Entry:
+        return self._entries[kernel_id]
+
+    def ids(self) -> tuple[str, ...]:
+        """Return the ids of all kernels."""
+        return tuple(self._entries)
+
+    def all(self, identity: Identity = ANONYMOUS) -> list[Kernel]:
+        """Return the kernels that a caller may see, the oldest first."""
+        return [entry.kernel for entry in self._entries.values() if identity.may_use(entry.kernel.user)]
+
+    def entry(self, kernel_id: str, identity: Identity) -> Entry:
+        """Return one kernel's entry.
+
+        Raises
+        ------
+        KernelNotFound
+            There is none of this id that the caller may see.
+        """
+        entry = self._entries.get(kernel_id.lower())
+        if entry is None or not identity.may_use(entry.kernel.user):
+            raise KernelNotFound(kernel_id)
+        return entry
+
+    def find(self, kernel_id: str) -> Entry | None:
+        """Return one kernel's entry, whoever may see it."""
+        return self._entries.get(kernel_id)
+
+    def owners(self, *, placed_only: bool = False) -> dict[str, str]:
+        """Return the owner of every kernel by its id.
+
+        Parameters
+        ----------
+        placed_only
+            Leave out starts of this process that may turn out to be one too many.
+        """
+        return {
+            kernel_id: entry.kernel.user
+            for kernel_id, entry in self._entries.items()
+            if not placed_only or entry.counted or not entry.launching
+        }
+
+    def shared(self) -> list[tuple[Kernel, SharedKernelLifecycle]]:
+        """Return the kernels that other replicas look after as well and that nobody here is starting."""
+        return [
+            (entry.kernel, entry.lifecycle)
+            for entry in self._entries.values()
+            if isinstance(entry.lifecycle, SharedKernelLifecycle) and not entry.launching
+        ]
+
+    # -------------------------------------------------------------------------------------------------------- changes
+
+    def add(self, entry: Entry) -> None:
+        """Know a kernel."""
+        self._entries[entry.kernel.kernel_id] = entry
+
+    def forget(self, kernel_id: str) -> None:
+        """Know a kernel no more; does nothing the second time."""
+        if self._entries.pop(kernel_id, None) is not None:
+            self._on_forgotten(kernel_id)
+
+    def follow(self, kernel: Kernel, lifecycle: SharedKernelLifecycle) -> None:
+        """Know a kernel that another process started; it is listed at once and usable as soon as it answers."""
+        if kernel.kernel_id in self._entries:
+            # A start of this process was faster than the look at another one's.
+            lifecycle.pods.forget()
+            return
+        self.add(Entry(kernel, lifecycle, counted=True))
+        _log.info("Kernel adopted", extra={"kernel_id": kernel.kernel_id, "user": kernel.user, "kernelspec": kernel.name})
+        lifecycle.follow()
+
+    def knows(self, kernel_id: str, uid: str) -> bool:
+        """Tell whether there is a kernel of this id that a pod may belong to; one that is dead makes room for a new one."""
+        entry = self._entries.get(kernel_id)
+        if entry is None:
+            return False
+        if isinstance(entry.lifecycle, SharedKernelLifecycle) and entry.lifecycle.is_over(uid):
+            self.forget(kernel_id)
+            return False
+        return True
+
+    async def settled(self, seconds: float) -> None:
+        """Return when no kernel of another process is on its way to be usable, and at the latest when the time is over."""
+        followed = [entry for entry in self._entries.values() if entry.launch is None]
+        await asyncio.gather(*(entry.settled(seconds) for entry in followed), return_exceptions=True)
+
+    def ended_elsewhere(self, kernel: Kernel, forget: bool) -> None:  # noqa: FBT001  it is the event's only fact
+        """Forget a kernel that others ended: at once, or after its users could read why it is dead."""
+        fields = {"kernel_id": kernel.kernel_id, "cause": kernel.reason}
+        _log.info("Kernel was ended by another process" if forget else "Kernel is dead", extra=fields)
+
+        def forget_it() -> None:
+            entry = self._entries.get(kernel.kernel_id)
+            if entry is not None and entry.kernel is kernel and kernel.execution_state == ExecutionState.DEAD:
+                self.forget(kernel.kernel_id)
+
+        if forget:
+            forget_it()
+        else:
+            asyncio.get_running_loop().call_later(_DEAD_SECONDS, forget_it)

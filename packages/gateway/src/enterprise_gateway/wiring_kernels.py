@@ -1,0 +1,120 @@
+"""Builds what belongs to one kernel: its manager, its provisioner, its state and who looks after it."""
+
+import copy
+import functools
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import zmq
+import zmq.asyncio
+from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
+from jupyter_core.paths import jupyter_runtime_dir
+
+from enterprise_gateway.cluster.connection import ClusterConnection
+from enterprise_gateway.kernels.kernel import Kernel
+from enterprise_gateway.kernels.lifecycle import KernelLifecycle, LifecycleOptions
+from enterprise_gateway.kernels.manager import GatewayKernelManager
+from enterprise_gateway.kernels.shared_lifecycle import SharedKernelLifecycle
+from enterprise_gateway.kernelspecs.catalogue import Kernelspec
+from enterprise_gateway.provisioners.local import GatewayLocalProvisioner
+from enterprise_gateway.provisioners.local_ports import LocalPorts, ephemeral_range
+from enterprise_gateway.provisioners.process_proxy import KUBERNETES, LOCAL
+from enterprise_gateway.provisioners.registry import Provisioners, runs_in_cluster
+from enterprise_gateway.settings import GatewaySettings
+
+__all__ = ["KernelMaker"]
+
+
+class KernelMaker:
+    """Makes the objects of one kernel.
+
+    Parameters
+    ----------
+    context
+        ZeroMQ context of all sockets to kernels.
+    on_restart, on_end
+        Told of each restart, and of kernels that others ended.
+    cluster
+        Where kernels of kernelspecs for pods run.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: GatewaySettings,
+        context: zmq.Context[Any],
+        on_restart: Callable[[bool], None],
+        on_end: Callable[[Kernel, bool], None],
+        cluster: ClusterConnection,
+    ) -> None:
+        self._settings = settings
+        self._context = context
+        # jupyter_client's managers await their own sockets; these share the threads and the limit of all others.
+        self._manager_context = zmq.asyncio.Context.shadow(context.underlying)
+        self._runtime_dir = Path(jupyter_runtime_dir())
+        self._on_restart = on_restart
+        self._on_end = on_end
+        self._cluster = cluster
+        local = functools.partial(GatewayLocalProvisioner, ports=LocalPorts(settings.port_range, ephemeral=ephemeral_range()))
+        self._provisioners = Provisioners(own={LOCAL: local, KUBERNETES: functools.partial(_in_cluster, cluster)})
+        self._options = LifecycleOptions(
+            kernel_info_timeout=settings.kernel_info_timeout,
+            restart_limit=settings.restart_limit,
+            stable_start_time=settings.stable_start_time,
+        )
+
+    def __call__(
+        self, *, kernel_id: str, kernelspec: Kernelspec, user: str, environment: Mapping[str, str]
+    ) -> tuple[Kernel, KernelLifecycle]:
+        """Return a kernel that hasn't been started.
+
+        Raises
+        ------
+        NotSupported
+            Its kernelspec asks for what isn't here.
+        """
+        self._runtime_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # The environment is composed already, with the kernelspec's part in its place; jupyter_client would put that
+        # part over the client's once more.
+        spec = copy.copy(kernelspec.spec)
+        spec.env = {}
+        manager = GatewayKernelManager(
+            gateway_spec=spec,
+            kernel_name=kernelspec.name,
+            connection_file=str(self._runtime_dir / f"kernel-{kernel_id}.json"),
+            context=self._manager_context,
+            transport_encryption=self._settings.transport_encryption,
+            shutdown_wait_time=self._settings.shutdown_wait_time,
+        )
+        manager.kernel_id = kernel_id
+        manager.provisioner = self._provisioners.create(kernel_id=kernel_id, kernel_spec=spec, manager=manager)
+        kernel = Kernel(
+            kernel_id=kernel_id,
+            kernelspec=kernelspec,
+            user=user,
+            environment=environment,
+            manager=manager,
+            context=self._context,
+            outlives_gateway=runs_in_cluster(spec),
+        )
+        return kernel, self._lifecycle(kernel)
+
+    def _lifecycle(self, kernel: Kernel) -> KernelLifecycle:
+        if not kernel.outlives_gateway:
+            return KernelLifecycle(kernel=kernel, options=self._options, on_restart=self._on_restart)
+        provisioner: Any = kernel.manager.provisioner
+        return SharedKernelLifecycle(
+            kernel=kernel,
+            options=self._options,
+            on_restart=self._on_restart,
+            provisioner=provisioner,
+            duties=self._cluster,
+            on_end=self._on_end,
+        )
+
+
+def _in_cluster(cluster: ClusterConnection, **arguments: Any) -> KernelProvisionerBase:  # noqa: ANN401  traits of the provisioner
+    from enterprise_gateway.provisioners.kubernetes import KubernetesProvisioner
+
+    return KubernetesProvisioner(services=cluster.services, **arguments)
