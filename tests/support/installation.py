@@ -1,0 +1,124 @@
+"""One installation of the gateway on a real cluster: its gateways, its kernelspecs, and what the cluster says of its kernels."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.support.servers import Product, Server, Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["IMAGE", "NAME", "Cluster", "Installation", "require_cluster"]
+
+NAME = "python_kubernetes"
+IMAGE = os.environ.get("EG_E2E_KERNEL_IMAGE", "elyra/kernel-py:dev")
+_KERNELSPEC = Path(__file__).parents[2] / "deploy" / "kernelspecs" / NAME
+
+
+def require_cluster() -> None:
+    """Skip where there is no cluster; fail where REQUIRE_E2E=1 says that there must be one."""
+    if os.environ.get("KUBECONFIG") and shutil.which("kubectl"):
+        return
+    reason = "there is no cluster: KUBECONFIG isn't set, or there is no kubectl"
+    if os.environ.get("REQUIRE_E2E") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+class Cluster:
+    """What a test asks of the cluster itself, by kubectl and by the labels of one installation."""
+
+    def __init__(self) -> None:
+        self.instance = f"e2e-{secrets.token_hex(3)}"
+
+    def kubectl(self, *arguments: str, **options: Any) -> str:
+        """Return what kubectl prints."""
+        return subprocess.run(["kubectl", *arguments], check=True, capture_output=True, text=True, **options).stdout
+
+    def objects(self, kernel_id: str) -> list[str]:
+        """Return every object of a kernel that isn't being deleted already, as kind and name."""
+        text = self.kubectl("get", "pods,secrets,configmaps,rolebindings,namespaces", "-A", *_of(kernel_id), "-o", "json")
+        items = json.loads(text)["items"]
+        return sorted(
+            f"{item['kind']}/{item['metadata']['name']}" for item in items if "deletionTimestamp" not in item["metadata"]
+        )
+
+    def pods(self, kernel_id: str) -> list[dict[str, Any]]:
+        """Return the pods of a kernel, those that end too."""
+        text = self.kubectl("get", "pods", "-A", *_of(kernel_id), "-o", "json")
+        return list(json.loads(text)["items"])
+
+    def pod(self, kernel_id: str) -> dict[str, Any]:
+        """Return the only pod of a kernel."""
+        (pod,) = self.pods(kernel_id)
+        return pod
+
+    def clear(self) -> None:
+        """Have everything of the installation deleted."""
+        self.kubectl("delete", "namespaces", "-l", f"app.kubernetes.io/instance={self.instance}", "--wait=false")
+
+
+def _of(kernel_id: str) -> tuple[str, ...]:
+    return ("-l", f"kernel_id={kernel_id}")
+
+
+class Installation:
+    """Makes gateways of one installation, each a process of its own outside of the cluster.
+
+    Parameters
+    ----------
+    folder
+        For kernelspecs, logs and all that the gateways read and write.
+    """
+
+    def __init__(self, *, folder: Path, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self._workspace = Workspace(root=folder)
+        self._made: list[Server] = []
+        self.add_kernelspec(NAME)
+
+    def add_kernelspec(
+        self,
+        name: str,
+        *,
+        argv: list[str] | None = None,
+        template: str | None = None,
+        config: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Install a kernelspec that is as the one that is delivered but for some parts, and return its name."""
+        target = self._workspace.data / "kernels" / name
+        shutil.copytree(_KERNELSPEC, target)
+        spec = json.loads((target / "kernel.json").read_text())
+        spec["metadata"]["kernel_provisioner"]["config"] |= {"image_name": IMAGE, **(config or {})}
+        spec["argv"] = argv or spec["argv"]
+        (target / "kernel.json").write_text(json.dumps(spec))
+        if template is not None:
+            (target / "scripts" / "kernel-pod.yaml.j2").write_text(template)
+        return name
+
+    def gateway(self, *, kubeconfig: Path | str | None = None, **settings: str) -> Server:
+        """Return a gateway that isn't started yet."""
+        own = {"INSTANCE": self.cluster.instance, "KERNEL_CLUSTER_ROLE": "", "KERNEL_LAUNCH_TIMEOUT": "60", **settings}
+        server = Server(
+            product=Product.GATEWAY,
+            workspace=self._workspace,
+            settings=own,
+            environment={"KUBECONFIG": str(kubeconfig or os.environ["KUBECONFIG"])},
+        )
+        self._made.append(server)
+        return server
+
+    def close(self) -> None:
+        """Stop the gateways that run and have what they made deleted."""
+        for server in self._made:
+            if server.running:
+                server.stop()
+        self.cluster.clear()
