@@ -59,3 +59,14 @@ def test_a_gpu_image_goes_only_to_nodes_with_the_label() -> None:
 def test_an_image_that_one_kernelspec_wants_everywhere_is_everywhere() -> None:
     requests = [ImageRequest("a", "x", node_selector=(("gpu", "1"),)), ImageRequest("a", "y")]
     assert list(decide(requests, RULES, {}).images) == ["docker.io/library/a:latest"]
+
+
+def test_every_way_in_which_a_name_is_written_in_pods_is_kept() -> None:
+    requests = [ImageRequest(name, "x") for name in ("a:1", "library/a:1", "docker.io/library/a:1", "a:1")]
+    (image,) = decide(requests, WantingRules(), {}).images.values()
+    assert image.written == ("a:1", "docker.io/library/a:1", "library/a:1")
+
+
+def test_a_name_that_only_a_default_registry_of_ours_completes_is_written_out() -> None:
+    (image,) = decide([ImageRequest("a:1", "x")], WantingRules(default_registry="r.example"), {}).images.values()
+    assert image.written == ("r.example/a:1",)

@@ -198,13 +198,13 @@ def puller_image(docker_host: str, cluster_registry: str, tmp_path_factory: pyte
     for script in (context / "site" / "bin").iterdir():
         lines = script.read_text(encoding="utf-8").split("\n", 1)
         script.write_text("#!/usr/bin/env python3\n" + lines[1], encoding="utf-8")
-    base, tag = os.environ.get("BASE_IMAGE", "python:3.11-slim-bookworm"), f"{cluster_registry}/{_PULLER_IMAGE}"
-    _run(*docker, "build", "-q", "--build-arg", f"BASE_IMAGE={base}", "-t", tag, str(context))
-    _run(*docker, "push", "-q", tag)
-    return _PULLER_IMAGE
-
-
-_PULLER_IMAGE = "kip-e2e/kernel-image-puller:e2e"
+    base = os.environ.get("BASE_IMAGE", "python:3.11-slim-bookworm")
+    identity = _run(*docker, "build", "-q", "--build-arg", f"BASE_IMAGE={base}", str(context)).strip()
+    # A tag for this content: nodes keep what they have under a tag that they know.
+    name = f"kip-e2e/kernel-image-puller:{identity.removeprefix('sha256:')[:12]}"
+    _run(*docker, "tag", identity, f"{cluster_registry}/{name}")
+    _run(*docker, "push", "-q", f"{cluster_registry}/{name}")
+    return name
 
 
 @pytest.fixture

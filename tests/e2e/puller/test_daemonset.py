@@ -32,11 +32,13 @@ def test_every_node_has_the_images_and_says_so(
 ) -> None:
     mark = os.urandom(4).hex()
     push_image(cluster_registry, f"kip-e2e/wanted-{mark}", "1")
-    wanted, missing = f"docker.io/kip-e2e/wanted-{mark}:1", f"docker.io/kip-e2e/missing-{mark}:1"
+    # Pods say it as the list does, and a kubelet minds.
+    written = f"kip-e2e/wanted-{mark}:1"
+    wanted, missing = f"docker.io/{written}", f"docker.io/kip-e2e/missing-{mark}:1"
     nodes = kubectl.nodes()
     kubectl("taint", "node", nodes[0], f"{TAINT}=true:PreferNoSchedule", "--overwrite")
     installation.apply(
-        manifest, KIP_IMAGE_FETCHER="StaticListFetcher", KIP_IMAGES=f"{wanted},{missing}", KIP_STARTUP_TAINT=TAINT, **QUICK
+        manifest, KIP_IMAGE_FETCHER="StaticListFetcher", KIP_IMAGES=f"{written},{missing}", KIP_STARTUP_TAINT=TAINT, **QUICK
     )
     installation.wait_until_ready(nodes)
     installation.wait_until_told({node: {wanted: "present", missing: "failed"} for node in nodes}, seconds=20)
@@ -53,7 +55,7 @@ def test_every_node_has_the_images_and_says_so(
         what="the taint is gone",
     )
     for node in nodes:
-        installation.start_without_registry(f"kernel-on-{node}", wanted, node)
+        installation.start_without_registry(f"kernel-on-{node}", written, node)
     for node in nodes:
         installation.wait_for_pod(f"kernel-on-{node}")
 

@@ -107,6 +107,7 @@ class Puller:
                 policy=job.image.policy,
                 credential=candidate,
                 timeout=left,
+                written=job.image.written,
                 cancellation=job.cancellation,
                 progress=job.progress,
             )

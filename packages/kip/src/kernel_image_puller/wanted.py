@@ -34,6 +34,8 @@ class WantedImage:
     reference: ImageReference
     policy: PullPolicy
     wanted_by: tuple[str, ...]
+    written: tuple[str, ...] = ()
+    """The name as it stands in pods, in every way that somebody writes it: a kubelet tells these ways apart."""
 
 
 @dataclass(frozen=True)
@@ -95,12 +97,18 @@ def decide(requests: Iterable[ImageRequest], rules: WantingRules, node_labels: M
 
 def _merged(known: WantedImage | None, reference: ImageReference, request: ImageRequest, policy: PullPolicy) -> WantedImage:
     policies = {request.policy or policy}
-    names = {request.wanted_by}
+    names, written = {request.wanted_by}, {_written(request.image, reference)}
     if known is not None:
         policies.add(known.policy)
         names.update(known.wanted_by)
+        written.update(known.written)
     chosen = PullPolicy.ALWAYS if PullPolicy.ALWAYS in policies else PullPolicy.IF_NOT_PRESENT
-    return WantedImage(reference, chosen, tuple(sorted(names)))
+    return WantedImage(reference, chosen, tuple(sorted(names)), tuple(sorted(written)))
+
+
+def _written(name: str, reference: ImageReference) -> str:
+    """Return the name that means this image in a pod too, where nobody adds a default registry of ours."""
+    return name if parse_image_reference(name) == reference else str(reference)
 
 
 def _is_allowed(reference: ImageReference, allowed: tuple[str, ...]) -> bool:

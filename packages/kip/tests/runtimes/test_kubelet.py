@@ -92,13 +92,14 @@ def runtime(cluster: FakeCluster, clock: Any) -> KubeletRuntime:
     return KubeletRuntime(api=cluster, node="n1", namespace="ns", own_pod="own", image="", clock=clock, wait=wait)
 
 
-def _order(cancellation: Cancellation | None = None) -> PullOrder:
+def _order(cancellation: Cancellation | None = None, written: tuple[str, ...] = ()) -> PullOrder:
     return PullOrder(
         reference=parse_image_reference(NAME),
         policy=PullPolicy.IF_NOT_PRESENT,
         credential=None,
         timeout=60.0,
         cancellation=cancellation or Cancellation(),
+        written=written,
     )
 
 
@@ -112,7 +113,7 @@ def _waiting(reason: str, message: str = "", container: str = "pull") -> dict[st
 def test_an_image_volume_pulls_without_running_anything_of_the_image(runtime: KubeletRuntime, cluster: FakeCluster) -> None:
     runtime.pull(_order())
     (pod,) = cluster.created
-    assert pod["spec"]["volumes"] == [{"name": "image", "image": {"reference": NAME, "pullPolicy": "IfNotPresent"}}]
+    assert pod["spec"]["volumes"] == [{"name": "image-0", "image": {"reference": NAME, "pullPolicy": "IfNotPresent"}}]
     assert [container["image"] for container in pod["spec"]["containers"]] == ["kip:1"]
     assert cluster.objects == {}
 
@@ -124,6 +125,41 @@ def test_without_image_volumes_the_image_runs_a_program_that_does_nothing(runtim
     (container,) = pod["spec"]["containers"]
     assert (container["image"], container["command"]) == (NAME, ["/kip-tools/noop"])
     assert pod["spec"]["initContainers"][0]["command"] == ["kernel-image-puller", "write-noop", "/kip-tools/noop"]
+
+
+@pytest.mark.parametrize("volumes", [True, False])
+def test_one_pod_names_the_image_in_every_way_that_is_in_use(
+    runtime: KubeletRuntime,
+    cluster: FakeCluster,
+    volumes: bool,  # noqa: FBT001  both kinds of pods
+) -> None:
+    cluster.volumes = volumes
+    runtime.pull(_order(written=("a:1", "library/a:1")))
+    (pod,) = cluster.created
+    mounted = [volume["image"]["reference"] for volume in pod["spec"]["volumes"] if "image" in volume]
+    started = [container["image"] for container in pod["spec"]["containers"] if container["image"] != "kip:1"]
+    assert (mounted, started) == ((["a:1", "library/a:1"], []) if volumes else ([], ["a:1", "library/a:1"]))
+
+
+def test_an_image_that_cannot_be_started_is_there_only_when_each_of_its_names_was_tried(
+    runtime: KubeletRuntime, cluster: FakeCluster
+) -> None:
+    cluster.volumes = False
+    looks = 0
+
+    def statuses(_pod: dict[str, Any]) -> dict[str, Any]:
+        nonlocal looks
+        looks += 1
+        failed = {"waiting": {"reason": "CreateContainerError", "message": "no such user"}}
+        later = {"waiting": {"reason": "ContainerCreating"}} if looks < 3 else {"terminated": {"exitCode": 1}}
+        return {
+            "phase": "Pending",
+            "containerStatuses": [{"name": "pull-0", "state": failed}, {"name": "pull-1", "state": later}],
+        }
+
+    cluster.statuses = statuses
+    runtime.pull(_order(written=("a:1", "library/a:1")))
+    assert looks == 3
 
 
 def test_a_node_that_cannot_mount_an_image_gets_the_other_kind_of_pod(runtime: KubeletRuntime, cluster: FakeCluster) -> None:

@@ -22,7 +22,7 @@ from kernel_image_puller.errors import (
     TransientPullError,
 )
 from kernel_image_puller.logs import fields
-from kernel_image_puller.runtimes.kubelet_pods import PodMaker
+from kernel_image_puller.runtimes.kubelet_pods import PULL_CONTAINER, PodMaker
 from kernel_image_puller.runtimes.protocol import PullOrder, StoredImage, complete_names
 
 __all__ = ["KubeletApi", "KubeletRuntime"]
@@ -138,14 +138,14 @@ class KubeletRuntime:
             maker = self._pod_maker()
             if self._uses_image_volumes(maker, order):
                 try:
-                    self._pull_with(maker.with_image_volume(order.reference, order.policy), order)
+                    self._pull_with(maker.with_image_volume(order), order)
                 except _ImageVolumeRefused as error:
                     _LOGGER.warning(
                         "Image volumes don't work on this node; images are started instead", extra=fields(error=error)
                     )
                     self._image_volumes = False
             if not self._image_volumes:
-                self._pull_with(maker.with_noop_program(order.reference, order.policy), order)
+                self._pull_with(maker.with_noop_program(order), order)
         except KubernetesCallFailed as error:
             if error.status:
                 raise PermanentPullError(f"the pod that pulls {order.reference} is refused: {error}") from error
@@ -188,7 +188,7 @@ class KubeletRuntime:
         """Ask the cluster once: a server without image volumes drops that part of a pod and then misses it."""
         if self._image_volumes is None:
             try:
-                pod = self._api.create_pod(self._namespace, maker.with_image_volume(order.reference, order.policy), dry_run=True)
+                pod = self._api.create_pod(self._namespace, maker.with_image_volume(order), dry_run=True)
                 volumes = pod.get("spec", {}).get("volumes") or []
                 self._image_volumes = any("image" in volume for volume in volumes)
             except KubernetesCallFailed as error:
@@ -255,19 +255,20 @@ def _outcome(status: dict[str, Any], order: PullOrder) -> bool:
             raise PermanentPullError(text)
         if reason in _PULL_REASONS:
             raise classify_pull_message(f"{order.reference}: {message or reason}")
-        if reason in _START_REASONS:
-            # The image of the last container is on the node, even where it can't be started.
-            if "image volume" in message or "mount" in message:
-                raise _ImageVolumeRefused(text)
-            return bool(container.get("name") == "pull")
+        if reason in _START_REASONS and ("image volume" in message or "mount" in message):
+            raise _ImageVolumeRefused(text)
     phase = status.get("phase", "")
-    if phase == "Succeeded":
+    pulls = [container for container in states if container.get("name", "").startswith(PULL_CONTAINER)]
+    if phase == "Succeeded" or (pulls and all(_needs_nothing_more(container) for container in pulls)):
         return True
     if phase == "Failed":
-        # With the image on the node, how its program ends is no matter; an evicted pod has proved nothing.
-        ended = any(container.get("name") == "pull" and container.get("state", {}).get("terminated") for container in states)
-        if ended:
-            return True
+        # An evicted pod has proved nothing.
         reason = f"{status.get('reason', '')} {status.get('message', '')}".strip()
         raise TransientPullError(f"{order.reference}: its pod failed: {without_secrets(reason) or 'no reason given'}")
     return False
+
+
+def _needs_nothing_more(container: dict[str, Any]) -> bool:
+    """Tell whether a container's image is on the node, even where it can't be started or how its program ends."""
+    state = container.get("state", {})
+    return bool(state.get("terminated")) or (state.get("waiting") or {}).get("reason", "") in _START_REASONS

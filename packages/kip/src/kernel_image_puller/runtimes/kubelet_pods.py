@@ -2,6 +2,9 @@
 
 Both kinds are admitted under the restricted pod security standard, need no privilege and are bound to one node, so that
 no scheduler and no taint comes between.
+
+A kubelet remembers under which name, as it is written, pods may use an image: what was pulled as docker.io/elyra/kernel-py
+is refused to a pod that may not pull and says elyra/kernel-py. So one pod names the image in every way that is in use.
 """
 
 import hashlib
@@ -10,11 +13,13 @@ from typing import Any
 
 from enterprise_gateway_common import labels
 from enterprise_gateway_common.image_reference import ImageReference
-from kernel_image_puller.wanted import PullPolicy
+from kernel_image_puller.runtimes.protocol import PullOrder
 
-__all__ = ["PULL_POD_ROLE", "PodMaker"]
+__all__ = ["PULL_CONTAINER", "PULL_POD_ROLE", "PodMaker"]
 
 PULL_POD_ROLE = "image-pull"
+PULL_CONTAINER = "pull"
+"""What the names of the containers begin with that can start only when the image is there."""
 ROLE_LABEL = labels.ANNOTATION_PREFIX + "role"
 NODE_LABEL = labels.ANNOTATION_PREFIX + "node"
 _IMAGE_ANNOTATION = labels.ANNOTATION_PREFIX + "image"
@@ -53,24 +58,33 @@ class PodMaker:
         digest = hashlib.sha256(f"{self.node} {reference}".encode()).hexdigest()[:20]
         return f"kip-pull-{digest}"
 
-    def with_image_volume(self, reference: ImageReference, policy: PullPolicy) -> dict[str, Any]:
+    def with_image_volume(self, order: PullOrder) -> dict[str, Any]:
         """Return a pod that mounts the image and runs nothing of it."""
-        helper = self._container("pull", self.helper_image, ["kernel-image-puller", "--version"], "IfNotPresent")
-        helper["volumeMounts"] = [{"name": "image", "mountPath": "/image", "readOnly": True}]
-        volume = {"name": "image", "image": {"reference": str(reference), "pullPolicy": policy.value}}
-        return self._pod(reference, {"containers": [helper], "volumes": [volume]})
+        helper = self._container(PULL_CONTAINER, self.helper_image, ["kernel-image-puller", "--version"], "IfNotPresent")
+        volumes = [
+            {"name": f"image-{number}", "image": {"reference": name, "pullPolicy": order.policy.value}}
+            for number, name in enumerate(_names(order))
+        ]
+        helper["volumeMounts"] = [
+            {"name": volume["name"], "mountPath": f"/{volume['name']}", "readOnly": True} for volume in volumes
+        ]
+        return self._pod(order.reference, {"containers": [helper], "volumes": volumes})
 
-    def with_noop_program(self, reference: ImageReference, policy: PullPolicy) -> dict[str, Any]:
+    def with_noop_program(self, order: PullOrder) -> dict[str, Any]:
         """Return a pod that starts the image with a program that does nothing."""
         mount = {"name": "tools", "mountPath": _TOOLS}
         helper = self._container(
             "tools", self.helper_image, ["kernel-image-puller", "write-noop", f"{_TOOLS}/noop"], "IfNotPresent"
         )
         helper["volumeMounts"] = [mount]
-        target = self._container("pull", str(reference), [f"{_TOOLS}/noop"], policy.value)
-        target["volumeMounts"] = [{**mount, "readOnly": True}]
+        targets = [
+            self._container(f"{PULL_CONTAINER}-{number}", name, [f"{_TOOLS}/noop"], order.policy.value)
+            for number, name in enumerate(_names(order))
+        ]
+        for target in targets:
+            target["volumeMounts"] = [{**mount, "readOnly": True}]
         volume = {"name": "tools", "emptyDir": {"sizeLimit": "1Mi"}}
-        return self._pod(reference, {"initContainers": [helper], "containers": [target], "volumes": [volume]})
+        return self._pod(order.reference, {"initContainers": [helper], "containers": targets, "volumes": [volume]})
 
     def _container(self, name: str, image: str, command: list[str], pull_policy: str) -> dict[str, Any]:
         return {
@@ -126,6 +140,10 @@ class PodMaker:
                 },
             },
         }
+
+
+def _names(order: PullOrder) -> tuple[str, ...]:
+    return order.written or (str(order.reference),)
 
 
 def _label_value(node: str) -> str:

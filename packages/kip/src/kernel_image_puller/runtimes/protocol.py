@@ -50,6 +50,8 @@ class PullOrder:
     credential: Credential | None
     timeout: float
     """Seconds until the try must be over."""
+    written: tuple[str, ...] = ()
+    """The ways in which the name is written, for a runtime that tells them apart; none means the complete name."""
     cancellation: Cancellation = field(default_factory=Cancellation)
     progress: Progress = field(default_factory=Progress)
 

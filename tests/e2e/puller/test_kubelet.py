@@ -1,0 +1,92 @@
+"""Pulling by a kubelet, in ways that the cluster at hand wouldn't choose by itself, with the rights of the manifest."""
+
+from __future__ import annotations
+
+import base64
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from puller_support import push_image
+
+from enterprise_gateway_common.image_reference import parse_image_reference
+from kernel_image_puller.clock import SystemClock
+from kernel_image_puller.errors import PermanentPullError
+from kernel_image_puller.kubernetes_api import KubernetesApi
+from kernel_image_puller.runtimes.kubelet import KubeletRuntime
+from kernel_image_puller.runtimes.protocol import PullOrder
+from kernel_image_puller.wanted import PullPolicy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from puller_cluster import Installation, Kubectl
+
+pytestmark = [pytest.mark.cluster, pytest.mark.docker, pytest.mark.timeout(240)]
+
+
+class _OlderApi(KubernetesApi):
+    """An API server that doesn't know image volumes: it drops that part of a pod, as servers do with unknown fields."""
+
+    created: list[dict[str, Any]]
+
+    def create_pod(self, namespace: str, pod: dict[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
+        answer = super().create_pod(namespace, pod, dry_run=dry_run)
+        if dry_run:
+            answer["spec"]["volumes"] = [volume for volume in answer["spec"]["volumes"] if "image" not in volume]
+        else:
+            self.created.append(pod)
+        return answer
+
+
+@pytest.fixture
+def older_api(kubectl: Kubectl, installation: Installation, tmp_path: Path) -> Iterator[_OlderApi]:
+    """The cluster's API server for the puller's service account."""
+    installation.apply("kernel-image-puller.yaml", KIP_IMAGE_FETCHER="StaticListFetcher", KIP_IMAGES="")
+    installation.wait_until_ready(kubectl.nodes())
+    token, authority = tmp_path / "token", tmp_path / "ca.crt"
+    token.write_text(installation.run("create", "token", "kernel-image-puller-sa"), encoding="utf-8")
+    cluster = kubectl.json("config", "view", "--raw", "--minify")["clusters"][0]["cluster"]
+    if "certificate-authority-data" in cluster:
+        authority.write_bytes(base64.b64decode(cluster["certificate-authority-data"]))
+    else:
+        authority = Path(cluster["certificate-authority"])
+    api = _OlderApi(url=cluster["server"], token_file=token, ca_file=authority)
+    api.created = []
+    yield api
+    api.close()
+
+
+def test_without_image_volumes_an_image_that_has_no_shell_is_started_with_a_program_that_does_nothing(
+    kubectl: Kubectl, installation: Installation, cluster_registry: str, older_api: _OlderApi
+) -> None:
+    repository = f"kip-e2e/noop-{os.urandom(4).hex()}"
+    push_image(cluster_registry, repository, "1")
+    node = kubectl.nodes()[-1]
+    runtime = KubeletRuntime(
+        api=older_api,
+        node=node,
+        namespace=installation.namespace,
+        own_pod=installation.pods()[node]["metadata"]["name"],
+        image="",
+        clock=SystemClock(),
+    )
+    runtime.pull(_order(f"{repository}:1"))
+    assert [container["command"] for pod in older_api.created for container in pod["spec"]["containers"]] == [["/kip-tools/noop"]]
+    names = {name for image in runtime.images() for name in image.names}
+    assert f"docker.io/{repository}:1" in names
+    with pytest.raises(PermanentPullError):
+        runtime.pull(_order(f"{repository}-missing:1"))
+    installation.start_without_registry("kernel", f"{repository}:1", node)
+    installation.wait_for_pod("kernel")
+    left = kubectl.json("-n", installation.namespace, "get", "pods", "-l", "enterprise-gateway.jupyter.org/role=image-pull")[
+        "items"
+    ]
+    assert [pod["metadata"]["name"] for pod in left if "deletionTimestamp" not in pod["metadata"]] == []
+
+
+def _order(name: str) -> PullOrder:
+    return PullOrder(
+        reference=parse_image_reference(name), policy=PullPolicy.IF_NOT_PRESENT, credential=None, timeout=90, written=(name,)
+    )
