@@ -47,6 +47,12 @@ format: $(STAMP) ## let ruff format the code and repair what it can
 types: $(STAMP) ## mypy --strict over every package and script
 	$(BIN)/mypy $(addsuffix /src,$(PACKAGES)) build-support
 
+chart: $(STAMP) ## the Helm chart: lint, renderings, schemas of Kubernetes' releases, hardening (ARGS=… for pytest)
+	$(BIN)/python build-support/chart_pages.py --check
+	$(BIN)/python build-support/static_manifest.py --check
+	$(BIN)/pytest tests/chart $(ARGS)
+	build-support/checkov
+
 bench: $(STAMP) ## measure against the peers; docs/performance.md says how to read it (ARGS=…)
 	$(BIN)/python -m tests.bench $(ARGS)
 
@@ -73,6 +79,7 @@ lock: $(STAMP) ## resolve 3rdparty/*.txt anew and export it for pip
 docs: $(STAMP) ## write the pages that are made from the code
 	$(BIN)/python build-support/settings_pages.py
 	$(BIN)/python build-support/chart_pages.py
+	$(BIN)/python build-support/static_manifest.py
 
 venv: $(STAMP) ## only install what the other targets need
 
@@ -85,7 +92,7 @@ help:
 		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
 		/^[a-z0-9]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: run test lint format types bench e2e package images pants lock docs venv clean help
+.PHONY: run test lint format types chart bench e2e package images pants lock docs venv clean help
 
 # Made anew, never changed in place: what an older lock installed must not linger.
 $(LOCKED): 3rdparty/constraints.txt build-support/progress.awk

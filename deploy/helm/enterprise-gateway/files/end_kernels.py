@@ -58,14 +58,12 @@ class Cluster:
 def places(instance: str, only_namespace: str) -> list[tuple[str, str]]:
     """Return where to look and for which labels; namespaces first, because they take along what is in them."""
     kernels = f"app=enterprise-gateway,component in (kernel,worker),app.kubernetes.io/instance={instance}"
-    everything = f"app=enterprise-gateway,app.kubernetes.io/instance={instance}"
     inside = f"/namespaces/{quote(only_namespace)}" if only_namespace else ""
     namespaces = [] if only_namespace else [("/api/v1/namespaces", kernels)]
     return [
         *namespaces,
         (f"/api/v1{inside}/pods", kernels),
         (f"/api/v1{inside}/secrets", kernels),
-        (f"/apis/coordination.k8s.io/v1{inside}/leases", everything),
     ]
 
 

@@ -171,5 +171,5 @@ KernelSpecsFetcher
 {{- define "eg.policy" -}}
 {{- $policy := deepCopy .Values.policy -}}
 {{- with .Values.kernel.namespaces }}{{ $_ := set $policy "namespaces" (concat (get $policy "namespaces" | default list) . | uniq) }}{{ end -}}
-{{- if $policy }}{{ toYaml $policy }}{{ end -}}
+{{- toYaml $policy -}}
 {{- end -}}

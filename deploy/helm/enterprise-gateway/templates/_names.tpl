@@ -58,6 +58,16 @@ namespace too, so that no two releases ever share an object.
 {{- include "eg.clusterWide" (dict "root" . "base" "enterprise-gateway-controller") -}}
 {{- end -}}
 
+{{/* The name that the gateway gives its Lease: the instance's where that can be one, else a readable part and a hash. */}}
+{{- define "eg.lease" -}}
+{{- $instance := include "eg.instance" . -}}
+{{- if include "eg.isDefault" . -}}
+{{- $instance -}}
+{{- else -}}
+{{- printf "%s-%s" (regexReplaceAll "[^0-9a-z]+" $instance "-" | trunc 54 | trimSuffix "-") ($instance | sha256sum | trunc 8) -}}
+{{- end -}}
+{{- end -}}
+
 {{/* Whether the role of kernels is the chart's own. */}}
 {{- define "eg.ownsKernelRole" -}}
 {{- if and (eq .Values.kernel.clusterRole "kernel-controller") (not .Values.kernel.shareGatewayNamespace) .Values.deployment.enabled }}true{{ end -}}
