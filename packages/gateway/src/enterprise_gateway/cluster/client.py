@@ -5,13 +5,13 @@ converts each pod to the little it needs anyway.
 """
 
 import asyncio
-import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import aiohttp  # pants: no-infer-dep  what the asynchronous kubernetes client is made of
+import msgspec
 import tenacity
 
 from enterprise_gateway.cluster.answers import error_of, retry_after_of
@@ -223,13 +223,8 @@ class ClusterClient:
                 response = await self._send(
                     method, path(kind, namespace, name), query=query, body=body, content_type=content_type
                 )
-                if response.status == _UNAUTHORIZED:
-                    await self._renew()
-                    response = await self._send(
-                        method, path(kind, namespace, name), query=query, body=body, content_type=content_type
-                    )
                 await self._raise_for(response, kind, namespace, name or _name_of(body))
-                document: Document = json.loads(await response.read())
+                document: Document = msgspec.json.decode(await response.read())
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise KubernetesUnavailable(_no_answer(error), kind=kind, namespace=namespace or "", name=name) from error
         return document
@@ -243,6 +238,28 @@ class ClusterClient:
         body: Mapping[str, Any] | None = None,
         content_type: str = "application/json",
         timeout: aiohttp.ClientTimeout | None = None,
+    ) -> aiohttp.ClientResponse:
+        """Return the answer; where the server doesn't know the credentials any more, they are read anew once."""
+
+        async def once() -> aiohttp.ClientResponse:
+            return await self._send_once(method, resource, query=query, body=body, content_type=content_type, timeout=timeout)
+
+        response = await once()
+        if response.status != _UNAUTHORIZED:
+            return response
+        response.release()
+        await self._renew()
+        return await once()
+
+    async def _send_once(
+        self,
+        method: str,
+        resource: str,
+        *,
+        query: Mapping[str, str] | None,
+        body: Mapping[str, Any] | None,
+        content_type: str,
+        timeout: aiohttp.ClientTimeout | None,
     ) -> aiohttp.ClientResponse:
         headers = {"Accept": "application/json", "Content-Type": content_type}
         _, url, headers, _, _ = await self._api.param_serialize(
@@ -282,9 +299,9 @@ def _pause(state: tenacity.RetryCallState) -> float:
 
 
 def _event(line: bytes, kind: str, namespace: str | None) -> tuple[str, Document]:
-    event = json.loads(line)
+    event = msgspec.json.decode(line)
     if event["type"] == "ERROR":
-        body = json.dumps(event["object"]).encode()
+        body = msgspec.json.encode(event["object"])
         raise error_of(
             status=int(event["object"].get("code") or 500),
             body=body,

@@ -4,6 +4,7 @@ Both print tokens (see `tokens`), so both give a tree whose shape is the templat
 """
 
 import enum
+import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -142,10 +143,16 @@ def render(template: PodTemplate, variables: Mapping[str, Any]) -> list[dict[str
 
 
 def _render_jinja(source: str, variables: Mapping[str, Any], table: TokenTable) -> str:
-    text = _ENVIRONMENT.from_string(source).render({**variables, _TABLE: table})
+    text = _compiled(source).render({**variables, _TABLE: table})
     if len(text) > _MAXIMUM_CHARACTERS:
         raise DocumentError(f"it makes more than {_MAXIMUM_CHARACTERS} characters")
     return text
+
+
+# A kernelspec has one template for all its kernels, and compiling it takes longer than everything else of a rendering.
+@functools.lru_cache(maxsize=64)
+def _compiled(source: str) -> jinja2.Template:
+    return _ENVIRONMENT.from_string(source)
 
 
 def _printed(value: Any, table: TokenTable) -> str:  # noqa: ANN401  a template prints anything
