@@ -154,3 +154,17 @@ def test_a_handler_that_fails_doesnt_stop_the_others(cluster_type, pod, caplog):
         assert "A handler of changes failed" in caplog.text
 
     asyncio.run(scenario())
+
+
+def test_credentials_that_the_server_doesnt_know_any_more_are_read_anew_by_lists_and_watches(cluster_type, fault_type, pod):
+    async def scenario():
+        async with cluster_type() as cluster:
+            await cluster.api.put("pods", pod("a"))
+            cluster.api.fault = lambda count, _request: fault_type(status=401) if count % 2 else None
+            async with Following(cluster) as (informer, _):
+                await informer.wait_synced(Deadline(5))
+                await until(lambda: len(cluster.api.requests) == 4)
+                assert cluster.pauses == []
+            assert cluster.renewals == 2
+
+    asyncio.run(scenario())

@@ -3,6 +3,7 @@ import asyncio
 import pytest
 
 from enterprise_gateway.cluster.deadline import Deadline
+from enterprise_gateway.cluster.removal import Removal
 from enterprise_gateway.cluster.start import ObjectMaker
 from enterprise_gateway.errors import LaunchFailed
 
@@ -18,7 +19,7 @@ CALLS = 9  # namespace, credentials read and copied, role binding, Secret, Confi
 async def make(cluster, plan, *, seconds=5.0):
     await cluster.api.put("secrets", PULL_SECRET)
     cluster.api.requests.clear()
-    maker = ObjectMaker(client=cluster.client, gateway_namespace="gateway")
+    maker = ObjectMaker(client=cluster.client, removal=Removal(client=cluster.client), gateway_namespace="gateway")
     return await maker.make(plan, deadline=Deadline(seconds))
 
 

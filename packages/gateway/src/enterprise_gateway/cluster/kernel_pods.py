@@ -4,13 +4,12 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
 
-from enterprise_gateway.cluster.client import ClusterClient
 from enterprise_gateway.cluster.deadline import Deadline
 from enterprise_gateway.cluster.informer import Informer
 from enterprise_gateway.cluster.marks import Cause, Ending, last_activity_of, text_of, was_started
 from enterprise_gateway.cluster.pods import PodKey, PodState
+from enterprise_gateway.cluster.removal import Doomed, Removal
 from enterprise_gateway.cluster.start import KernelObjects
 from enterprise_gateway.cluster.store import KernelRecord, KernelStore
 from enterprise_gateway.cluster.watching import PodWatch
@@ -22,6 +21,7 @@ __all__ = ["KernelPods"]
 _log = logging.getLogger(__name__)
 
 _END_SECONDS = 30.0
+_PATIENCE_SECONDS = 5.0
 _MARK_SECONDS = 5.0
 _RECORD_SECONDS = 2.0
 # A replica that announced a restart and hasn't begun with it by then isn't there any more.
@@ -35,15 +35,16 @@ class KernelPods:
     ----------
     kernel_id
         What all pods of the kernel carry.
-    informer, store, client
-        The picture of the pods, their records, and the way to change them.
+    informer, store, removal
+        The picture of the pods, their records, and the way to end them.
     """
 
-    def __init__(self, *, kernel_id: str, informer: Informer[PodState], store: KernelStore, client: ClusterClient) -> None:
+    def __init__(self, *, kernel_id: str, informer: Informer[PodState], store: KernelStore, removal: Removal) -> None:
         self._kernel_id = kernel_id
         self._informer = informer
         self._store = store
-        self._client = client
+        self._removal = removal
+        self._unanswered = False
         self._prefetched: KernelRecord | None = None
         self.objects: KernelObjects | None = None
         self.watch: PodWatch | None = None
@@ -53,6 +54,7 @@ class KernelPods:
     def made(self, objects: KernelObjects) -> PodWatch:
         """Take over the pod that a start of this process has made."""
         self.forget()
+        self._unanswered = False
         self.objects = objects
         self.watch = PodWatch(informer=self._informer, key=(objects.namespace, objects.pod_name), uid=objects.pod_uid)
         return self.watch
@@ -190,17 +192,23 @@ class KernelPods:
     # -------------------------------------------------------------------------------------------------------- ending
 
     async def delete_pod(self, *, grace: int, wait: bool = True) -> None:
-        """Delete the pod; return when it is gone, where that is waited for."""
+        """Delete the pod; return when it is gone, where that is waited for and the cluster answers at all."""
         objects, watch = self.objects, self.watch
-        if objects is None or watch is None:
+        if objects is None or watch is None or watch.is_gone:
             return
-        deadline = Deadline(_END_SECONDS)
-        await self._client.delete("Pod", objects.namespace, objects.pod_name, uid=objects.pod_uid, grace=grace, deadline=deadline)
-        if wait:
-            await watch.gone(deadline)
+        await self._delete([Doomed(self._kernel_id, "Pod", objects.namespace, objects.pod_name, objects.pod_uid, grace=grace)])
+        if wait and not self._unanswered:
+            await watch.gone(Deadline(_END_SECONDS))
+
+    async def _delete(self, doomed: list[Doomed]) -> None:
+        # Who once waited in vain doesn't wait again at every step of the kernel's end.
+        patience = 0.0 if self._unanswered else _PATIENCE_SECONDS
+        self._unanswered = not await self._removal.take_away(doomed, patience=patience)
 
     async def take_away(self, *, restart: bool, others: bool) -> None:
         """Leave nothing of the kernel; where it starts again, the namespace that was made for it stays.
+
+        Where the cluster doesn't answer, the kernel is over for its client all the same, and its objects go later.
 
         Parameters
         ----------
@@ -210,21 +218,13 @@ class KernelPods:
         objects = self.objects
         if objects is None:
             return
-        deletions: list[Any] = [self.delete_pod(grace=0)]
-        if others:
-            deletions += [
-                self._client.delete("Pod", pod.namespace, pod.name, uid=pod.uid, grace=0, deadline=Deadline(_END_SECONDS))
-                for pod in self._others()
-            ]
-        if objects.owns_namespace and not restart:
-            deletions.append(self._client.delete("Namespace", None, objects.namespace, deadline=Deadline(_END_SECONDS)))
-        # One that fails must not keep the other from being tried.
-        for result in await asyncio.gather(*deletions, return_exceptions=True):
-            if isinstance(result, KubernetesError):
-                # The kernel is over for its client all the same; the orphan collector comes for what is left.
-                _log.error("Objects of a kernel are left", extra={"kernel_id": self._kernel_id, "cause": str(result)})
-            elif isinstance(result, BaseException):
-                raise result
+        others_pods = [Doomed(self._kernel_id, "Pod", *pod.key, pod.uid, grace=0) for pod in self._others()] if others else []
+        home = Doomed(self._kernel_id, "Namespace", None, objects.namespace, objects.namespace_uid)
+        await asyncio.gather(
+            self.delete_pod(grace=0),
+            *(self._delete([pod]) for pod in others_pods),
+            *(self._delete([home]) for _ in range(objects.owns_namespace and not restart)),
+        )
         self.forget()
         if not restart:
             self.objects = None

@@ -14,6 +14,7 @@ from enterprise_gateway.cluster.kernel_pods import KernelPods
 from enterprise_gateway.cluster.leadership import Leadership
 from enterprise_gateway.cluster.pods import PodState, pod_state
 from enterprise_gateway.cluster.pullers import PULLER_SELECTOR, PullerState, nodes_with, puller_state
+from enterprise_gateway.cluster.removal import Removal
 from enterprise_gateway.cluster.start import ObjectMaker
 from enterprise_gateway.cluster.store import KernelStore
 from enterprise_gateway.errors import NotSupported
@@ -102,7 +103,8 @@ class ClusterServices:
         self.pods: Informer[PodState] = Informer(
             client=client, kind="Pod", namespace=options.watched_namespace, label_selector=selector, convert=pod_state
         )
-        self.maker = ObjectMaker(client=client, gateway_namespace=options.launch.gateway_namespace)
+        self._removal = Removal(client=client)
+        self.maker = ObjectMaker(client=client, removal=self._removal, gateway_namespace=options.launch.gateway_namespace)
         self.store = KernelStore(client=client, pods=self.pods, label_selector=selector, namespace=options.watched_namespace)
         self.pullers: Informer[PullerState] = Informer(
             client=client, kind="Pod", namespace=options.watched_namespace, label_selector=PULLER_SELECTOR, convert=puller_state
@@ -138,11 +140,12 @@ class ClusterServices:
             with suppress(asyncio.CancelledError):
                 await task
         self._tasks = []
+        await self._removal.stop()
         await self.client.close()
 
     def pods_of(self, kernel_id: str) -> KernelPods:
         """Return what follows the pods of one kernel; it follows none yet."""
-        return KernelPods(kernel_id=kernel_id, informer=self.pods, store=self.store, client=self.client)
+        return KernelPods(kernel_id=kernel_id, informer=self.pods, store=self.store, removal=self._removal)
 
     async def listen(self) -> Responses:
         """Return who takes the connections of kernels that tell them, listening.

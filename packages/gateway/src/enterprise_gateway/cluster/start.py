@@ -6,12 +6,12 @@ lost, a cancelled start) what exists is known and is taken away again.
 
 import asyncio
 import logging
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from enterprise_gateway.cluster.client import ClusterClient, Document
 from enterprise_gateway.cluster.deadline import Deadline
+from enterprise_gateway.cluster.removal import Doomed, Removal
 from enterprise_gateway.errors import KernelExists, KubernetesError, LaunchFailed, ObjectExists, ObjectNotFound
 from enterprise_gateway.launch.plan import LaunchPlan
 from enterprise_gateway.launch.secret import copied_pull_secret
@@ -21,7 +21,7 @@ __all__ = ["KernelObjects", "ObjectMaker"]
 
 _log = logging.getLogger(__name__)
 
-_UNDO_SECONDS = 30.0
+_UNDO_SECONDS = 1.5
 _ACCOUNT_RETRY_SECONDS = 0.05
 _FORBIDDEN = 403
 
@@ -41,6 +41,8 @@ class KernelObjects(NamedTuple):
     owns_namespace: bool
     pod_name: str
     pod_uid: str
+    namespace_uid: str | None = None
+    """`None` where the namespace isn't the kernel's own, or another process made it."""
 
 
 class ObjectMaker:
@@ -48,17 +50,16 @@ class ObjectMaker:
 
     Parameters
     ----------
+    removal
+        Takes away what a failed start made.
     gateway_namespace
         Where the Secrets lie that are copied into namespaces of kernels.
     """
 
-    def __init__(
-        self, *, client: ClusterClient, gateway_namespace: str | None, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, *, client: ClusterClient, removal: Removal, gateway_namespace: str | None) -> None:
         self._client = client
+        self._removal = removal
         self._gateway_namespace = gateway_namespace
-        self._clock = clock
-        self._undoing: set[asyncio.Task[None]] = set()
 
     async def make(self, plan: LaunchPlan, *, deadline: Deadline) -> KernelObjects:
         """Return the objects of a start, all of them made.
@@ -77,17 +78,17 @@ class ObjectMaker:
             if isinstance(error, KernelExists):
                 # The pod that was faster is in the namespace, whoever of the two made it.
                 made = [item for item in made if item.kind not in {"Namespace", "RoleBinding"}]
-            await self._undo(plan, made)
+            await self._undo(plan, made, deadline)
             if isinstance(error, KubernetesError):
                 raise LaunchFailed(_refusal(error)) from error
             raise
 
     async def _make(self, plan: LaunchPlan, made: list[_Made], deadline: Deadline) -> KernelObjects:
-        owns_namespace = False
+        namespace_uid: str | None = None
         if plan.namespace_document is not None:
             # A kernel that is started again finds its namespace; it stays the kernel's own.
-            await self._create(plan, plan.namespace_document, made, deadline, reuse=True)
-            owns_namespace = True
+            namespace = await self._create(plan, plan.namespace_document, made, deadline, reuse=True)
+            namespace_uid = namespace["metadata"]["uid"]
         for name in plan.pull_secrets:
             await self._copy_pull_secret(plan, name, made, deadline)
         if plan.role_binding is not None:
@@ -96,7 +97,7 @@ class ObjectMaker:
         pod = await self._create_pod(plan, made, deadline)
         for document in owned:
             await self._give_to(pod, document, deadline)
-        return KernelObjects(plan.namespace, owns_namespace, plan.names.pod, pod["metadata"]["uid"])
+        return KernelObjects(plan.namespace, namespace_uid is not None, plan.names.pod, pod["metadata"]["uid"], namespace_uid)
 
     async def _create(
         self, plan: LaunchPlan, document: Mapping[str, Any], made: list[_Made], deadline: Deadline, *, reuse: bool = False
@@ -164,38 +165,18 @@ class ObjectMaker:
 
     # ------------------------------------------------------------------------------------------------------- undoing
 
-    async def _undo(self, plan: LaunchPlan, made: list[_Made]) -> None:
-        """Take away what a failed start made, though the start itself is being cancelled."""
-        task = asyncio.create_task(self._take_away(plan, made))
-        # Whoever is cancelled twice while it waits leaves the task to end by itself; the set keeps it alive.
-        self._undoing.add(task)
-        task.add_done_callback(self._undoing.discard)
-        await asyncio.shield(task)
+    async def _undo(self, plan: LaunchPlan, made: list[_Made], deadline: Deadline) -> None:
+        """Take away what a failed start made, though the start itself is being cancelled or the cluster is away."""
+        doomed = [
+            Doomed(plan.kernel_id, item.kind, item.namespace, item.name, item.uid, plan.launch_id, _grace(item.kind))
+            for item in reversed(made)
+        ]
+        # Whoever waits for the start gave it a time; where that is over it is told at once that it failed, and why.
+        await self._removal.take_away(doomed, patience=_UNDO_SECONDS + deadline.within(_UNDO_SECONDS))
 
-    async def _take_away(self, plan: LaunchPlan, made: list[_Made]) -> None:
-        deadline = Deadline(_UNDO_SECONDS, clock=self._clock)
-        for item in reversed(made):
-            try:
-                uid = item.uid or await self._uid_of(plan, item, deadline)
-                if uid is not None:
-                    grace = 0 if item.kind == "Pod" else None
-                    await self._client.delete(item.kind, item.namespace, item.name, uid=uid, grace=grace, deadline=deadline)
-            except KubernetesError as error:
-                # The others may still go; the orphan collector comes for this one.
-                _log.error(
-                    "An object of a failed start is left",
-                    extra={"kernel_id": plan.kernel_id, "kind": item.kind, "object": item.name, "cause": str(error)},
-                )
 
-    async def _uid_of(self, plan: LaunchPlan, item: _Made, deadline: Deadline) -> str | None:
-        """Return the uid of an object whose creation wasn't answered, where it is this start's."""
-        try:
-            found = await self._client.get(item.kind, item.namespace, item.name, deadline=deadline)
-        except ObjectNotFound:
-            return None
-        mark = (found["metadata"].get("labels") or {}).get(labels.KERNEL_LAUNCH)
-        uid: str = found["metadata"]["uid"]
-        return uid if mark == plan.launch_id else None
+def _grace(kind: str) -> int | None:
+    return 0 if kind == "Pod" else None
 
 
 def _refusal(error: KubernetesError) -> str:
