@@ -16,9 +16,11 @@ def test_counters_exist_before_the_first_event():
 
 
 def test_a_failed_start_is_counted_by_its_reason():
-    text = exposition(lambda metrics: metrics.launch_finished("python3", 2.0, "LaunchTimeout"))
+    text = exposition(lambda metrics: metrics.launch_finished("python3", 2.0, "LaunchTimeout", {"process": 0.5}))
     assert 'enterprise_gateway_kernel_launch_failures_total{reason="LaunchTimeout"} 1.0' in text
-    assert 'enterprise_gateway_kernel_launch_duration_seconds_count{kernelspec="python3",outcome="failure"} 1.0' in text
+    failed = 'kernelspec="python3",outcome="failure"'
+    assert f'enterprise_gateway_kernel_launch_duration_seconds_count{{{failed},phase="total"}} 1.0' in text
+    assert f'enterprise_gateway_kernel_launch_duration_seconds_sum{{{failed},phase="process"}} 0.5' in text
 
 
 def test_kernels_are_counted_when_they_are_asked_for():

@@ -4,7 +4,7 @@ Label values that are known beforehand are created at once, so that a counter ex
 over it is right. No label ever holds a user's name or a kernel's id: there is no bound on how many of those there are.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.core import GaugeMetricFamily
@@ -36,8 +36,8 @@ class GatewayMetrics:
         self._info.labels(version).set(1)
         self._launches = Histogram(
             "kernel_launch_duration_seconds",
-            "Time from an accepted request to a kernel that answers, or to the failure",
-            ("kernelspec", "outcome"),
+            "Time from an accepted request to a kernel that answers, or to the failure: in all, and by phase",
+            ("kernelspec", "phase", "outcome"),
             buckets=_LAUNCH_BUCKETS,
             namespace=_NAMESPACE,
             registry=self._registry,
@@ -100,9 +100,11 @@ class GatewayMetrics:
         text = "Whether this replica culls kernels, starts dead ones again and takes orphans away: 1, or 0 where another one does"
         Gauge("leader", text, namespace=_NAMESPACE, registry=self._registry).set_function(lambda: float(leads()))
 
-    def launch_finished(self, kernelspec: str, seconds: float, outcome: str) -> None:
-        """Count a start that is over."""
-        self._launches.labels(kernelspec, "success" if outcome == "success" else "failure").observe(seconds)
+    def launch_finished(self, kernelspec: str, seconds: float, outcome: str, phases: Mapping[str, float]) -> None:
+        """Count a start that is over; `phases` are the seconds of its parts."""
+        result = "success" if outcome == "success" else "failure"
+        for phase, part in {"total": seconds, **phases}.items():
+            self._launches.labels(kernelspec, phase, result).observe(part)
         if outcome != "success":
             self._launch_failures.labels(outcome).inc()
 

@@ -70,6 +70,7 @@ class Lifecycle:
         self.failure = None
         self.ended = False
         self.arguments = None
+        self.phases = {"process": 0.5}
 
     async def start(self, *, timeout, arguments):
         self.timeout, self.arguments = timeout, arguments
@@ -99,7 +100,7 @@ class Metrics:
     def __init__(self):
         self.launches, self.culled = [], 0
 
-    def launch_finished(self, kernelspec, seconds, outcome):
+    def launch_finished(self, kernelspec, seconds, outcome, phases):
         assert seconds >= 0
         self.launches.append((kernelspec, outcome))
 

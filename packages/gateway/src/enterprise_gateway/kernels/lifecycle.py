@@ -8,7 +8,7 @@ end that was asked for is never taken for a death.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +18,7 @@ from enterprise_gateway.kernels.activity import ActivityMonitor
 from enterprise_gateway.kernels.kernel import Kernel
 from enterprise_gateway.kernels.readiness import wait_until_it_answers
 from enterprise_gateway.provisioners.exits import says_what_it_waits_for, wait_for_exit
+from enterprise_gateway.provisioners.phases import LaunchPhases
 
 __all__ = ["KernelLifecycle", "LifecycleOptions"]
 
@@ -69,6 +70,8 @@ class KernelLifecycle:
         self._lock = asyncio.Lock()
         self._supervision: asyncio.Task[None] | None = None
         self._ended = False
+        self.phases: Mapping[str, float] = {}
+        """Seconds that the parts of the latest start took."""
 
     # ---------------------------------------------------------------------------------------------------------- start
 
@@ -116,7 +119,8 @@ class KernelLifecycle:
         LaunchFailed
             It could not be started, or ended before it answered.
         """
-        kernel = self._kernel
+        kernel, phases = self._kernel, LaunchPhases(clock=self._clock)
+        self.phases = phases.seconds
         try:
             await begin()
         except GatewayError:
@@ -128,9 +132,15 @@ class KernelLifecycle:
             raise LaunchFailed(
                 f"Error occurred during launch of KernelID: {kernel.kernel_id}. The gateway's log says more."
             ) from error
+        # Who starts in several steps tells them itself.
+        if (told := getattr(kernel.manager.provisioner, "phases", None)) is not None:
+            phases, self.phases = told, told.seconds
+        else:
+            phases.ended("process")
         kernel.connect()
         self._activity.follow()
         await self._answer_or_exit()
+        phases.ended("kernel")
 
     async def _answer_or_exit(self) -> None:
         answer = asyncio.ensure_future(wait_until_it_answers(self._kernel))

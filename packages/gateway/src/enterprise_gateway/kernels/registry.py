@@ -206,7 +206,7 @@ class Kernels:
             _log.warning("Kernel start failed", extra={**fields, "cause": cause})
             raise
         finally:
-            self._metrics.launch_finished(kernel.name, self._clock() - began, outcome)
+            self._metrics.launch_finished(kernel.name, self._clock() - began, outcome, entry.lifecycle.phases)
         _log.info("Kernel started", extra={**fields, "seconds": round(self._clock() - began, 3)})
 
     def _environment(self, kernel_id: str, user: str, kernelspec: Kernelspec, requested: Mapping[str, str]) -> Mapping[str, str]:

@@ -32,8 +32,8 @@ class KernelRules:
 class KernelMetrics(Protocol):
     """Who counts what happens to kernels."""
 
-    def launch_finished(self, kernelspec: str, seconds: float, outcome: str) -> None:
-        """Count a start that is over; `outcome` is `success` or the name of the error's class."""
+    def launch_finished(self, kernelspec: str, seconds: float, outcome: str, phases: Mapping[str, float]) -> None:
+        """Count a start that is over; `outcome` is `success` or the name of the error's class, `phases` its parts' seconds."""
 
     def kernel_culled(self) -> None:
         """Count a kernel that was shut down because nobody used it."""

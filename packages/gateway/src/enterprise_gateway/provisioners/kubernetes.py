@@ -28,6 +28,7 @@ from enterprise_gateway.launch.plan import build_plan
 from enterprise_gateway.launch.request import KernelFacts, LaunchRequest, launch_seconds, parse_request
 from enterprise_gateway.launch.template import find_template
 from enterprise_gateway.provisioners.handover import Handover, MountedFile, PhoneHome
+from enterprise_gateway.provisioners.phases import LaunchPhases
 from enterprise_gateway.provisioners.phone_home import send_command
 
 __all__ = ["KubernetesProvisioner"]
@@ -76,6 +77,7 @@ class KubernetesProvisioner(KernelProvisionerBase):
         GatewayError
             It can't, with the cause in words for its user; then nothing of it exists.
         """
+        phases = self.phases = LaunchPhases()
         services = await self._cluster()
         request = self._request(kwargs.get("env") or {}, services)
         policy = services.policy.current()
@@ -102,9 +104,13 @@ class KubernetesProvisioner(KernelProvisionerBase):
                 launch_id=secrets.token_hex(3),
                 warm_nodes=services.nodes_with(request.image),
             )
+            phases.ended("prepare")
             watch = pods.made(await services.maker.make(plan, deadline=deadline))
+            phases.ended("create")
             state = await watch.running(client=services.client, graces=services.options.graces, deadline=deadline)
+            phases.ended("pod")
             info: Any = await handover.connection(state, watch=watch, plan=plan, deadline=deadline)
+            phases.ended("connection")
         except KernelExists:
             # What belongs to this kernel now isn't this start's.
             pods.forget()
