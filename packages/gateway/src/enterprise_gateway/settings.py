@@ -640,7 +640,22 @@ class GatewaySettings:
         help="YAML file that says which images, namespaces, service accounts, volumes and amounts clients may ask for; read "
         "again when it changes. Unset allows little.",
     )
-
+    unschedulable_grace: float = setting(
+        20.0,
+        number(0, 86400),
+        environment=("EG_UNSCHEDULABLE_GRACE",),
+        group=_KUBERNETES,
+        help="Seconds for which a start waits while no node can take its pod: as long as an autoscaler needs to bring one. The "
+        "kernel's model says meanwhile what it waits for.",
+    )
+    image_pull_grace: float = setting(
+        15.0,
+        number(0, 86400),
+        environment=("EG_IMAGE_PULL_GRACE",),
+        group=_KUBERNETES,
+        help="Seconds for which a start waits while its image can't be pulled for a reason that may pass, such as a registry "
+        "that doesn't answer. An image that doesn't exist ends a start at once.",
+    )
     leader_election: bool = setting(
         True,
         boolean,

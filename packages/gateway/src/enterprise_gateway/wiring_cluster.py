@@ -6,6 +6,7 @@ What is imported here, the Kubernetes client above all, takes more memory than t
 from pathlib import Path
 
 from enterprise_gateway.cluster.connect import connect, own_namespace
+from enterprise_gateway.cluster.diagnosis import Graces
 from enterprise_gateway.cluster.leadership import Leadership
 from enterprise_gateway.cluster.lease import Lease
 from enterprise_gateway.cluster.services import ClusterOptions, ClusterServices
@@ -48,6 +49,7 @@ async def make_cluster_services(cluster: str, settings: GatewaySettings, *, iden
     )
     options = ClusterOptions(
         launch=launch,
+        graces=Graces(unschedulable=settings.unschedulable_grace, image_pull=settings.image_pull_grace),
         launch_timeout=settings.kernel_launch_timeout,
         watched_namespace=launch.shared_namespace,
         # What a kernel gets was decided before it reaches the provisioner.
