@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 _ANY_PORT = "0..0"
 _CONNECT_SECONDS = 1.0
-_CONNECT_PAUSE_SECONDS = 0.03
+_CONNECT_PAUSE_SECONDS = 0.05
 
 
 class Handover(Protocol):
