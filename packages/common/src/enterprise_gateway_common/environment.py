@@ -205,15 +205,16 @@ def number(minimum: Optional[float] = None, maximum: Optional[float] = None) -> 
 def choice(*words: str) -> "Kind[str]":
     """Return the kind of a text that is one of a few words, compared without case."""
     by_lower = {word.lower(): word for word in words}
+    shown = ", ".join(word for word in words if word)
 
     def parse_choice(raw: str) -> str:
         try:
             return by_lower[raw.lower()]
         except KeyError:
-            message = "write one of {}".format(", ".join(words))
+            message = f"write one of {shown}"
             raise ValueError(message) from None
 
-    return Kind("one of " + ", ".join(words), parse_choice)
+    return Kind(f"one of {shown}", parse_choice)
 
 
 def optional(kind: "Kind[T]") -> "Kind[Optional[T]]":

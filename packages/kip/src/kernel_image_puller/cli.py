@@ -40,6 +40,8 @@ def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line, with one option for every setting."""
     parser = argparse.ArgumentParser(
         prog="kernel-image-puller",
+        # One option for each of forty settings would hide what there is to do.
+        usage="%(prog)s [run | check | write-noop PATH] [--once] [--SETTING VALUE ...]",
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
