@@ -66,8 +66,9 @@ def main() -> None:
     table.print()
     for mode, parts in phases.items():
         print(f"\nphases, {mode}, mean seconds: " + ", ".join(f"{phase} {value:.3f}" for phase, value in parts.items()))
-        share = parts["prepare"] + parts["create"] + parts["kernel"]
-        print(f"all but the cluster's own part: {share:.3f}")
+        # "pod" is the scheduler's and the kubelet's, "connection" and "kernel" are the kernel's program starting.
+        share = 1000 * (parts["prepare"] + parts["create"])
+        print(f"the gateway's own share: {share:.0f} ms (< 150: {'met' if share < 150 else 'MISSED'})")
 
 
 if __name__ == "__main__":
