@@ -53,6 +53,8 @@ class FakeApi:
         self.end_watches = asyncio.Event()
         self.stopping = asyncio.Event()
         self.watch_error: dict | None = None
+        self.nonsense = b""
+        """What a watch says in place of its first change."""
         self._versions = itertools.count(1)
         self._history: list[tuple[int, str, dict]] = []
         self._changed = asyncio.Condition()
@@ -170,6 +172,9 @@ class FakeApi:
     async def _watch(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         await response.prepare(request)
+        if self.nonsense:
+            await response.write(self.nonsense + b"\n")
+            return response
         if self.watch_error:
             await response.write(json.dumps({"type": "ERROR", "object": self.watch_error}).encode() + b"\n")
             return response

@@ -168,3 +168,36 @@ def test_credentials_that_the_server_doesnt_know_any_more_are_read_anew_by_lists
             assert cluster.renewals == 2
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    "line", [b"<html>", b"{}", b"[]", b'{"type": "ADDED"}', b'{"type": "ADDED", "object": {}}', b'{"type": "ERROR", "object": 1}']
+)
+def test_a_watch_that_answers_nonsense_is_begun_again(cluster_type, pod, line):
+    async def scenario():
+        async with cluster_type() as cluster:
+            await cluster.api.put("pods", pod("a"))
+            cluster.api.nonsense = line
+            async with Following(cluster) as (informer, _):
+                await until(lambda: informer.trouble is not None)
+                assert "no change of an object" in informer.trouble
+                cluster.api.nonsense = b""
+                await cluster.api.put("pods", pod("b"), "ADDED")
+                await until(lambda: names(informer) == ["a", "b"])
+
+    asyncio.run(scenario())
+
+
+def test_an_object_that_cant_be_understood_doesnt_end_the_picture(cluster_type, pod, caplog):
+    async def scenario():
+        async with cluster_type() as cluster:
+            following = Following(cluster)
+            convert, following.informer._convert = following.informer._convert, lambda document: document["no such key"]
+            async with following as (informer, _):
+                await cluster.api.put("pods", pod("a"), "ADDED")
+                await until(lambda: informer.trouble is not None)
+                informer._convert = convert
+                await until(lambda: names(informer) == ["a"])
+        assert "Watch failed" in caplog.text
+
+    asyncio.run(scenario())

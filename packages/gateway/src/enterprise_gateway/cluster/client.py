@@ -34,6 +34,7 @@ _CALL_SECONDS = 10.0
 _WATCH_IDLE_SECONDS = 100.0  # the server sends a bookmark about every minute
 _UNAUTHORIZED = 401
 _FIRST_ERROR = 400
+_SERVER_ERROR = 500
 
 
 class ClusterClient:
@@ -299,18 +300,20 @@ def _pause(state: tenacity.RetryCallState) -> float:
 
 
 def _event(line: bytes, kind: str, namespace: str | None) -> tuple[str, Document]:
-    event = msgspec.json.decode(line)
-    if event["type"] == "ERROR":
-        body = msgspec.json.encode(event["object"])
-        raise error_of(
-            status=int(event["object"].get("code") or 500),
-            body=body,
-            retry_after=None,
-            kind=kind,
-            namespace=namespace or "",
-            name="",
-        )
-    return event["type"], event["object"]
+    try:
+        event = msgspec.json.decode(line)
+        change, document = str(event["type"]), event["object"]
+        status = int(document.get("code") or _SERVER_ERROR)
+        if change != "ERROR":
+            _ = document["metadata"]["resourceVersion"]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        # Whatever stands between may answer in its own words, and with success.
+        words = "the API server sent something that is no change of an object"
+        raise KubernetesUnavailable(words, kind=kind, namespace=namespace or "") from error
+    if change == "ERROR":
+        body = msgspec.json.encode(document)
+        raise error_of(status=status, body=body, retry_after=None, kind=kind, namespace=namespace or "", name="")
+    return change, document
 
 
 def _same_launch(found: Document, wanted: Mapping[str, Any]) -> bool:

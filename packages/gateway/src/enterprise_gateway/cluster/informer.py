@@ -27,6 +27,7 @@ Key = tuple[str, str]
 _LIST_SECONDS = 30.0
 _SHORTEST_WATCH, _LONGEST_WATCH = 240, 360
 _QUICK_END_SECONDS = 1.0
+_BREATH_SECONDS = 0.2
 
 
 class Keyed(Protocol):
@@ -118,7 +119,18 @@ class Informer(Generic[T]):
                 before_sleep=self._report,
             ):
                 with attempt:
-                    await self._follow()
+                    await self._follow_or_begin_anew()
+
+    async def _follow_or_begin_anew(self) -> None:
+        try:
+            await self._follow()
+        except KubernetesError:
+            raise
+        except Exception as error:
+            # A picture that stops coming right is worse than any object that can't be understood.
+            _log.exception("Watch failed", extra={"kind": self._kind})
+            self._version = None
+            raise KubernetesUnavailable(f"the watch failed with {type(error).__name__}", kind=self._kind) from error
 
     def _report(self, state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
@@ -149,12 +161,13 @@ class Informer(Generic[T]):
             self._version = None
             return
         except KubernetesError:
-            if served:
-                return
-            raise
-        if not served and self._clock() - began < _QUICK_END_SECONDS:
+            if not served:
+                raise
+        if self._clock() - began < _QUICK_END_SECONDS:
             # A server that ends each watch at once must not be asked in a hot loop.
-            raise KubernetesUnavailable("the watch ended at once", kind=self._kind)
+            if not served:
+                raise KubernetesUnavailable("the watch ended at once", kind=self._kind)
+            await self._sleep(_BREATH_SECONDS)
 
     def _take_list(self, items: list[Document]) -> None:
         listed = {made.key: made for made in map(self._convert, items)}
