@@ -13,6 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, urlencode
 
 _ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -32,7 +33,7 @@ class Cluster:
         self._url = f"https://{address}:{os.environ['KUBERNETES_SERVICE_PORT']}"
         self._tls = ssl.create_default_context(cafile=str(_ACCOUNT / "ca.crt"))
 
-    def list(self, path: str, selector: str) -> list[dict]:
+    def list(self, path: str, selector: str) -> list[dict[str, Any]]:
         """Return the objects with these labels."""
         return self._call("GET", f"{path}?{urlencode({'labelSelector': selector})}").get("items") or []
 
@@ -44,7 +45,7 @@ class Cluster:
             if error.code not in {_NOT_FOUND, _CONFLICT}:
                 raise
 
-    def _call(self, verb: str, path: str, body: dict | None = None) -> dict:
+    def _call(self, verb: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         headers = {
             "Authorization": f"Bearer {(_ACCOUNT / 'token').read_text().strip()}",
             "Content-Type": "application/json",
@@ -52,7 +53,7 @@ class Cluster:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self._url + path, data=data, headers=headers, method=verb)  # noqa: S310  always https
         with urllib.request.urlopen(request, timeout=_CALL_SECONDS, context=self._tls) as answer:  # noqa: S310  as above
-            return json.load(answer)
+            return dict(json.load(answer))
 
 
 def places(instance: str, only_namespace: str) -> list[tuple[str, str]]:
@@ -85,12 +86,13 @@ def one_round(cluster: Cluster, instance: str, only_namespace: str) -> list[str]
 
 def main() -> int:
     """Delete until nothing is left or the time is over."""
-    cluster, end, told = Cluster(), time.monotonic() + _PATIENCE_SECONDS, set()
+    cluster, end = Cluster(), time.monotonic() + _PATIENCE_SECONDS
+    told: set[str] = set()
     while True:
         try:
             found = one_round(cluster, os.environ["INSTANCE"], os.environ["ONLY_NAMESPACE"])
         except OSError as error:
-            # A refusal doesn't become a permission by waiting, but rights take a moment to arrive; the job tries again.
+            # Rights that were made a moment ago may not be known everywhere yet; the job tries again.
             print(f"The API server doesn't do it: {error}", file=sys.stderr)
             return 1
         for name in sorted(set(found) - told):
