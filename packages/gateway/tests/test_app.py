@@ -71,7 +71,9 @@ def test_a_value_that_cannot_be_parsed_ends_the_start_with_one_line_that_names_t
         (["--EnterpriseGatewayApp.prohibited_uids=zero"], "prohibited_uids: write whole numbers"),
         (["--EnterpriseGatewayApp.port_range=1..2"], "ports must lie between"),
         (["--EnterpriseGatewayApp.authorizer_class=no.such.Class"], "authorizer_class: no.such.Class can't be imported"),
-        (["--EnterpriseGatewayApp.auth_tokens_file=nowhere"], "No such file"),
+        (["--EnterpriseGatewayApp.auth_tokens_file=nowhere"], "auth_tokens_file: nowhere can't be read: No such"),
+        (["--EnterpriseGatewayApp.policy_file=nowhere"], "policy_file: nowhere can't be read: No such"),
+        (["--ip=203.0.113.5"], "203.0.113.5 can't be listened on: Cannot assign requested address"),
     ],
 )
 def test_a_setting_that_cannot_be_used_ends_the_start_with_one_line(arguments, said):

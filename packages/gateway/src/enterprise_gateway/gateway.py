@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import resource
 import signal
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import zmq
 from tornado.httpserver import HTTPServer
 
 from enterprise_gateway.cluster.connection import ClusterConnection
+from enterprise_gateway.descriptors import raise_descriptor_limit
 from enterprise_gateway.errors import GatewayError, NotSupported
 from enterprise_gateway.kernels.adoption import Adoption
 from enterprise_gateway.kernels.registry import Kernels
@@ -97,7 +97,7 @@ class Gateway:
             No port could be bound.
         """
         settings = self._parts.settings
-        _raise_file_limit()
+        raise_descriptor_limit()
         sockets, self._port = bind(address=settings.ip, port=settings.port, retries=settings.port_retries)
         self._parts.server.add_sockets(sockets)
         await self._parts.catalogue.all()
@@ -197,10 +197,3 @@ class Gateway:
         await parts.server.close_all_connections()
         parts.context.destroy(linger=0)
         _log.info("Gateway stopped")
-
-
-def _raise_file_limit() -> None:
-    """Let this process open as many files as it may: each ZeroMQ socket needs some."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

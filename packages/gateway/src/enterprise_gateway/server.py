@@ -1,12 +1,15 @@
 """Listening: a free port, TLS where it is configured, and the bounds on what a connection may send."""
 
+import errno
 import logging
 import random
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from tornado.httpserver import HTTPServer
+from tornado.iostream import IOStream
 from tornado.netutil import bind_sockets
 from tornado.web import Application
 
@@ -18,6 +21,8 @@ _log = logging.getLogger(__name__)
 
 _CONSECUTIVE_PORTS = 5
 _HIGHEST_PORT = 65535
+# Taken, or not for everybody; whatever else is wrong lies with the address.
+_OTHER_PORTS_MAY_DO = frozenset({errno.EADDRINUSE, errno.EACCES})
 _UNREAD_BODY_FACTOR = 100
 # What EG_SSL_VERSION may say: the name of the oldest version, or the number of Python's constant for it.
 _TLS_VERSIONS = {
@@ -49,7 +54,7 @@ def bind(*, address: str, port: int, retries: int) -> tuple[list[socket.socket],
         try:
             sockets = bind_sockets(candidate, address)
         except OSError as error:
-            if isinstance(error, socket.gaierror):
+            if error.errno not in _OTHER_PORTS_MAY_DO:
                 raise PortUnavailableError(f"The address {address} can't be listened on: {error.strerror}.") from error
             _log.info("Port is not available", extra={"port": candidate, "cause": error.strerror})
             continue
@@ -94,9 +99,41 @@ def tls_context(settings: GatewaySettings) -> ssl.SSLContext | None:
     return context
 
 
-def make_server(application: Application, settings: GatewaySettings, context: ssl.SSLContext | None) -> HTTPServer:
+class _BoundedServer(HTTPServer):
+    """Closes connections beyond a bound at once, so that nobody can take the descriptors that all others need."""
+
+    most_connections: Callable[[], int]
+    """The bound, which may change; set before the server listens."""
+    _open = 0
+    _full = False
+
+    def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
+        """Serve a connection, or close it."""
+        if self._open >= self.most_connections():
+            if not self._full:
+                _log.warning("Connections are refused: too many are open", extra={"open": self._open})
+            self._full = True
+            stream.close()
+            return
+        self._full = False
+        self._open += 1
+        super().handle_stream(stream, address)
+
+    def on_close(self, server_conn: object) -> None:
+        """Count one less; one that became a websocket is no connection of this kind any more."""
+        self._open -= 1
+        super().on_close(server_conn)
+
+
+def make_server(
+    application: Application,
+    settings: GatewaySettings,
+    context: ssl.SSLContext | None,
+    *,
+    most_connections: Callable[[], int],
+) -> HTTPServer:
     """Return a server that isn't listening yet."""
-    return HTTPServer(
+    server = _BoundedServer(
         application,
         ssl_options=context,
         xheaders=settings.trust_xheaders,
@@ -107,3 +144,5 @@ def make_server(application: Application, settings: GatewaySettings, context: ss
         body_timeout=settings.request_timeout,
         idle_connection_timeout=settings.idle_connection_timeout,
     )
+    server.most_connections = most_connections
+    return server

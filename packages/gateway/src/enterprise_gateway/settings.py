@@ -416,7 +416,7 @@ class GatewaySettings:
     )
     kernel_ws_protocol: str | None = setting(
         None,
-        optional(text),
+        optional(choice("legacy", "v1.kernel.websocket.jupyter.org")),
         environment=("EG_KERNEL_WS_PROTOCOL",),
         group=_WEBSOCKET,
         help="Websocket subprotocol to speak: unset takes v1.kernel.websocket.jupyter.org where the client offers it, "
@@ -486,6 +486,14 @@ class GatewaySettings:
         environment=("EG_MAX_BODY_SIZE",),
         group=_BOUNDS,
         help="The most bytes of a request's body; a larger one is answered with 413.",
+    )
+    max_http_connections: int = setting(
+        2048,
+        integer(16),
+        environment=("EG_MAX_HTTP_CONNECTIONS",),
+        group=_BOUNDS,
+        help="The most connections of clients at one time, websockets aside; one more is closed at once. So many of the "
+        "process' file descriptors, or a quarter of them where that is less, are never given to kernels and websockets.",
     )
     max_header_size: int = setting(
         32 * 1024,

@@ -11,6 +11,7 @@ import zmq.asyncio
 from traitlets.config import Configurable
 
 from enterprise_gateway import __version__
+from enterprise_gateway.descriptors import DescriptorBudget
 from enterprise_gateway.gateway import Gateway, GatewayParts
 from enterprise_gateway.kernels.adoption import Adoption
 from enterprise_gateway.kernels.kernel import Kernel
@@ -79,7 +80,10 @@ def build_gateway(
     rules = functools.partial(rules_of, default_user=default_user)
     options = websocket_options(settings)
     replay = ReplayStore(options=options, metrics=metrics)
-    connections = OpenConnections(limit=settings.max_websockets)
+    budget = DescriptorBudget(
+        for_requests=settings.max_http_connections, kernels=lambda: len(kernels), websockets=lambda: len(connections)
+    )
+    connections = OpenConnections(limit=settings.max_websockets, check_room=budget.check)
     forgotten: list[Callable[[str], None]] = [replay.discard]
 
     def kernel_forgotten(kernel_id: str) -> None:
@@ -90,6 +94,7 @@ def build_gateway(
     cluster = cluster_connection(settings, environment, identity=identity)
 
     async def prepare(kernelspec: Kernelspec) -> None:
+        budget.check()
         if runs_in_cluster(kernelspec.spec):
             await adoption.begin()
 
@@ -140,7 +145,7 @@ def build_gateway(
     gateway = Gateway(
         parts=GatewayParts(
             settings=settings,
-            server=make_server(application, settings, tls),
+            server=make_server(application, settings, tls, most_connections=lambda: budget.connections),
             tls=tls is not None,
             kernels=kernels,
             catalogue=catalogue,

@@ -69,7 +69,10 @@ def cluster_connection(settings: GatewaySettings, environment: Mapping[str, str]
         # Read now, so that a policy that can't be used stops the start and not the first kernel.
         from enterprise_gateway.launch.policy import PolicyFile
 
-        PolicyFile(Path(settings.policy_file))
+        try:
+            PolicyFile(Path(settings.policy_file))
+        except OSError as error:
+            raise ValueError(f"policy_file: {settings.policy_file} can't be read: {error.strerror}.") from error
 
     async def make_services(cluster: str) -> "ClusterServices":
         from enterprise_gateway.wiring_cluster import make_cluster_services
@@ -174,7 +177,7 @@ def edge_of(settings: GatewaySettings, metrics: GatewayMetrics) -> Edge:
     return Edge(
         access=Access(
             token=settings.auth_token,
-            token_file=TokenFile(Path(settings.auth_tokens_file)) if settings.auth_tokens_file else None,
+            token_file=_token_file(settings.auth_tokens_file),
             allow_origin=settings.allow_origin,
             authorized_origin=settings.authorized_origin,
         ),
@@ -193,6 +196,15 @@ def edge_of(settings: GatewaySettings, metrics: GatewayMetrics) -> Edge:
         base_url=settings.base_url,
         max_body_size=settings.max_body_size,
     )
+
+
+def _token_file(path: str | None) -> TokenFile | None:
+    try:
+        return TokenFile(Path(path)) if path else None
+    except OSError as error:
+        raise ValueError(f"auth_tokens_file: {path} can't be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise ValueError(f"auth_tokens_file: {path}: {error}.") from error
 
 
 def _authorizer(dotted_name: str) -> Authorizer | None:

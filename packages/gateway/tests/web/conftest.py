@@ -42,6 +42,10 @@ class RunningGateway:
     def drain(self):
         self._gateway._parts.kernels.draining = True
 
+    @property
+    def address(self):
+        return "127.0.0.1", self._gateway._port
+
     def request(self, method, path, **arguments):
         return self._http.request(method, self._gateway.url + path, timeout=30, **arguments)
 

@@ -1,5 +1,11 @@
+import contextlib
+import functools
+import socket
+
 import pytest
 import yaml
+
+from enterprise_gateway.descriptors import DescriptorBudget
 
 
 @pytest.mark.parametrize("path", ["/", "/nothing", "/api/nothing", "/api/kernels/a/b", "/kernelspecs/broken"])
@@ -52,6 +58,38 @@ def test_metrics_may_be_opened(gateway):
     response = gateway(auth_token="x", authenticate_metrics=False).request("GET", "/metrics")
     assert response.status_code == 200
     assert 'enterprise_gateway_kernel_restarts_total{cause="died"} 0.0' in response.text
+
+
+def test_a_method_that_a_client_invents_makes_no_time_series_of_its_own(gateway):
+    running = gateway()
+    for name in ("ONE", "TWO"):
+        assert running.request(name, "/api").status_code == 405
+    text = running.request("GET", "/metrics").text
+    assert 'http_request_duration_seconds_count{code="405",method="other",route="/api"} 2.0' in text
+    assert "ONE" not in text
+
+
+def test_connections_beyond_the_bound_are_closed_and_there_is_a_place_when_one_ends(gateway):
+    running = gateway(max_http_connections=16)
+    address = running.address
+    with contextlib.ExitStack() as stack:
+        first = [stack.enter_context(socket.create_connection(address, timeout=20)) for _ in range(16)]
+        for one in first:
+            one.sendall(b"GET /livez HTTP/1.1\r\nHost: here\r\n\r\n")
+            assert one.recv(12) == b"HTTP/1.1 200"
+        one_too_many = stack.enter_context(socket.create_connection(address, timeout=20))
+        assert one_too_many.recv(1) == b""
+        first[0].shutdown(socket.SHUT_WR)
+        while first[0].recv(4096):
+            pass
+        assert running.request("GET", "/livez").status_code == 200
+
+
+def test_a_gateway_without_room_for_a_kernel_says_so(gateway, answer, monkeypatch):
+    full = functools.partial(DescriptorBudget, limit=lambda: 100, in_use=lambda: 70)
+    monkeypatch.setattr("enterprise_gateway.wiring.DescriptorBudget", full)
+    refused = answer(gateway().request("POST", "/api/kernels", json={"name": "broken"}))
+    assert (refused.status, "limit of open files" in refused.message) == (503, True)
 
 
 def test_a_gateway_that_is_being_stopped_is_not_ready_and_starts_nothing(gateway, answer):

@@ -34,6 +34,17 @@ def test_one_connection_too_many_is_refused_unless_it_replaces_another():
         connections.admit(("k", "t"))
 
 
+def test_a_connection_that_the_process_has_no_room_for_is_refused_unless_it_replaces_another():
+    def full():
+        raise Unavailable("full")
+
+    connections = OpenConnections(check_room=full)
+    connections.add(("k", "s"), Fake(connections, ("k", "s")))
+    connections.admit(("k", "s"))
+    with pytest.raises(Unavailable, match="full"):
+        connections.admit(("k", "t"))
+
+
 def test_a_drain_closes_everything_with_1012_and_waits_until_it_is_gone():
     async def scenario():
         connections = OpenConnections()

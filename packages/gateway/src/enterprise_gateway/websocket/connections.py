@@ -1,6 +1,7 @@
 """All websockets that are open, at most one for each kernel and session."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol
 
 from enterprise_gateway.errors import Unavailable
@@ -25,10 +26,13 @@ class OpenConnections:
     ----------
     limit
         The most at one time; 0 for no limit.
+    check_room
+        Raises `Unavailable` where this process can't carry one more.
     """
 
-    def __init__(self, *, limit: int = 0) -> None:
+    def __init__(self, *, limit: int = 0, check_room: Callable[[], None] = lambda: None) -> None:
         self._limit = limit
+        self._check_room = check_room
         self._connections: dict[SessionKey, Closable] = {}
         self._changed = asyncio.Event()
 
@@ -37,7 +41,10 @@ class OpenConnections:
 
     def admit(self, key: SessionKey) -> None:
         """Raise `Unavailable` unless one more connection is allowed; one that replaces another always is."""
-        if self._limit and len(self._connections) >= self._limit and key not in self._connections:
+        if key in self._connections:
+            return
+        self._check_room()
+        if self._limit and len(self._connections) >= self._limit:
             raise Unavailable(f"This gateway already has {self._limit} websockets, the most that it is set to have.")
 
     def get(self, key: SessionKey) -> Closable | None:
