@@ -5,7 +5,7 @@ import pytest
 from enterprise_gateway.cluster.deadline import Deadline
 from enterprise_gateway.cluster.removal import Removal
 from enterprise_gateway.cluster.start import ObjectMaker
-from enterprise_gateway.errors import LaunchFailed
+from enterprise_gateway.errors import KernelExists, LaunchFailed
 
 PULL_SECRET = {
     "metadata": {"name": "registry", "namespace": "gateway"},
@@ -126,5 +126,21 @@ def test_a_kernel_that_starts_again_finds_its_namespace(cluster_type, plan):
             mine = {"metadata": {"name": plan.namespace, "labels": {"kernel_id": plan.kernel_id}}}
             await cluster.api.put("namespaces", mine)
             assert (await make(cluster, plan)).owns_namespace
+
+    asyncio.run(scenario())
+
+
+def test_of_two_starts_of_one_kernel_the_later_one_leaves_what_the_other_uses(cluster_type, plan):
+    async def scenario():
+        async with cluster_type() as cluster:
+            faster = {"metadata": {"name": plan.names.pod, "namespace": plan.namespace, "labels": {"kernel_id": plan.kernel_id}}}
+            await cluster.api.put("pods", faster)
+            with pytest.raises(KernelExists):
+                await make(cluster, plan)
+            left = cluster.api.left()
+            assert f"namespaces/{plan.namespace}" in left
+            assert f"pods/{plan.names.pod}" in left
+            assert f"secrets/{plan.names.secret}" not in left
+            assert left.count("secrets/registry") == 2
 
     asyncio.run(scenario())

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from enterprise_gateway.cluster.deadline import Deadline
+from enterprise_gateway.cluster.marks import Cause, Ending
 from enterprise_gateway.cluster.store import KernelStore
 from enterprise_gateway_common import labels
 from enterprise_gateway_common.connection import connection_file
@@ -112,5 +113,41 @@ def test_the_moment_of_last_use_is_written_on_the_pod(cluster_type, seen):
             written = cluster.api.objects["pods", "home", "kernel"]["metadata"]["annotations"]
             assert written[labels.LAST_ACTIVITY_ANNOTATION] == "2026-01-02T03:04:05.600000Z"
             assert written[labels.USERNAME_ANNOTATION] == "Alice"
+
+    asyncio.run(scenario())
+
+
+def test_a_pod_whose_start_or_end_nobody_finished_is_taken_away(cluster_type, pod):
+    def left(name, *, annotations=None, **status):
+        own = {**OWN, labels.KERNEL_ID: name}
+        return pod(name, kernel_id=name, metadata={"labels": own, "annotations": annotations or {}}, **status)
+
+    ended = {"phase": "Failed"}
+    started = {labels.LAST_ACTIVITY_ANNOTATION: "2026-01-01T00:00:00Z"}
+    ending = Ending(cause=Cause.SHUTDOWN, at="2026-01-01T00:00:00Z").annotation()
+
+    async def scenario():
+        async with cluster_type() as cluster:
+            await cluster.api.put("pods", left("never-ran", phase="Pending"))
+            await cluster.api.put("pods", left("never-answered", **ended))
+            await cluster.api.put("pods", left("was-shut-down", annotations={**started, **ending}, **ended))
+            await cluster.api.put("pods", left("died", annotations=started, **ended))
+            await cluster.api.put("pods", left("runs", annotations={**started, **ending}, **RUNNING))
+            store = await store_of(cluster)
+            taken = await store.collect_orphans(older_than=60, now=datetime(2026, 1, 1, 1, 1, tzinfo=UTC))
+            assert sorted(taken) == ["Pod never-answered", "Pod never-ran", "Pod was-shut-down"]
+            assert cluster.api.left() == ["pods/died", "pods/runs"]
+
+    asyncio.run(scenario())
+
+
+def test_a_kernel_is_found_past_the_watch(cluster_type, seen):
+    async def scenario():
+        async with cluster_type() as cluster:
+            store = await store_of(cluster)
+            assert await store.find("k1") is None
+            await cluster.api.put("pods", seen())
+            assert (await store.find("k1")).name == "kernel"
+            assert await store.find("k2") is None
 
     asyncio.run(scenario())

@@ -76,8 +76,8 @@ class ObjectMaker:
             return await self._make(plan, made, deadline)
         except BaseException as error:
             if isinstance(error, KernelExists):
-                # The pod that was faster is in the namespace, whoever of the two made it.
-                made = [item for item in made if item.kind not in {"Namespace", "RoleBinding"}]
+                # The pod that was faster uses what both starts share, whoever of the two made it.
+                made = [item for item in made if item.kind == "Secret" and item.name == plan.names.secret]
             await self._undo(plan, made, deadline)
             if isinstance(error, KubernetesError):
                 raise LaunchFailed(_refusal(error)) from error

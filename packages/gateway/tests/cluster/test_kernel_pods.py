@@ -1,0 +1,162 @@
+import asyncio
+import base64
+import json
+from datetime import UTC, datetime
+
+import pytest
+
+from enterprise_gateway.cluster.deadline import Deadline
+from enterprise_gateway.cluster.kernel_pods import KernelPods
+from enterprise_gateway.cluster.marks import Cause, Ending
+from enterprise_gateway.cluster.removal import Removal
+from enterprise_gateway.cluster.store import KernelStore
+from enterprise_gateway.errors import LaunchFailed
+from enterprise_gateway_common import labels
+from enterprise_gateway_common.connection import connection_file
+
+RUNNING = {"phase": "Running", "podIP": "10.0.0.9", "containerStatuses": [{"name": "kernel", "state": {"running": {}}}]}
+ENDED = {"phase": "Failed", "containerStatuses": [{"name": "kernel", "state": {"terminated": {"exitCode": 3}}}]}
+RECORD = {labels.RECORD_VERSION_ANNOTATION: "1", labels.OWN_NAMESPACE_ANNOTATION: "true"}
+
+
+def secret(*, whole=True):
+    texts = {"launch.json": json.dumps({"environment": {}})}
+    if whole:
+        texts["connection.json"] = connection_file(key="topsecret", kernel_name="x")
+    own = {labels.APP: labels.APP_VALUE, labels.KERNEL_ID: "k1", labels.KERNEL_LAUNCH: "l1"}
+    data = {name: base64.b64encode(text.encode()).decode() for name, text in texts.items()}
+    return {"metadata": {"name": "kernel-l1", "namespace": "home", "labels": own}, "data": data}
+
+
+@pytest.fixture
+def following(cluster_type, pod):
+    """Run a scenario with a pod that is followed by a replica which didn't make it."""
+
+    def make(uid="u1", annotations=RECORD, **status):
+        return pod(metadata={"uid": uid, "annotations": dict(annotations), "labels": dict(_OWN)}, **(status or RUNNING))
+
+    def run(scenario, *, status=RUNNING):
+        async def with_cluster():
+            async with cluster_type() as cluster:
+                await cluster.api.put("pods", make(**status), "ADDED")
+                informer = cluster.informer()
+                watching = asyncio.create_task(informer.run())
+                await informer.wait_synced(Deadline(5))
+                selector = f"{labels.APP}={labels.APP_VALUE}"
+                store = KernelStore(client=cluster.client, pods=informer, label_selector=selector, namespace=None)
+                pods = KernelPods(kernel_id="k1", informer=informer, store=store, removal=Removal(client=cluster.client))
+                pods.follow(informer.objects["home", "kernel"])
+                cluster.make = make
+                try:
+                    async with asyncio.timeout(10):
+                        await scenario(cluster, pods)
+                finally:
+                    watching.cancel()
+                    await asyncio.gather(watching, return_exceptions=True)
+
+        asyncio.run(with_cluster())
+
+    return run
+
+
+_OWN = {labels.APP: labels.APP_VALUE, labels.KERNEL_ID: "k1", labels.KERNEL_LAUNCH: "l1"}
+
+
+def test_an_end_that_was_announced_is_told_from_a_death(following):
+    async def scenario(cluster, pods):
+        end = asyncio.create_task(pods.ended())
+        await pods.announce(Cause.SHUTDOWN, "nobody used it")
+        await cluster.api.remove("pods", "home", "kernel")
+        ending = await end
+        assert (ending.cause, ending.words) == (Cause.SHUTDOWN, "nobody used it")
+
+    following(scenario)
+
+
+def test_an_end_that_nobody_announced_is_a_death_with_its_cause(following):
+    async def scenario(cluster, pods):
+        end = asyncio.create_task(pods.ended())
+        await cluster.api.put("pods", cluster.make(**ENDED))
+        assert "status 3" in await end
+
+    following(scenario)
+
+
+def test_an_announced_restart_that_never_came_is_a_death(following):
+    async def scenario(cluster, pods):
+        late = Ending(cause=Cause.RESTART, at="2020-01-01T00:00:00Z").annotation()
+        await cluster.api.put("pods", cluster.make(annotations={**RECORD, **late}))
+        await cluster.api.remove("pods", "home", "kernel")
+        assert isinstance(await pods.ended(), str)
+
+    following(scenario)
+
+
+def test_a_kernel_that_tells_its_connection_has_no_record_before_it_did(following):
+    async def scenario(cluster, pods):
+        await cluster.api.put("secrets", secret(whole=False), "ADDED")
+        record = asyncio.create_task(pods.record())
+        while len([path for _, path in cluster.api.requests if "/secrets/" in path]) < 1:
+            await asyncio.sleep(0)
+        await cluster.api.put("secrets", secret())
+        # As the replica does that waited for it.
+        await pods.record_activity(datetime(2026, 1, 1, tzinfo=UTC))
+        assert (await record).connection_info["key"] == b"topsecret"
+
+    following(scenario)
+
+
+def test_a_pod_that_ended_before_it_had_a_record_is_no_kernel(following):
+    async def scenario(cluster, pods):
+        await cluster.api.put("secrets", secret(whole=False), "ADDED")
+        with pytest.raises(LaunchFailed, match="status 3"):
+            await pods.record()
+
+    following(scenario, status=ENDED)
+
+
+def test_the_next_pod_of_the_kernel_is_followed(following):
+    async def scenario(cluster, pods):
+        following_next = asyncio.create_task(pods.next_pod())
+        await cluster.api.remove("pods", "home", "kernel")
+        await cluster.api.put("pods", cluster.make(uid="u2"), "ADDED")
+        await following_next
+        assert pods.state.uid == "u2"
+
+    following(scenario)
+
+
+def test_activity_is_written_only_where_it_is_newer_than_what_is_written(following):
+    async def scenario(cluster, pods):
+        moment = datetime(2026, 1, 2, tzinfo=UTC)
+        await pods.record_activity(moment)
+        await pods.marked_as_started()
+        cluster.api.requests.clear()
+        await pods.record_activity(moment)
+        await pods.record_activity(datetime(2026, 1, 1, tzinfo=UTC))
+        assert cluster.api.requests == []
+
+    following(scenario)
+
+
+def test_what_cant_be_told_to_other_replicas_holds_up_nothing(following, fault_type):
+    async def scenario(cluster, pods):
+        cluster.api.fault = lambda _count, _request: fault_type(status=422)
+        assert not await pods.mark({"x": "y"})
+        cluster.api.fault = lambda _count, _request: None
+        assert await pods.mark({"x": "y"})
+
+    following(scenario)
+
+
+def test_ending_a_kernel_takes_the_pod_away_that_another_replica_made_meanwhile(following):
+    async def scenario(cluster, pods):
+        await cluster.api.put("namespaces", {"metadata": {"name": "home", "labels": dict(_OWN)}})
+        await cluster.api.remove("pods", "home", "kernel")
+        await cluster.api.put("pods", cluster.make(uid="u2"), "ADDED")
+        while pods._informer.objects["home", "kernel"].uid != "u2":
+            await asyncio.sleep(0.001)
+        await pods.take_away(restart=False, others=True)
+        assert cluster.api.left() == []
+
+    following(scenario)
