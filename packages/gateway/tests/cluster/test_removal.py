@@ -1,7 +1,9 @@
 import asyncio
+import dataclasses
 
 import pytest
 
+from enterprise_gateway.cluster.pods import pod_state
 from enterprise_gateway.cluster.removal import Doomed, Removal
 
 POD = Doomed("k1", "Pod", "home", "kernel", grace=0)
@@ -100,3 +102,30 @@ def test_what_isnt_gone_when_the_gateway_ends_is_said(cluster_type, fault_type, 
 
     asyncio.run(scenario())
     assert "the gateway ends before the cluster answers" in caplog.text
+
+
+def test_a_pod_is_nobodys_kernel_while_it_waits_to_be_taken_away(cluster_type, fault_type, pod):
+    async def scenario():
+        async with cluster_type() as cluster:
+            made = pod_state(await cluster.api.put("pods", pod()))
+            cluster.api.fault = lambda _count, _request: fault_type(status=503)
+            removal = Removal(client=cluster.client)
+            for doomed in (POD._replace(uid=made.uid), POD._replace(launch_id="l1")):
+                assert not removal.dooms(made)
+                await removal.take_away([doomed], patience=0.05)
+                assert removal.dooms(made)
+                assert not removal.dooms(dataclasses.replace(made, uid="another", launch_id="l2"))
+                await removal.stop()
+
+    asyncio.run(scenario())
+
+
+def test_other_replicas_find_on_an_object_what_they_couldnt_be_told_before_it_goes(cluster_type, pod):
+    async def scenario():
+        async with cluster_type() as cluster:
+            await cluster.api.put("pods", pod())
+            assert await Removal(client=cluster.client).take_away([POD._replace(annotations={"why": "shutdown"})], patience=5)
+            told = [document["metadata"]["annotations"] for _, change, document in cluster.api._history if change == "DELETED"]
+            assert told == [{"why": "shutdown"}]
+
+    asyncio.run(scenario())

@@ -130,22 +130,25 @@ class ClusterClient:
             There is an object of this name that wasn't created by this call.
         """
         kind, namespace, name = document["kind"], document["metadata"].get("namespace"), document["metadata"]["name"]
-        uncertain = False
+        uncertain = exists = False
 
         async def once() -> Document:
-            nonlocal uncertain
-            try:
-                return await self._call("POST", kind, namespace, body=document, deadline=deadline)
-            except KubernetesUnavailable:
-                uncertain = True
-                raise
-            except ObjectExists:
-                if not uncertain:
+            nonlocal uncertain, exists
+            if not exists:
+                try:
+                    return await self._call("POST", kind, namespace, body=document, deadline=deadline)
+                except KubernetesUnavailable:
+                    uncertain = True
                     raise
-                found = await self._call("GET", kind, namespace, name, deadline=deadline)
-                if not _same_launch(found, document):
-                    raise
-                return found
+                except ObjectExists:
+                    if not uncertain:
+                        raise
+                    exists = True
+            # Whose it is may have to be asked more than once too.
+            found = await self._call("GET", kind, namespace, name, deadline=deadline)
+            if not _same_launch(found, document):
+                raise ObjectExists("an object of this name exists", kind=kind, namespace=namespace or "", name=name)
+            return found
 
         return await self._repeat(once, deadline)
 

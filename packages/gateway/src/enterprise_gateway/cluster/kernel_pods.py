@@ -55,6 +55,7 @@ class KernelPods:
         """Take over the pod that a start of this process has made."""
         self.forget()
         self._unanswered = False
+        self._untold: Mapping[str, str] = {}
         self.objects = objects
         self.watch = PodWatch(informer=self._informer, key=(objects.namespace, objects.pod_name), uid=objects.pod_uid)
         return self.watch
@@ -167,7 +168,8 @@ class KernelPods:
 
     async def announce(self, cause: Cause, words: str = "") -> None:
         """Write why the pod is about to end, for the replicas that see it end; one that is gone needs it no more."""
-        await self.mark(Ending(cause=cause, at=text_of(datetime.now(UTC)), words=words).annotation())
+        ending = Ending(cause=cause, at=text_of(datetime.now(UTC)), words=words).annotation()
+        self._untold = {} if await self.mark(ending) else ending
 
     async def record_activity(self, moment: datetime) -> None:
         """Write when the kernel was last used, unless it is known; the first time tells that it answers."""
@@ -196,7 +198,8 @@ class KernelPods:
         objects, watch = self.objects, self.watch
         if objects is None or watch is None or watch.is_gone:
             return
-        await self._delete([Doomed(self._kernel_id, "Pod", objects.namespace, objects.pod_name, objects.pod_uid, grace=grace)])
+        where = objects.namespace, objects.pod_name, objects.pod_uid
+        await self._delete([Doomed(self._kernel_id, "Pod", *where, grace=grace, annotations=self._untold)])
         if wait and not self._unanswered:
             await watch.gone(Deadline(_END_SECONDS))
 

@@ -8,13 +8,15 @@ orphans of the next one comes for it.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from types import MappingProxyType
 from typing import NamedTuple
 
 from enterprise_gateway.cluster.client import ClusterClient
 from enterprise_gateway.cluster.deadline import Deadline
-from enterprise_gateway.errors import KubernetesError, ObjectNotFound
+from enterprise_gateway.cluster.pods import PodState
+from enterprise_gateway.errors import KubernetesError, ObjectExists, ObjectNotFound
 from enterprise_gateway_common import labels
 
 __all__ = ["Doomed", "Removal"]
@@ -36,6 +38,8 @@ class Doomed(NamedTuple):
     launch_id: str = ""
     """The start that made it, where its uid isn't known; empty for whichever start of the kernel."""
     grace: int | None = None
+    annotations: Mapping[str, str] = MappingProxyType({})
+    """What the other replicas must find on it before it goes, though they couldn't be told so far."""
 
 
 class Removal:
@@ -51,6 +55,16 @@ class Removal:
         self._client = client
         self._clock = clock
         self._tasks: set[asyncio.Task[bool]] = set()
+        self._doomed: list[Doomed] = []
+
+    def dooms(self, pod: PodState) -> bool:
+        """Tell whether a pod is only there because the cluster hasn't taken it away yet."""
+        return any(
+            item.kind == "Pod"
+            and item.kernel_id == pod.kernel_id
+            and (item.uid == pod.uid or (item.uid is None and item.launch_id == pod.launch_id))
+            for item in self._doomed
+        )
 
     async def take_away(self, objects: Iterable[Doomed], *, patience: float) -> bool:
         """Return whether all of some objects are deleted within `patience` seconds; the rest goes on without the caller.
@@ -72,6 +86,14 @@ class Removal:
                 await task
 
     async def _take_all(self, objects: Sequence[Doomed]) -> bool:
+        self._doomed += objects
+        try:
+            return await self._take_each(objects)
+        finally:
+            for item in objects:
+                self._doomed.remove(item)
+
+    async def _take_each(self, objects: Sequence[Doomed]) -> bool:
         deadline = Deadline(_LONGEST_ABSENCE_SECONDS, clock=self._clock)
         taken = True
         for item in objects:
@@ -89,8 +111,13 @@ class Removal:
 
     async def _take(self, item: Doomed, deadline: Deadline) -> None:
         uid = item.uid or await self._uid_of(item, deadline)
-        if uid is not None:
-            await self._client.delete(item.kind, item.namespace, item.name, uid=uid, grace=item.grace, deadline=deadline)
+        if uid is None:
+            return
+        if item.annotations:
+            body = {"metadata": {"uid": uid, "annotations": dict(item.annotations)}}
+            with suppress(ObjectNotFound, ObjectExists):
+                await self._client.patch(item.kind, item.namespace, item.name, body, deadline=deadline)
+        await self._client.delete(item.kind, item.namespace, item.name, uid=uid, grace=item.grace, deadline=deadline)
 
     async def _uid_of(self, item: Doomed, deadline: Deadline) -> str | None:
         """Return the uid of an object, where it is the one that is meant."""

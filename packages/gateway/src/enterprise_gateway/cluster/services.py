@@ -103,8 +103,8 @@ class ClusterServices:
         self.pods: Informer[PodState] = Informer(
             client=client, kind="Pod", namespace=options.watched_namespace, label_selector=selector, convert=pod_state
         )
-        self._removal = Removal(client=client)
-        self.maker = ObjectMaker(client=client, removal=self._removal, gateway_namespace=options.launch.gateway_namespace)
+        self.removal = Removal(client=client)
+        self.maker = ObjectMaker(client=client, removal=self.removal, gateway_namespace=options.launch.gateway_namespace)
         self.store = KernelStore(client=client, pods=self.pods, label_selector=selector, namespace=options.watched_namespace)
         self.pullers: Informer[PullerState] = Informer(
             client=client, kind="Pod", namespace=options.watched_namespace, label_selector=PULLER_SELECTOR, convert=puller_state
@@ -140,12 +140,12 @@ class ClusterServices:
             with suppress(asyncio.CancelledError):
                 await task
         self._tasks = []
-        await self._removal.stop()
+        await self.removal.stop()
         await self.client.close()
 
     def pods_of(self, kernel_id: str) -> KernelPods:
         """Return what follows the pods of one kernel; it follows none yet."""
-        return KernelPods(kernel_id=kernel_id, informer=self.pods, store=self.store, removal=self._removal)
+        return KernelPods(kernel_id=kernel_id, informer=self.pods, store=self.store, removal=self.removal)
 
     async def listen(self) -> Responses:
         """Return who takes the connections of kernels that tell them, listening.

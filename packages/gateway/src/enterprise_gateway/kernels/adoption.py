@@ -133,7 +133,7 @@ class Adoption:
         if self._kernels.table.knows(pod.kernel_id, pod.uid):
             self._kernels.pod_seen(pod.kernel_id)
             self._noticed(pod)
-        elif _can_be_adopted(pod):
+        elif self._can_be_adopted(pod):
             self._begin(pod)
 
     def _begin(self, pod: PodState) -> None:
@@ -200,10 +200,14 @@ class Adoption:
             return
         if kernel_id not in self._tasks:
             pod = self._pod(kernel_id) or await self._asked(kernel_id)
-            if pod is None or self._kernels.table.knows(pod.kernel_id, pod.uid) or not _can_be_adopted(pod):
+            if pod is None or self._kernels.table.knows(pod.kernel_id, pod.uid) or not self._can_be_adopted(pod):
                 return
             self._begin(pod)
         await asyncio.wait([self._tasks[kernel_id]])
+
+    def _can_be_adopted(self, pod: PodState) -> bool:
+        # One that this process is to take away as soon as the cluster answers is nobody's kernel any more.
+        return _is_a_kernel(pod) and not self._cluster.services.removal.dooms(pod)
 
     def _pod(self, kernel_id: str) -> PodState | None:
         pods = self._cluster.services.pods.objects.values()
@@ -221,7 +225,7 @@ class Adoption:
         return question.result()
 
 
-def _can_be_adopted(pod: PodState) -> bool:
+def _is_a_kernel(pod: PodState) -> bool:
     # One that ended before anybody saw its kernel answer is a start that fails: whoever started it cleans up.
     return not pod.deleting and bool(pod.kernel_id) and (was_started(pod) or not pod.ended) and not _is_over(pod)
 

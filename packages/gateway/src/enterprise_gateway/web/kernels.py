@@ -4,6 +4,8 @@ import asyncio
 from http import HTTPStatus
 from typing import Any, ClassVar
 
+from tornado.web import Finish
+
 from enterprise_gateway.errors import Forbidden
 from enterprise_gateway.kernels.registry import Kernels
 from enterprise_gateway.kernels.requests import StartRequest
@@ -15,6 +17,7 @@ __all__ = ["InterruptHandler", "KernelHandler", "KernelsHandler", "RestartHandle
 
 _TAG = "kernels"
 _ACCESS = {401: ErrorModel, 403: ErrorModel}
+_CLIENT_LEFT = 499  # as proxies log it; no client ever sees it
 _MISSING = {**_ACCESS, 404: ErrorModel}
 
 
@@ -25,15 +28,24 @@ class StartingHandler(JsonHandler):
         """Take the services."""
         super().initialize(edge=edge)
         self._work: asyncio.Task[Any] | None = None
+        self._left = False
 
     async def until_client_leaves(self, work: Any) -> Any:  # noqa: ANN401  any coroutine and its result
         """Return a coroutine's result, or cancel it when the connection is closed."""
         self._work = asyncio.ensure_future(work)
-        return await self._work
+        try:
+            return await self._work
+        except asyncio.CancelledError:
+            if not self._left:
+                raise
+            # Nobody is there to be answered, and nothing failed.
+            self.set_status(_CLIENT_LEFT, "Client Closed Request")
+            raise Finish from None
 
     def on_connection_close(self) -> None:
         """Give up what nobody waits for any more."""
         super().on_connection_close()
+        self._left = True
         if self._work is not None:
             self._work.cancel()
 
