@@ -46,6 +46,8 @@ class KernelPods:
         self._removal = removal
         self._unanswered = False
         self._prefetched: KernelRecord | None = None
+        self._unanswered = False
+        self._untold: Mapping[str, str] = {}
         self.objects: KernelObjects | None = None
         self.watch: PodWatch | None = None
 
@@ -54,8 +56,7 @@ class KernelPods:
     def made(self, objects: KernelObjects) -> PodWatch:
         """Take over the pod that a start of this process has made."""
         self.forget()
-        self._unanswered = False
-        self._untold: Mapping[str, str] = {}
+        self._unanswered, self._untold = False, {}
         self.objects = objects
         self.watch = PodWatch(informer=self._informer, key=(objects.namespace, objects.pod_name), uid=objects.pod_uid)
         return self.watch
@@ -63,6 +64,7 @@ class KernelPods:
     def follow(self, pod: PodState, record: KernelRecord | None = None) -> None:
         """Take over a pod that another process made, with its record where somebody has read it already."""
         self.forget()
+        self._unanswered, self._untold = False, {}
         owns_namespace = pod.annotations.get(labels.OWN_NAMESPACE_ANNOTATION) == "true"
         self.objects = KernelObjects(pod.namespace, owns_namespace, pod.name, pod.uid)
         self.watch = PodWatch(informer=self._informer, key=pod.key, uid=pod.uid, seen=pod)
