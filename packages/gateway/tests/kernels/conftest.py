@@ -158,6 +158,11 @@ class Kit:
 
 
 @pytest.fixture
+def kit_type():
+    return Kit
+
+
+@pytest.fixture
 def kit(tmp_path, make_kernel, clock):
     for name in ("python3", "other"):
         (tmp_path / "specs" / name).mkdir(parents=True)

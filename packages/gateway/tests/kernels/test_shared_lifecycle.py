@@ -1,0 +1,367 @@
+"""With pods that a test moves: what other replicas do can't be waited for."""
+
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+
+from enterprise_gateway.cluster.marks import Cause, Ending
+from enterprise_gateway.errors import KernelExists, KubernetesUnavailable, LaunchFailed
+from enterprise_gateway.kernels import shared_lifecycle
+from enterprise_gateway.kernels.lifecycle import LifecycleOptions
+from enterprise_gateway.kernels.shared_lifecycle import SharedKernelLifecycle
+
+CONNECTION = {
+    "transport": "tcp",
+    "ip": "127.0.0.1",
+    "key": b"topsecret",
+    "signature_scheme": "hmac-sha256",
+    **{f"{name}_port": 1 for name in ("shell", "iopub", "stdin", "control", "hb")},
+}
+SHUT_DOWN = Ending(cause=Cause.SHUTDOWN, at="2026-01-01T00:00:00Z", words="nobody used it")
+RESTART = Ending(cause=Cause.RESTART, at="2026-01-01T00:00:00Z")
+GIVEN_UP = Ending(cause=Cause.GIVEN_UP, at="2026-01-01T00:00:00Z", words="it died too often")
+
+
+class Pods:
+    """Stands for a kernel's pods."""
+
+    def __init__(self):
+        self.told = []
+        self.objects = SimpleNamespace(pod_uid="u1")
+        self.was_started = True
+        self._new_pod()
+        self.successor = asyncio.Event()
+        self.records = [SimpleNamespace(environment={"KERNEL_FOO": "bar"})]
+
+    def _new_pod(self):
+        self.end = asyncio.get_running_loop().create_future()
+        self.is_gone, self.marked = asyncio.Event(), asyncio.Event()
+
+    async def record(self):
+        record = self.records.pop(0) if len(self.records) > 1 else self.records[0]
+        if isinstance(record, Exception):
+            raise record
+        return record
+
+    async def ended(self):
+        return await asyncio.shield(self.end)
+
+    async def died(self):
+        await asyncio.shield(self.end)
+        return "its pod ended"
+
+    async def gone(self):
+        await self.is_gone.wait()
+
+    async def marked_as_started(self):
+        await self.marked.wait()
+
+    async def next_pod(self):
+        await self.successor.wait()
+        self.successor.clear()
+        self._new_pod()
+
+    async def announce(self, cause, words=""):
+        self.told.append((str(cause), words))
+
+    async def record_activity(self, moment):
+        self.told.append(("active", ""))
+
+    def forget(self):
+        self.told.append(("forgotten", ""))
+
+
+class Duties:
+    def __init__(self):
+        self.mine = asyncio.Event()
+
+    def may_act(self, *, started_here):
+        return self.mine.is_set()
+
+    async def wait_to_act(self, *, started_here):
+        await self.mine.wait()
+
+
+class Kit:
+    """A lifecycle whose kernel answers when a test lets it."""
+
+    def __init__(self, kernel, monkeypatch, restart_limit):
+        self.kernel, self.pods, self.duties = kernel, Pods(), Duties()
+        self.answers, self.ended, self.restarts, self.heard = asyncio.Event(), [], [], []
+        self.restart_failures = []
+        monkeypatch.setattr(shared_lifecycle, "wait_until_it_answers", self._answer)
+        monkeypatch.setattr("enterprise_gateway.kernels.lifecycle.wait_until_it_answers", self._answer)
+        manager = kernel.manager
+        monkeypatch.setattr(manager, "restart", self._restart)
+        monkeypatch.setattr(manager, "shutdown_kernel", self._shutdown)
+        provisioner = SimpleNamespace(pods=self.pods, connection_info=CONNECTION, adopt=lambda _record: None)
+        provisioner.wait_for_exit = self.pods.died
+        manager.provisioner = None
+        self.lifecycle = SharedKernelLifecycle(
+            kernel=kernel,
+            options=LifecycleOptions(kernel_info_timeout=5, restart_limit=restart_limit, stable_start_time=10),
+            on_restart=self.restarts.append,
+            provisioner=provisioner,
+            duties=self.duties,
+            on_end=lambda _kernel, forget: self.ended.append(forget),
+        )
+        self.lifecycle._wait_for_exit = self.pods.died
+        kernel.add_listener(self)
+
+    async def _answer(self, _kernel):
+        await self.answers.wait()
+        return {}
+
+    async def _restart(self, *, now):
+        self.pods.told.append(("launched", ""))
+        if self.restart_failures:
+            raise self.restart_failures.pop(0)
+        self.pods._new_pod()
+
+    async def _shutdown(self, **_options):
+        self.pods.told.append(("ended", ""))
+
+    def kernel_restarting(self, reason):
+        self.heard.append(f"restarting {reason}")
+
+    def kernel_restarted(self):
+        self.heard.append("restarted")
+
+    def kernel_dead(self, reason):
+        self.heard.append(f"dead {reason}")
+
+    async def until(self, state):
+        while self.kernel.execution_state != state:
+            await asyncio.sleep(0)
+
+    async def followed(self):
+        """Follow a kernel that answers."""
+        self.answers.set()
+        self.lifecycle.follow()
+        await self.until("idle")
+
+
+@pytest.fixture
+def scenario(make_kernel, monkeypatch):
+    """Run a scenario and end what it began."""
+
+    def run(steps, *, restart_limit=5):
+        async def with_kit():
+            kit = Kit(make_kernel(), monkeypatch, restart_limit)
+            try:
+                async with asyncio.timeout(10):
+                    await steps(kit)
+            finally:
+                await kit.lifecycle._end_supervision()
+                kit.lifecycle._activity.close()
+
+        asyncio.run(with_kit())
+
+    return run
+
+
+def test_a_kernel_that_another_replica_starts_is_starting_until_it_answers(scenario):
+    async def steps(kit):
+        kit.lifecycle.follow()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert kit.kernel.execution_state == "starting"
+        kit.answers.set()
+        await kit.until("idle")
+        assert kit.kernel.environment == {"KERNEL_FOO": "bar"}
+
+    scenario(steps)
+
+
+def test_a_kernel_that_answered_another_replica_and_not_this_one_is_busy_until_it_does(scenario, monkeypatch):
+    monkeypatch.setattr(shared_lifecycle, "_ANSWER_SECONDS", 0.01)
+
+    async def steps(kit):
+        kit.pods.marked.set()
+        kit.lifecycle.follow()
+        await kit.until("busy")
+        kit.answers.set()
+        await kit.until("idle")
+
+    scenario(steps)
+
+
+def test_a_start_that_fails_elsewhere_is_forgotten_when_its_pod_is_gone(scenario):
+    async def steps(kit):
+        kit.pods.was_started = False
+        kit.lifecycle.follow()
+        await asyncio.sleep(0)
+        kit.pods.end.set_result("it exited")
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert kit.ended == []
+        kit.pods.is_gone.set()
+        await kit.until("dead")
+        assert kit.ended == [True]
+
+    scenario(steps)
+
+
+def test_a_record_that_cant_be_read_now_is_read_later(scenario, monkeypatch):
+    monkeypatch.setattr(shared_lifecycle, "_RECORD_AGAIN_SECONDS", 0.0)
+
+    async def steps(kit):
+        kit.pods.records.insert(0, KubernetesUnavailable("away", kind="Secret"))
+        await kit.followed()
+
+    scenario(steps)
+
+
+def test_a_kernel_that_is_shut_down_elsewhere_vanishes_with_the_words_for_its_clients(scenario):
+    async def steps(kit):
+        await kit.followed()
+        kit.pods.end.set_result(SHUT_DOWN)
+        await kit.until("dead")
+        assert (kit.ended, kit.heard) == ([True], ["dead nobody used it"])
+        assert ("launched", "") not in kit.pods.told
+
+    scenario(steps)
+
+
+def test_a_kernel_that_is_given_up_elsewhere_is_dead_and_stays_for_its_users_to_read_why(scenario):
+    async def steps(kit):
+        await kit.followed()
+        kit.pods.end.set_result(GIVEN_UP)
+        await kit.until("dead")
+        assert (kit.ended, kit.kernel.reason) == ([False], "it died too often")
+
+    scenario(steps)
+
+
+def test_a_restart_elsewhere_is_followed_and_not_told_as_a_death(scenario):
+    async def steps(kit):
+        await kit.followed()
+        kit.duties.mine.set()
+        kit.pods.end.set_result(RESTART)
+        await kit.until("restarting")
+        kit.pods.successor.set()
+        await kit.until("idle")
+        assert kit.heard == ["restarting None", "restarted"]
+        assert ("launched", "") not in kit.pods.told
+
+    scenario(steps)
+
+
+def test_who_may_not_act_waits_for_who_starts_a_dead_kernel_again(scenario):
+    async def steps(kit):
+        await kit.followed()
+        kit.pods.end.set_result("out of memory")
+        await kit.until("restarting")
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert ("launched", "") not in kit.pods.told
+        kit.pods.successor.set()
+        await kit.until("idle")
+        assert kit.heard == ["restarting out of memory", "restarted"]
+        assert kit.restarts == []
+
+    scenario(steps)
+
+
+def test_who_may_act_starts_a_dead_kernel_again(scenario):
+    async def steps(kit):
+        await kit.followed()
+        kit.duties.mine.set()
+        kit.pods.end.set_result("out of memory")
+        await kit.until("restarting")
+        await kit.until("idle")
+        assert kit.restarts == [True]
+        assert kit.pods.told.count(("launched", "")) == 1
+
+    scenario(steps)
+
+
+def test_who_may_act_only_later_starts_it_then(scenario):
+    async def steps(kit):
+        await kit.followed()
+        kit.pods.end.set_result("out of memory")
+        await kit.until("restarting")
+        kit.duties.mine.set()
+        await kit.until("idle")
+        assert kit.restarts == [True]
+
+    scenario(steps)
+
+
+def test_a_replica_that_is_slower_than_another_follows_it(scenario):
+    async def steps(kit):
+        await kit.followed()
+        kit.duties.mine.set()
+        kit.restart_failures = [KernelExists()]
+        kit.pods.end.set_result("out of memory")
+        await kit.until("restarting")
+        kit.duties.mine.clear()
+        kit.pods.successor.set()
+        await kit.until("idle")
+
+    scenario(steps)
+
+
+def test_a_kernel_that_dies_too_often_is_given_up_and_the_others_are_told(scenario):
+    async def steps(kit):
+        await kit.followed()
+        kit.duties.mine.set()
+        kit.restart_failures = [LaunchFailed("no room")] * 3
+        kit.pods.end.set_result("out of memory")
+        await kit.until("dead")
+        assert kit.kernel.reason == "no room"
+        assert kit.ended == [False]
+        assert kit.restarts == [True, True]
+        assert ("given-up", "no room") in kit.pods.told
+
+    scenario(steps, restart_limit=2)
+
+
+def test_a_restart_that_nobody_finishes_is_the_kernels_end(scenario):
+    async def steps(kit):
+        kit.lifecycle._patience = 0.01
+        await kit.followed()
+        kit.pods.end.set_result(RESTART)
+        await kit.until("dead")
+        assert kit.ended == [False]
+
+    scenario(steps)
+
+
+def test_what_is_done_on_purpose_is_told_before_it_is_done(scenario):
+    async def steps(kit):
+        await kit.followed()
+        await kit.lifecycle.restart()
+        await kit.lifecycle.shutdown(reason="idle")
+        order = [what for what, _ in kit.pods.told if what not in {"active", "forgotten"}]
+        assert order == ["restart", "launched", "shutdown", "ended"]
+        assert kit.pods.told[-2] == ("shutdown", "idle")
+
+    scenario(steps)
+
+
+def test_a_restart_of_a_kernel_that_is_being_restarted_elsewhere_waits_for_that(scenario):
+    async def steps(kit):
+        await kit.followed()
+        kit.pods.end.set_result(RESTART)
+        await kit.until("restarting")
+        asked = asyncio.create_task(kit.lifecycle.restart())
+        await asyncio.sleep(0)
+        kit.pods.successor.set()
+        await asked
+        assert ("launched", "") not in kit.pods.told
+
+    scenario(steps)
+
+
+def test_a_restart_that_meets_the_start_of_another_replica_is_that_start(scenario):
+    async def steps(kit):
+        await kit.followed()
+        kit.restart_failures = [KernelExists()]
+        kit.pods.successor.set()
+        await kit.lifecycle.restart()
+        assert kit.kernel.execution_state == "idle"
+        assert ("ended", "") not in kit.pods.told
+
+    scenario(steps)
