@@ -38,7 +38,9 @@ ORIGINAL = {
 
 
 def _environment(**values: str) -> dict[str, str]:
-    return {"PATH": os.environ["PATH"], "HOME": "/nowhere", "KIP_MIN_FREE_PERCENT": "0", **values}
+    # In Pants' sandbox a program finds the packages by PYTHONPATH.
+    inherited = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+    return {**inherited, "HOME": "/nowhere", "KIP_MIN_FREE_PERCENT": "0", **values}
 
 
 def _run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

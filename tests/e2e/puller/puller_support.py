@@ -6,6 +6,7 @@ import hashlib
 import http.server
 import json
 import os
+import ssl
 import subprocess
 import sys
 import threading
@@ -40,7 +41,7 @@ __all__ = [
 class KernelspecsServer:
     """What a gateway answers to `/api/kernelspecs`, with an ETag."""
 
-    def __init__(self, *, token: str = "", port: int = 0) -> None:
+    def __init__(self, *, token: str = "", port: int = 0, certificate: tuple[Path, Path] | None = None) -> None:
         self.token = token
         self.kernelspecs: dict[str, Any] = {}
         self.statuses: list[int] = []
@@ -59,7 +60,11 @@ class KernelspecsServer:
         self._server = http.server.ThreadingHTTPServer(("0.0.0.0", port), Handler)  # noqa: S104  pods reach it
         self._server.daemon_threads = True
         self.port = int(self._server.server_address[1])
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"http{'s' if certificate else ''}://127.0.0.1:{self.port}"
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*certificate)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
     def set_images(self, images: Mapping[str, str | dict[str, Any]]) -> None:
@@ -194,6 +199,15 @@ class PullerProcess:
         root = Path(f"/proc/{self.process.pid}")
         memory = int((root / "statm").read_text(encoding="utf-8").split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
         return len(list((root / "task").iterdir())), len(list((root / "fd").iterdir())), memory
+
+    def assert_nothing_is_left_over(self, before: tuple[int, int, float]) -> None:
+        """Fail unless it has no more threads and open files than before; connections may take a moment to close."""
+
+        def gone() -> bool:
+            after = self.resources()
+            return after[0] <= before[0] and after[1] <= before[1] + 1
+
+        wait_until(gone, seconds=10, what=f"nothing is left over: {before} before, {self.resources()} now")
 
 
 class Containerd:

@@ -24,6 +24,7 @@ def test_a_runtime_that_is_killed_in_the_middle_of_a_pull_is_found_again(
     faulty.fault = lambda _method, path: Fault(bytes_per_second=20_000) if "/blobs/" in path else None
     puller = start_puller(KIP_CRI_ENDPOINT=containerd.endpoint, KIP_IMAGES=image, KIP_INTERVAL="300", KIP_NUM_RETRIES="2")
     wait_until(lambda: faulty.count("/blobs/") > 0, seconds=20, what="the pull has begun")
+    before = puller.resources()
     containerd.kill()
     wait_until(lambda: puller.images()[image]["reason"] == "runtime_away", seconds=10, what=f"away: {puller.text()}")
     time.sleep(3)
@@ -32,6 +33,7 @@ def test_a_runtime_that_is_killed_in_the_middle_of_a_pull_is_found_again(
     containerd.start()
     puller.wait_for(image, "present", seconds=30)
     assert image in containerd.images()
+    puller.assert_nothing_is_left_over(before)
     puller.stop()
 
 
@@ -46,8 +48,9 @@ def test_a_full_disk_stops_pulling_and_is_told(
     )
     held = puller.wait_for(large, "held", seconds=40)
     assert "no space left" in held["last_error"]
-    tries = puller.metrics()['kip_image_pulls_total{outcome="disk_full"}']
+    before, tries = puller.resources(), puller.metrics()['kip_image_pulls_total{outcome="disk_full"}']
     time.sleep(6)
+    puller.assert_nothing_is_left_over(before)
     assert puller.metrics()['kip_image_pulls_total{outcome="disk_full"}'] == tries == 1
     puller.stop()
     guarded = start_puller(
@@ -112,9 +115,7 @@ def test_two_hundred_kernelspecs_of_fifty_images_are_fifty_pulls_and_then_silenc
     wait_until(lambda: len(gateway.statuses) >= rounds + 8, seconds=20, what="eight more rounds")
     assert set(gateway.statuses[rounds:]) == {304}
     assert faulty.requests == []
-    after = puller.resources()
-    assert after[0] <= before[0]
-    assert after[1] <= before[1] + 1
+    puller.assert_nothing_is_left_over(before)
     puller.stop()
 
 

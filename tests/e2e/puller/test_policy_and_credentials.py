@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from puller_support import LOGIN, push_image, wait_until
+from puller_support import LOGIN, KernelspecsServer, push_image, wait_until
+from tests.support.tls import make_tls_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from puller_support import Containerd, FaultyRegistry, KernelspecsServer, PullerProcess, Registry
+    from puller_support import Containerd, FaultyRegistry, PullerProcess, Registry
 
 pytestmark = [pytest.mark.containerd, pytest.mark.timeout(120)]
 
@@ -160,3 +161,25 @@ def test_a_registry_that_is_not_allowed_is_never_asked(
     assert [entry["image"] for entry in puller.status()["rejected"]] == [refused]
     assert faulty.requests == []
     puller.stop()
+
+
+def test_a_gateways_certificate_is_checked_unless_the_administrator_says_otherwise(
+    containerd: Containerd, registry: Registry, start_puller: Callable[..., PullerProcess], tmp_path: Path
+) -> None:
+    push_image(registry.address, "policy/tls", "1")
+    image = f"{registry.address}/policy/tls:1"
+    files = make_tls_files(tmp_path)
+    server = KernelspecsServer(certificate=files.server)
+    server.set_images({"py": image})
+    common = {"KIP_CRI_ENDPOINT": containerd.endpoint, "KIP_GATEWAY_HOST": server.url, "KIP_INTERVAL": "1"}
+    strict = start_puller(**common)
+    error = wait_until(lambda: strict.status().get("sources", [{}])[0].get("error"), seconds=10, what="it is refused")
+    assert "CERTIFICATE_VERIFY_FAILED" in error
+    assert server.statuses == []
+    strict.stop()
+    for settings in ({"KIP_CA_FILE": str(files.authority)}, {"KIP_VALIDATE_CERT": "false"}):
+        puller = start_puller(**common, **settings)
+        puller.wait_for(image, "present")
+        assert ("KIP_VALIDATE_CERT is off" in puller.text()) == ("KIP_VALIDATE_CERT" in settings)
+        puller.stop()
+    server.close()

@@ -139,7 +139,8 @@ def test_a_round_pulls_what_is_missing_once_and_knows_why_the_rest_is_not_there(
 
 def _once(socket: Path, images: str) -> subprocess.CompletedProcess[str]:
     environment = {
-        "PATH": os.environ["PATH"],
+        # In Pants' sandbox a program finds the packages by PYTHONPATH.
+        **{name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ},
         "HOME": "/nowhere",
         "KIP_MIN_FREE_PERCENT": "0",
         "KIP_CRI_ENDPOINT": f"unix://{socket}",

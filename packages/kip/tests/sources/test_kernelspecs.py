@@ -1,4 +1,5 @@
 import json
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -108,6 +109,21 @@ def test_a_gateway_that_is_away_is_a_failure_without_secrets() -> None:
         source.fetch()
     assert "s3cr3t" not in str(failed.value)
     source.close()
+
+
+def test_a_gateway_that_says_nothing_is_given_up_in_time(web: Any, make_source: MakeSource) -> None:
+    over = threading.Event()
+
+    def silence(*_request: Any) -> tuple[int, dict[str, str], bytes]:
+        over.wait(30)
+        return 200, {}, _answer()
+
+    web.answers = silence
+    try:
+        with pytest.raises(SourceFailed, match="timed out"):
+            make_source(timeout=0.2).fetch()
+    finally:
+        over.set()
 
 
 def test_a_token_file_that_is_missing_is_a_failure(make_source: MakeSource) -> None:
