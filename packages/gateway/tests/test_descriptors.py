@@ -6,11 +6,12 @@ from enterprise_gateway.descriptors import DescriptorBudget, descriptors_in_use
 from enterprise_gateway.errors import Unavailable
 
 
-def budget(*, kernels=0, websockets=0, in_use=0, limit=1000, for_requests=100):
+def budget(*, kernels=0, websockets=0, in_use=0, limit=1000, for_requests=100, most_sockets=10_000):
     return DescriptorBudget(
         for_requests=for_requests,
         kernels=lambda: kernels,
         websockets=lambda: websockets,
+        most_sockets=most_sockets,
         limit=lambda: limit,
         in_use=lambda: in_use,
     )
@@ -28,6 +29,12 @@ def test_kernels_and_websockets_that_have_only_been_accepted_count_with_what_the
         budget(kernels=149).check()
     with pytest.raises(Unavailable):
         budget(kernels=90, websockets=36).check()
+
+
+def test_there_is_room_until_the_sockets_of_questions_would_be_touched():
+    budget(kernels=40, websockets=22, limit=10_000, most_sockets=200).check()
+    with pytest.raises(Unavailable, match="zmq_max_sockets"):
+        budget(kernels=40, websockets=23, limit=10_000, most_sockets=200).check()
 
 
 def test_requests_get_a_quarter_of_a_small_limit():

@@ -1,4 +1,4 @@
-"""The file descriptors of this process: how many kernels, websockets and connections of clients may take of them.
+"""File descriptors and ZeroMQ sockets of this process: how much of them kernels, websockets and connections may take.
 
 Each kernel and each websocket takes several. A process that has used up all of its descriptors can't even accept the
 request that would end a kernel, and its probes fail. So some are kept for requests, and what would need those is refused
@@ -22,6 +22,10 @@ _FOR_A_KERNEL = 6
 _FOR_A_WEBSOCKET = 10
 # However small a limit is, requests get this part of it.
 _SHARE_OF_REQUESTS = 4
+_SOCKETS_OF_A_KERNEL = 2
+_SOCKETS_OF_A_WEBSOCKET = 4
+# Starts and new websockets open a few for a moment, to ask whether the kernel answers.
+_SHARE_OF_QUESTIONS = 8
 _OWN_DESCRIPTORS = Path("/proc/self/fd")
 
 
@@ -46,14 +50,16 @@ def _limit() -> int:
 
 
 class DescriptorBudget:
-    """Refuses kernels and websockets that would leave too few descriptors for requests.
+    """Refuses kernels and websockets that would leave too few descriptors for requests, or find no ZeroMQ sockets.
 
     Parameters
     ----------
     for_requests
         How many connections of clients, websockets aside, there may be; fewer where the limit is small.
     kernels, websockets
-        How many there are. Those that have only just been accepted haven't taken their descriptors yet.
+        How many there are. Those that have only just been accepted haven't taken what they need yet.
+    most_sockets
+        How many ZeroMQ sockets there may be.
     limit, in_use
         What the system says of this process.
     """
@@ -64,12 +70,14 @@ class DescriptorBudget:
         for_requests: int,
         kernels: Callable[[], int],
         websockets: Callable[[], int],
+        most_sockets: int,
         limit: Callable[[], int] = _limit,
         in_use: Callable[[], int] = descriptors_in_use,
     ) -> None:
         self._for_requests = for_requests
         self._kernels = kernels
         self._websockets = websockets
+        self._most_sockets = most_sockets
         self._limit = limit
         self._in_use = in_use
 
@@ -86,14 +94,26 @@ class DescriptorBudget:
         Unavailable
             There is none; an administrator finds the numbers in the log.
         """
-        promised = _FOR_A_KERNEL * self._kernels() + _FOR_A_WEBSOCKET * self._websockets()
-        in_use, limit = max(self._in_use(), promised), self._limit()
-        if in_use + _FOR_A_WEBSOCKET > limit - self.connections:
+        kernels, websockets = self._kernels(), self._websockets()
+        in_use = max(self._in_use(), _FOR_A_KERNEL * kernels + _FOR_A_WEBSOCKET * websockets)
+        limit, kept = self._limit(), self.connections
+        if in_use + _FOR_A_WEBSOCKET > limit - kept:
             _log.warning(
                 "No room for another kernel or websocket: raise the limit of open files (ulimit -n)",
-                extra={"in_use": in_use, "limit": limit, "kept_for_requests": self.connections},
+                extra={"in_use": in_use, "limit": limit, "kept_for_requests": kept},
             )
-            raise Unavailable(
-                "The gateway has no room for another kernel or connection: shut kernels down that aren't needed, or ask the "
-                "administrator to raise its limit of open files."
+            raise _no_room("open files")
+        sockets = _SOCKETS_OF_A_KERNEL * kernels + _SOCKETS_OF_A_WEBSOCKET * (websockets + 1)
+        if sockets > self._most_sockets - self._most_sockets // _SHARE_OF_QUESTIONS:
+            _log.warning(
+                "No room for another kernel or websocket: raise zmq_max_sockets",
+                extra={"in_use": sockets, "limit": self._most_sockets},
             )
+            raise _no_room("ZeroMQ sockets (zmq_max_sockets)")
+
+
+def _no_room(what: str) -> Unavailable:
+    return Unavailable(
+        "The gateway has no room for another kernel or connection: shut kernels down that aren't needed, or ask the "
+        f"administrator to raise its limit of {what}."
+    )

@@ -81,7 +81,10 @@ def build_gateway(
     options = websocket_options(settings)
     replay = ReplayStore(options=options, metrics=metrics)
     budget = DescriptorBudget(
-        for_requests=settings.max_http_connections, kernels=lambda: len(kernels), websockets=lambda: len(connections)
+        for_requests=settings.max_http_connections,
+        kernels=lambda: len(kernels),
+        websockets=lambda: len(connections),
+        most_sockets=settings.zmq_max_sockets,
     )
     connections = OpenConnections(limit=settings.max_websockets, check_room=budget.check)
     forgotten: list[Callable[[str], None]] = [replay.discard]

@@ -23,7 +23,7 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application
 
-from enterprise_gateway.errors import KernelNotFound, Unauthenticated
+from enterprise_gateway.errors import KernelNotFound, Unauthenticated, Unavailable
 from enterprise_gateway.websocket.connections import OpenConnections
 from enterprise_gateway.websocket.handler import KernelWebsocketHandler
 from enterprise_gateway.websocket.options import V1_PROTOCOL, WebsocketOptions
@@ -69,6 +69,7 @@ class ManagedKernel:
         self.watchers: list[object] = []
         self.listeners: list[Any] = []
         self.failure: Exception | None = None
+        self.sockets_left = 1_000_000
         self._context = context
 
     @property
@@ -76,6 +77,9 @@ class ManagedKernel:
         return self.manager.session
 
     def open_socket(self, channel: str, identity: bytes | None = None) -> zmq.Socket[bytes]:
+        if self.sockets_left == 0:
+            raise Unavailable("The gateway can't open another connection to a kernel.")
+        self.sockets_left -= 1
         socket = self._context.socket(_SOCKET_TYPES[channel])
         socket.linger = 0
         if identity:

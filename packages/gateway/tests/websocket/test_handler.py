@@ -1,4 +1,5 @@
 import json
+import logging
 import socket
 import struct
 from typing import Any
@@ -52,6 +53,33 @@ def test_a_kernel_that_cannot_become_ready_is_refused_with_its_own_words(url, ke
         assert _refusal(url) == (500, {"reason": "Kernel launch failed", "message": "The image can't be pulled."})
     finally:
         kernel.failure = None
+
+
+def test_a_failure_of_the_gateway_is_logged_without_the_clients_token(url, kernel, caplog):
+    kernel.failure = RuntimeError("a fault")
+    try:
+        status, body = _refusal(f"{url}?token=canary")
+    finally:
+        kernel.failure = None
+    assert (status, body["reason"]) == (500, "Internal Server Error")
+    # The application writes its own line of each request in place of tornado's.
+    written = [logging.Formatter().format(record) for record in caplog.records if record.name != "tornado.access"]
+    assert any("a fault" in line for line in written)
+    assert not any("canary" in line for line in written)
+
+
+def test_a_websocket_that_finds_no_socket_is_closed_with_1013_and_leaves_nothing(gateway, kernel, url):
+    kernel.sockets_left = 2
+    listeners, watchers = len(kernel.listeners), len(kernel.watchers)
+    client = websocket.create_connection(url, timeout=10)
+    try:
+        opcode, data = client.recv_data()
+    finally:
+        kernel.sockets_left = 1_000_000
+        client.close()
+    assert (opcode, struct.unpack("!H", data[:2])[0]) == (ABNF.OPCODE_CLOSE, 1013)
+    assert (len(kernel.listeners), len(kernel.watchers), kernel.connections) == (listeners, watchers, 0)
+    assert len(gateway.connections) == 0
 
 
 # ------------------------------------------------------------------------------------------------------------- talking

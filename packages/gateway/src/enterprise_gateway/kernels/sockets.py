@@ -5,6 +5,8 @@ from typing import Any, Literal
 
 import zmq
 
+from enterprise_gateway.errors import Unavailable
+
 __all__ = ["ChannelName", "KernelSockets"]
 
 ChannelName = Literal["shell", "control", "stdin", "iopub"]
@@ -42,8 +44,17 @@ class KernelSockets:
         return changed
 
     def open(self, channel: ChannelName, identity: bytes | None) -> zmq.Socket[bytes]:
-        """Return a new connected socket; for iopub one that is subscribed to everything."""
-        socket = self._context.socket(_TYPES[channel])
+        """Return a new connected socket; for iopub one that is subscribed to everything.
+
+        Raises
+        ------
+        Unavailable
+            This process can't have one more.
+        """
+        try:
+            socket = self._context.socket(_TYPES[channel])
+        except zmq.ZMQError as error:
+            raise Unavailable(f"The gateway can't open another connection to a kernel: {error.strerror}.") from error
         # Nothing that still waits to be sent may hold up the process when the socket is closed.
         socket.linger = 0
         socket.reconnect_ivl = _RECONNECT_MILLISECONDS

@@ -8,6 +8,7 @@ from typing import Protocol, cast
 
 from tornado.iostream import IOStream
 
+from enterprise_gateway.errors import GatewayError
 from enterprise_gateway.websocket import legacy_frames, v1_frames
 from enterprise_gateway.websocket.bridge import KernelDoesNotRead, SessionKey
 from enterprise_gateway.websocket.connections import OpenConnections
@@ -67,6 +68,11 @@ class Connection:
         Where the bridge comes from and goes back to, and where the connection is known.
     clock
         Seconds that only go forward.
+
+    Raises
+    ------
+    GatewayError
+        The kernel can't be reached from this process; nothing is left behind.
     """
 
     def __init__(  # noqa: PLR0913 - everything is injected
@@ -98,9 +104,14 @@ class Connection:
         stale = connections.add(key, self)
         if isinstance(stale, Connection):
             stale.replaced()
+        try:
+            self._bridge = replay.take(key, kernel)
+        except GatewayError:
+            connections.remove(key, self)
+            self._delivery.close(abort=False)
+            raise
         kernel.client_connected()
         metrics.connection_opened()
-        self._bridge = replay.take(key, kernel)
         self._outlet = ClientOutlet(
             write=socket.write_message,
             encode=frames.encode,

@@ -7,7 +7,7 @@ from collections.abc import Awaitable
 from typing import Any, cast
 
 from tornado.web import HTTPError
-from tornado.websocket import WebSocketHandler, WebSocketProtocol13
+from tornado.websocket import WebSocketHandler, WebSocketProtocol, WebSocketProtocol13
 
 from enterprise_gateway.errors import BadRequest, Forbidden, GatewayError, Unavailable
 from enterprise_gateway.websocket.connection import Connection
@@ -19,6 +19,8 @@ from enterprise_gateway.websocket.replay import ReplayStore
 __all__ = ["KernelWebsocketHandler"]
 
 _log = logging.getLogger(__name__)
+
+_TRY_AGAIN_LATER = 1013
 
 
 class KernelWebsocketHandler(WebSocketHandler):
@@ -85,6 +87,14 @@ class KernelWebsocketHandler(WebSocketHandler):
         self.set_status(status_code)
         self.finish({"reason": self._reason, "message": message})
 
+    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:  # noqa: ANN401 - tornado's signature
+        """Log a failure of the gateway; tornado's own line would hold the query, which may be a token."""
+        fields = {"path": self.request.path}
+        if isinstance(value, HTTPError):
+            _log.debug("Request refused", extra={**fields, "cause": value.log_message})
+        else:
+            _log.error("Websocket failed", exc_info=(typ, value, tb), extra=fields)
+
     def check_origin(self, origin: str) -> bool:  # noqa: ARG002 - tornado's signature
         """Accept: a request comes here only after its origin was checked."""
         return True
@@ -121,11 +131,18 @@ class KernelWebsocketHandler(WebSocketHandler):
             # The client went away meanwhile.
             return
         self.set_nodelay(True)
-        self._connection = Connection(
+        try:
+            self._connection = self._connect(self._kernel, self.ws_connection)
+        except GatewayError as error:
+            _log.warning("A websocket can't be served", extra={"kernel_id": self._kernel.kernel_id, "cause": error.message})
+            self.close(_TRY_AGAIN_LATER, error.reason)
+
+    def _connect(self, kernel: KernelChannels, protocol: WebSocketProtocol) -> Connection:
+        return Connection(
             key=self._key,
-            kernel=self._kernel,
+            kernel=kernel,
             socket=self,
-            stream=cast("WebSocketProtocol13", self.ws_connection).stream,
+            stream=cast("WebSocketProtocol13", protocol).stream,
             subprotocol=self.selected_subprotocol,
             options=self._options,
             metrics=self._metrics,

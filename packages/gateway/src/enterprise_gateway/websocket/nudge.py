@@ -7,13 +7,14 @@ proves that the moment is over.
 import asyncio
 
 from enterprise_gateway.kernels.channel_socket import ChannelSocket
-from enterprise_gateway.websocket.kernel import KernelChannels
+from enterprise_gateway.websocket.kernel import ChannelName, KernelChannels
 
 __all__ = ["nudge"]
 
 # The first question is often a few milliseconds too early; asked again at once, the client doesn't notice.
 _FIRST_INTERVAL = 0.02
 _WELCOME_SECONDS = 1.0
+_ASKED: tuple[ChannelName, ...] = ("shell", "control")
 
 
 async def nudge(kernel: KernelChannels, output_seen: asyncio.Event, *, interval: float, timeout: float) -> bool:
@@ -32,13 +33,13 @@ async def nudge(kernel: KernelChannels, output_seen: asyncio.Event, *, interval:
         return True
     # Sockets of its own, so that no reply which the client didn't ask for reaches the client.
     answered = asyncio.Event()
-    sockets = [
-        ChannelSocket(socket=kernel.open_socket(channel), received=lambda _: answered.set()) for channel in ("shell", "control")
-    ]
+    sockets: list[ChannelSocket] = []
     generation = kernel.generation
     loop = asyncio.get_running_loop()
     deadline, wait = loop.time() + timeout, min(interval, _FIRST_INTERVAL)
     try:
+        for channel in _ASKED:
+            sockets.append(ChannelSocket(socket=kernel.open_socket(channel), received=lambda _: answered.set()))  # noqa: PERF401  those opened before a failure must be closed
         while not (answered.is_set() and output_seen.is_set()):
             if kernel.generation != generation or kernel.execution_state == "dead" or loop.time() >= deadline:
                 return False

@@ -2,6 +2,7 @@
 
 from weakref import WeakValueDictionary
 
+from enterprise_gateway.errors import GatewayError
 from enterprise_gateway.websocket.bridge import Bridge, SessionKey
 from enterprise_gateway.websocket.kernel import KernelChannels, WebsocketMetrics
 from enterprise_gateway.websocket.options import WebsocketOptions
@@ -36,6 +37,11 @@ class ReplayStore:
 
         A session that is new to a kernel ends the wait of all others there: their client was replaced. One that comes
         back doesn't, because after a failure of the network all clients come back.
+
+        Raises
+        ------
+        GatewayError
+            The kernel can't be reached from this process.
         """
         bridge = self._waiting.pop(key, None)
         if bridge is not None and not bridge.closed:
@@ -43,7 +49,11 @@ class ReplayStore:
         self.discard(key[0])
         buffer = ReplayBuffer(budget=self._budget(key[0]))
         bridge = Bridge(key=key, kernel=kernel, buffer=buffer, options=self._options, metrics=self._metrics, forget=self._forget)
-        bridge.open()
+        try:
+            bridge.open()
+        except GatewayError:
+            bridge.close()
+            raise
         return bridge
 
     def keep(self, bridge: Bridge) -> None:
