@@ -69,6 +69,7 @@ class Adoption:
         self._questions: dict[str, asyncio.Task[PodState | None]] = {}
         self._records: dict[PodKey, KernelRecord] = {}
         self._left_alone: set[str] = set()
+        self._vanished: set[PodKey] = set()  # while somebody looks at one of them
         self._expected = self._subscribed = False
 
     async def begin(self) -> None:
@@ -126,9 +127,11 @@ class Adoption:
 
     # ------------------------------------------------------------------------------------------------------- adopting
 
-    def _changed(self, _key: PodKey, pod: PodState | None) -> None:
+    def _changed(self, key: PodKey, pod: PodState | None) -> None:
         if pod is None:
-            # Whoever follows the kernel sees its pod's end.
+            # Whoever follows the kernel sees its pod's end; who is only about to would wait for it for ever.
+            if self._tasks or self._questions:
+                self._vanished.add(key)
             return
         if self._kernels.table.knows(pod.kernel_id, pod.uid):
             self._kernels.pod_seen(pod.kernel_id)
@@ -139,14 +142,18 @@ class Adoption:
     def _begin(self, pod: PodState) -> None:
         if pod.kernel_id in self._tasks:
             return
-        task = self._tasks[pod.kernel_id] = asyncio.create_task(self._adopt(pod), name=f"adopt {pod.kernel_id}")
+        self._tasks[pod.kernel_id] = asyncio.create_task(self._adopt_one(pod), name=f"adopt {pod.kernel_id}")
 
-        def done(_task: asyncio.Task[None]) -> None:
-            self._tasks.pop(pod.kernel_id, None)
-            if not task.cancelled() and (error := task.exception()) is not None:
-                _log.error("A kernel can't be adopted", exc_info=error, extra={"kernel_id": pod.kernel_id})
-
-        task.add_done_callback(done)
+    async def _adopt_one(self, pod: PodState) -> None:
+        try:
+            await self._adopt(pod)
+        except Exception:
+            # One that can't be adopted must not keep the others from being found.
+            _log.exception("A kernel can't be adopted", extra={"kernel_id": pod.kernel_id})
+        finally:
+            del self._tasks[pod.kernel_id]
+            if not (self._tasks or self._questions):
+                self._vanished.clear()
 
     async def _adopt(self, pod: PodState) -> None:
         name = pod.annotations.get(labels.KERNEL_NAME_ANNOTATION, "")
@@ -167,6 +174,8 @@ class Adoption:
         # It may have gone on while the kernelspec was read; one that the watch hasn't shown yet is taken as it was found.
         services = self._cluster.services
         pod = services.pods.objects.get(pod.key, pod)
+        if pod.key in self._vanished and pod.key not in services.pods.objects:
+            return
         moment = last_activity_of(pod) or moment_of(pod.created)
         if moment is not None:
             kernel.restore_activity(moment)

@@ -1,0 +1,398 @@
+"""With a picture of the cluster that a test draws."""
+
+import asyncio
+import uuid
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from enterprise_gateway.cluster.marks import Cause, Ending
+from enterprise_gateway.cluster.pods import pod_state
+from enterprise_gateway.errors import KernelNotFound, KubernetesUnavailable, LimitReached, NotSupported, Unavailable
+from enterprise_gateway.identity import ANONYMOUS, Identity
+from enterprise_gateway.kernels.adoption import Adoption
+from enterprise_gateway.kernels.lifecycle import LifecycleOptions
+from enterprise_gateway.kernels.requests import StartRequest
+from enterprise_gateway.kernels.shared_lifecycle import SharedKernelLifecycle
+from enterprise_gateway_common import labels
+
+ID = "01234567-89ab-4cde-8f01-23456789abcd"
+STARTED = {labels.LAST_ACTIVITY_ANNOTATION: "2026-01-02T00:00:00Z"}
+
+
+class Picture:
+    """Stands for the informer."""
+
+    def __init__(self):
+        self.objects, self.handlers, self.listing = {}, [], False
+
+    def subscribe(self, handler):
+        self.handlers.append(handler)
+
+    def show(self, pod):
+        self.objects[pod.key] = pod
+        for handler in self.handlers:
+            handler(pod.key, pod)
+
+    def remove(self, pod):
+        del self.objects[pod.key]
+        for handler in self.handlers:
+            handler(pod.key, None)
+
+    def show_list(self, *pods):
+        self.listing = True
+        for pod in pods:
+            self.show(pod)
+        self.listing = False
+
+
+class Store:
+    def __init__(self):
+        self.pods, self.questions, self.error = {}, [], None
+
+    async def records(self):
+        return {}
+
+    async def find(self, kernel_id):
+        self.questions.append(kernel_id)
+        await asyncio.sleep(0)
+        if self.error:
+            raise self.error
+        return self.pods.get(kernel_id)
+
+
+class Cluster:
+    """Stands for the connection to a cluster."""
+
+    def __init__(self):
+        self.connected, self.absent = True, None
+        removal = SimpleNamespace(dooms=lambda _pod: False)
+        self.services = SimpleNamespace(pods=Picture(), store=Store(), ready=self._ready, removal=removal)
+
+    async def _ready(self, _seconds):
+        return
+
+    async def open(self):
+        if self.absent:
+            raise self.absent
+        return self.services
+
+
+class Pods:
+    def __init__(self):
+        self.followed, self.objects = None, None
+
+    def follow(self, pod, record=None):
+        self.followed, self.objects = pod, SimpleNamespace(pod_uid=pod.uid)
+
+    def forget(self):
+        self.followed = None
+
+
+class SharedLifecycle(SharedKernelLifecycle):
+    """Follows nothing and starts when a test lets it."""
+
+    def __init__(self, kernel):
+        self.kept = Pods()
+        options = LifecycleOptions(kernel_info_timeout=1, restart_limit=1, stable_start_time=1)
+        super().__init__(
+            kernel=kernel,
+            options=options,
+            on_restart=lambda _: None,
+            provisioner=SimpleNamespace(pods=self.kept),
+            duties=None,
+            on_end=lambda *_: None,
+        )
+        self.may_finish, self.phases = asyncio.Event(), {}
+
+    async def start(self, *, timeout, arguments):
+        await self.may_finish.wait()
+        self._kernel.started()
+
+    def follow(self):
+        self._kernel.started_elsewhere()
+
+
+class Replica:
+    """The kernels of one replica, with a picture of its own."""
+
+    def __init__(self, kit, make_kernel, clock):
+        self.cluster, self.kernels, self.lifecycles, self.noticed = Cluster(), kit.kernels, {}, []
+        self._make_kernel = make_kernel
+        self.kernels._make_kernel = self._make
+        self.adoption = self.kernels.elsewhere = Adoption(
+            cluster=self.cluster,
+            kernels=self.kernels,
+            catalogue=self.kernels._catalogue,
+            make_kernel=self._make,
+            noticed=lambda pod: self.noticed.append(pod.name),
+            clock=clock,
+        )
+        self.picture, self.store = self.cluster.services.pods, self.cluster.services.store
+
+    def _make(self, *, kernel_id, kernelspec, user, environment):
+        kernel = self._make_kernel(kernel_id, user, kernelspec.name, environment, kernelspec)
+        lifecycle = self.lifecycles[kernel_id] = SharedLifecycle(kernel)
+        return kernel, lifecycle
+
+    def ids(self):
+        return {kernel.kernel_id for kernel in self.kernels.all()}
+
+    async def until(self, condition):
+        while not condition():
+            await asyncio.sleep(0)
+
+
+@pytest.fixture
+def replica(kit, make_kernel, clock):
+    return Replica(kit, make_kernel, clock)
+
+
+def pod(kernel_id=ID, *, user="alice", uid="u1", kernelspec="python3", annotations=STARTED, **change):
+    own = {labels.KERNEL_ID: kernel_id}
+    described = {labels.KERNEL_NAME_ANNOTATION: kernelspec, labels.USERNAME_ANNOTATION: user, **annotations}
+    metadata = {"name": f"pod-{kernel_id}", "namespace": "home", "uid": uid, "labels": own, "annotations": described}
+    return replace(pod_state({"metadata": {**metadata, "creationTimestamp": "2026-01-01T00:00:00Z"}}), **change)
+
+
+def run(scenario):
+    async def bounded():
+        async with asyncio.timeout(10):
+            await scenario
+
+    asyncio.run(bounded())
+
+
+# ------------------------------------------------------------------------------------------------------------ adopting
+
+
+def test_kernels_that_run_are_known_at_the_start_and_those_that_come_later_as_they_appear(replica):
+    other = str(uuid.uuid4())
+
+    async def steps():
+        replica.picture.show(pod())
+        await replica.adoption.begin()
+        assert replica.ids() == {ID}
+        replica.picture.show(pod(other, annotations={}))
+        await replica.until(lambda: replica.ids() == {ID, other})
+        assert [kernel.kernel_id for kernel in replica.kernels.all(Identity("bob"))] == []
+        assert replica.kernels.get(ID, ANONYMOUS).last_activity.isoformat() == "2026-01-02T00:00:00+00:00"
+
+    run(steps())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"deleting": True},
+        {"phase": "Failed", "annotations": {}},
+        {"phase": "Failed", "annotations": {**STARTED, **Ending(cause=Cause.SHUTDOWN, at="").annotation()}},
+        {"kernelspec": "gone"},
+    ],
+)
+def test_what_is_no_kernel_any_more_or_none_of_this_gateway_is_left_alone(replica, change):
+    annotations = change.get("annotations", STARTED)
+    rest = {name: value for name, value in change.items() if name != "annotations"}
+
+    async def steps():
+        await replica.adoption.begin()
+        replica.picture.show(pod(annotations=annotations, **rest))
+        await asyncio.sleep(0.05)
+        assert replica.ids() == set()
+
+    run(steps())
+
+
+def test_a_kernel_that_vanishes_while_it_is_looked_at_is_not_known(replica):
+    async def steps():
+        await replica.adoption.begin()
+        replica.picture.show(pod())
+        replica.picture.remove(pod())
+        while replica.adoption._tasks:
+            await asyncio.sleep(0)
+        assert replica.ids() == set()
+        # And the next one of its name is.
+        replica.picture.show(pod(uid="u2"))
+        await replica.until(lambda: replica.ids() == {ID})
+
+    run(steps())
+
+
+def test_a_kernel_that_is_known_is_only_noticed(replica):
+    async def steps():
+        await replica.adoption.begin()
+        replica.picture.show(pod())
+        await replica.until(lambda: replica.ids() == {ID})
+        kernel = replica.kernels.get(ID, ANONYMOUS)
+        replica.picture.show(pod())
+        await asyncio.sleep(0.01)
+        assert replica.kernels.get(ID, ANONYMOUS) is kernel
+        assert len(replica.noticed) == 2
+
+    run(steps())
+
+
+def test_a_dead_kernel_makes_room_for_one_that_somebody_started_again(replica):
+    async def steps():
+        await replica.adoption.begin()
+        replica.picture.show(pod())
+        await replica.until(lambda: replica.ids() == {ID})
+        dead = replica.kernels.get(ID, ANONYMOUS)
+        dead.dead("it died")
+        replica.picture.show(pod(uid="u2"))
+        await replica.until(lambda: ID in replica.ids())
+        assert replica.kernels.get(ID, ANONYMOUS) is not dead
+
+    run(steps())
+
+
+# ------------------------------------------------------------------------------------------------------------- look-up
+
+
+def test_a_kernel_is_found_before_the_watch_shows_it_and_many_who_ask_are_one_call(replica):
+    async def steps():
+        await replica.adoption.begin()
+        replica.store.pods[ID] = pod()
+        found = await asyncio.gather(*(replica.kernels.find(ID.upper(), ANONYMOUS) for _ in range(5)))
+        assert {kernel.kernel_id for kernel in found} == {ID}
+        assert replica.store.questions == [ID]
+        replica.picture.show(pod())
+        await asyncio.sleep(0.01)
+        assert replica.kernels.get(ID, ANONYMOUS) is found[0]
+
+    run(steps())
+
+
+def test_an_unknown_id_is_asked_for_once_in_a_moment_and_what_is_no_id_never(replica):
+    async def steps():
+        await replica.adoption.begin()
+        for kernel_id in (ID, ID, "x", "../" + ID, ID + "0"):
+            with pytest.raises(KernelNotFound):
+                await replica.kernels.find(kernel_id, ANONYMOUS)
+        assert replica.store.questions == [ID]
+
+    run(steps())
+
+
+def test_while_the_cluster_doesnt_answer_nobody_is_told_that_a_kernel_is_gone(replica):
+    async def steps():
+        await replica.adoption.begin()
+        replica.store.error = KubernetesUnavailable("away", kind="Pod")
+        with pytest.raises(KubernetesUnavailable):
+            await replica.kernels.find(ID, ANONYMOUS)
+
+    run(steps())
+
+
+def test_before_the_kernels_of_the_cluster_are_known_none_is_said_not_to_exist(replica):
+    async def steps():
+        replica.cluster.absent = KubernetesUnavailable("away", kind="Pod")
+        with pytest.raises(KubernetesUnavailable):
+            await replica.adoption.begin()
+        with pytest.raises(Unavailable):
+            await replica.kernels.find(ID, ANONYMOUS)
+        replica.cluster.absent = NotSupported("there is none")
+        with pytest.raises(NotSupported):
+            await replica.adoption.begin()
+        with pytest.raises(KernelNotFound):
+            await replica.kernels.find(ID, ANONYMOUS)
+
+    run(steps())
+
+
+def test_an_id_that_another_replica_uses_for_another_user_is_refused(replica):
+    async def steps():
+        await replica.adoption.begin()
+        replica.store.pods[ID] = pod(user="bob")
+        with pytest.raises(Exception, match="KERNEL_ID is in use"):
+            await replica.kernels.start(StartRequest(kernel_name=None, env={"KERNEL_ID": ID}), Identity("alice"))
+
+    run(steps())
+
+
+# -------------------------------------------------------------------------------------------------------------- limits
+
+
+async def starting(replica, user="alice"):
+    """Return a start that is under way, and its kernel's id."""
+    before = set(replica.lifecycles)
+    request = StartRequest(kernel_name=None, env={})
+    task = asyncio.create_task(replica.kernels.start(request, Identity(user)))
+    await replica.until(lambda: set(replica.lifecycles) - before)
+    (kernel_id,) = set(replica.lifecycles) - before
+    await asyncio.sleep(0)
+    return task, kernel_id
+
+
+@pytest.mark.parametrize("limits", [{"per_user": 1}, {"total": 1}])
+def test_kernels_of_other_replicas_count(replica, kit, limits):
+    kit.kernels.rules = kit.rules(**limits)
+
+    async def steps():
+        await replica.adoption.begin()
+        replica.picture.objects["home", "x"] = pod()
+        with pytest.raises(LimitReached):
+            await replica.kernels.start(StartRequest(kernel_name=None, env={}), Identity("alice"))
+
+    run(steps())
+
+
+def test_of_two_starts_at_once_the_one_whose_pod_was_made_later_ends(replica, kit):
+    kit.kernels.rules = kit.rules(per_user=1)
+
+    async def steps():
+        await replica.adoption.begin()
+        task, kernel_id = await starting(replica)
+        # Another replica's pod first, then the own one: the order in which the cluster made them.
+        replica.picture.show(pod())
+        replica.picture.show(pod(kernel_id, uid="u2", annotations={}))
+        with pytest.raises(LimitReached):
+            await task
+        assert kernel_id not in replica.ids()
+        assert kit.metrics.launches == [("python3", "LimitReached")]
+
+    run(steps())
+
+
+def test_of_two_starts_at_once_the_one_whose_pod_was_made_first_goes_on(replica, kit):
+    kit.kernels.rules = kit.rules(per_user=1)
+
+    async def steps():
+        await replica.adoption.begin()
+        task, kernel_id = await starting(replica)
+        replica.picture.show(pod(kernel_id, uid="u2", annotations={}))
+        replica.picture.show(pod())
+        # Seen again, as it changes on its way.
+        replica.picture.show(pod(kernel_id, uid="u2", annotations={}))
+        replica.lifecycles[kernel_id].may_finish.set()
+        kernel, _ = await task
+        assert kernel.kernel_id == kernel_id
+
+    run(steps())
+
+
+def test_where_a_list_hides_the_order_there_are_never_too_many(replica, kit):
+    kit.kernels.rules = kit.rules(per_user=1)
+
+    async def steps():
+        await replica.adoption.begin()
+        task, kernel_id = await starting(replica)
+        replica.picture.show_list(pod(kernel_id, uid="u2", annotations={}), pod())
+        with pytest.raises(LimitReached):
+            await task
+
+    run(steps())
+
+
+def test_a_kernel_that_is_being_ended_takes_nobodys_place(replica, kit):
+    kit.kernels.rules = kit.rules(per_user=1)
+
+    async def steps():
+        await replica.adoption.begin()
+        replica.picture.objects["home", "x"] = pod(deleting=True)
+        task, kernel_id = await starting(replica)
+        replica.lifecycles[kernel_id].may_finish.set()
+        await task
+
+    run(steps())
