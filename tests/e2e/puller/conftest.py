@@ -187,7 +187,13 @@ def _run(*command: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def puller_image(docker_host: str, cluster_registry: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+def puller_image(request: pytest.FixtureRequest) -> str:
+    """Returns the name of an image with the puller that the cluster's nodes find."""
+    return os.environ.get("KIP_E2E_IMAGE") or str(request.getfixturevalue("built_image"))
+
+
+@pytest.fixture(scope="session")
+def built_image(docker_host: str, cluster_registry: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Returns the name of an image with the puller of this checkout, in the cluster's registry."""
     docker = [str(_need(shutil.which("docker"), "the docker command is not on the PATH")), "-H", docker_host]
     context = tmp_path_factory.mktemp("image")

@@ -96,6 +96,7 @@ def _join(kubectl: Kubectl, cluster: Callable[..., str]) -> str:
     if earlier:
         node = earlier[0]
         cluster("stop", f"{node}-kubelet")
+        wait_until(lambda: not _kubelet_answers(kubectl, node), seconds=30, what="its kubelet has ended")
         kubectl("delete", "node", node)
         cluster("start", f"{node}-kubelet")
     else:
@@ -103,3 +104,8 @@ def _join(kubectl: Kubectl, cluster: Callable[..., str]) -> str:
     wait_until(lambda: node in kubectl.nodes(), seconds=120, what=f"{node} has joined")
     kubectl("label", "node", node, f"{ADDED}=true", "--overwrite")
     return node
+
+
+def _kubelet_answers(kubectl: Kubectl, node: str) -> bool:
+    command = [kubectl.program, "get", "--raw", f"/api/v1/nodes/{node}/proxy/healthz"]
+    return subprocess.run(command, capture_output=True, check=False, timeout=30).returncode == 0
