@@ -603,7 +603,7 @@ class GatewaySettings:
         optional(text),
         environment=("EG_SERVICE_ACCOUNT_NAME",),
         group=_KUBERNETES,
-        help="The gateway's own service account, which no kernel may run as.",
+        help="The gateway's own service account, which no kernel may run as; unset takes that of its pod.",
     )
     default_kernel_service_account_name: str = setting(
         "default",

@@ -5,7 +5,7 @@ What is imported here, the Kubernetes client above all, takes more memory than t
 
 from pathlib import Path
 
-from enterprise_gateway.cluster.connect import connect, own_namespace
+from enterprise_gateway.cluster.connect import connect, own_namespace, own_service_account
 from enterprise_gateway.cluster.diagnosis import Graces
 from enterprise_gateway.cluster.leadership import Leadership
 from enterprise_gateway.cluster.lease import Lease
@@ -39,7 +39,7 @@ async def make_cluster_services(cluster: str, settings: GatewaySettings, *, iden
     launch = LaunchSettings(
         instance=settings.instance_name,
         gateway_namespace=own,
-        gateway_service_account=settings.service_account_name,
+        gateway_service_account=settings.service_account_name or own_service_account(),
         shared_namespace=own if settings.shared_namespace else None,
         default_service_account=settings.default_kernel_service_account_name,
         kernel_cluster_role=settings.kernel_cluster_role,

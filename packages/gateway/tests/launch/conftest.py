@@ -10,9 +10,22 @@ KERNEL_ID = "0b5c6f2e-8f0e-4f5d-9d0c-3a1f2b4c5d6e"
 
 @pytest.fixture
 def make_request():
-    def make(*, username="alice", kernel_id=KERNEL_ID, image="elyra/kernel-py:dev", mirror_working_dirs=False, **environment):
+    def make(
+        *,
+        username="alice",
+        kernel_id=KERNEL_ID,
+        image="elyra/kernel-py:dev",
+        mirror_working_dirs=False,
+        facts_of_kernelspec=None,
+        **environment,
+    ):
         kernel = KernelFacts(
-            kernel_id=kernel_id, kernel_name="python_kubernetes", username=username, language="python", default_image=image
+            kernel_id=kernel_id,
+            kernel_name="python_kubernetes",
+            username=username,
+            language="python",
+            default_image=image,
+            **(facts_of_kernelspec or {}),
         )
         return parse_request(kernel=kernel, environment=environment, mirror_working_dirs=mirror_working_dirs)
 

@@ -95,6 +95,17 @@ def test_a_gpu_request_gets_the_limit_that_kubernetes_demands(make_plan):
     assert resources == {"requests": {"nvidia.com/gpu": "1"}, "limits": {"nvidia.com/gpu": "1"}}
 
 
+def test_a_kernelspecs_nodes_and_pull_policy_hold_where_its_template_says_nothing(make_plan):
+    own = {"node_selector": {"pool": "gpu", "zone": "a"}, "image_pull_policy": "Always"}
+    spec = make_plan(facts_of_kernelspec=own).pod["spec"]
+    assert spec["nodeSelector"] == {"pool": "gpu", "zone": "a"}
+    assert spec["containers"][0]["imagePullPolicy"] == "Always"
+    source = "kind: Pod\nspec: {nodeSelector: {pool: cpu}, containers: [{name: a, image: b, imagePullPolicy: Never}]}"
+    spec = make_plan(facts_of_kernelspec=own, template=PodTemplate(source, Dialect.JINJA)).pod["spec"]
+    assert spec["nodeSelector"] == {"pool": "cpu", "zone": "a"}
+    assert spec["containers"][0]["imagePullPolicy"] == "Never"
+
+
 def test_the_pod_sees_its_connection_file_and_nothing_else_of_the_secret(make_plan):
     plan = make_plan(KERNEL_TOKEN="mine")
     volume = plan.pod["spec"]["volumes"][-1]["secret"]

@@ -1,5 +1,7 @@
 """Finds the cluster: a kubeconfig that is named, the cluster that this process is a pod of, or the user's kubeconfig."""
 
+import base64
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +13,7 @@ if TYPE_CHECKING:
 
     from enterprise_gateway.cluster.client import ClusterClient
 
-__all__ = ["connect", "find_cluster", "own_namespace"]
+__all__ = ["connect", "find_cluster", "own_namespace", "own_service_account"]
 
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _CONNECTIONS = 64
@@ -39,6 +41,18 @@ def own_namespace() -> str | None:
     """Return the namespace that this process is a pod of; `None` outside of a cluster."""
     file = _SERVICE_ACCOUNT / "namespace"
     return file.read_text(encoding="utf-8").strip() if file.is_file() else None
+
+
+def own_service_account() -> str | None:
+    """Return the service account that this process runs as, from its token; `None` outside of a cluster."""
+    file = _SERVICE_ACCOUNT / "token"
+    try:
+        payload = file.read_text(encoding="ascii").split(".")[1]
+        subject = str(json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["sub"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+    prefix, _, name = subject.rpartition(":")
+    return name if prefix.startswith("system:serviceaccount:") else None
 
 
 async def connect(cluster: str) -> "ClusterClient":

@@ -126,6 +126,8 @@ def build_plan(  # noqa: PLR0913  each is a fact of its own, named at every call
         service_account=place.service_account,
         connection_secret=names.secret if connection_file is not None else None,
         pull_secrets=settings.image_pull_secrets,
+        node_selector=request.kernel.node_selector,
+        image_pull_policy=request.kernel.image_pull_policy,
     )
     pod = {**pod, "spec": prefer_nodes(pod["spec"], warm_nodes)}
     check_pod(pod, gateway_namespace=settings.gateway_namespace, gateway_service_account=settings.gateway_service_account)

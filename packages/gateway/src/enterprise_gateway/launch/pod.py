@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from enterprise_gateway.errors import LaunchFailed, PolicyViolation
@@ -61,7 +62,7 @@ def split_documents(documents: Sequence[Document]) -> tuple[Document, list[Docum
     return pods[0], others
 
 
-def complete_pod(
+def complete_pod(  # noqa: PLR0913  each is a fact of its own, named at every call
     template: Document,
     *,
     metadata: ObjectMetadata,
@@ -70,6 +71,8 @@ def complete_pod(
     service_account: str,
     connection_secret: str | None,
     pull_secrets: Sequence[str] = (),
+    node_selector: Mapping[str, str] = MappingProxyType({}),
+    image_pull_policy: str | None = None,
 ) -> Document:
     """Return the pod of a kernel: the template's, with what every kernel's pod has.
 
@@ -81,6 +84,8 @@ def complete_pod(
         What runs in the kernel's container where the template doesn't say; `None` for what its image runs.
     connection_secret
         The Secret to mount as the kernel's connection file; `None` where the kernel chooses its own.
+    node_selector, image_pull_policy
+        What the kernelspec says beside its template, for who places its image; the template's own word wins.
 
     Raises
     ------
@@ -104,6 +109,10 @@ def complete_pod(
             *(_with_complete_resources(container) for container in containers[1:]),
         ],
     }
+    if node_selector:
+        spec["nodeSelector"] = {**node_selector, **_mapping(spec, "nodeSelector")}
+    if image_pull_policy is not None:
+        spec["containers"][0].setdefault("imagePullPolicy", image_pull_policy)
     if pull_secrets:
         spec["imagePullSecrets"] = [*spec.get("imagePullSecrets", []), *({"name": secret} for secret in pull_secrets)]
     if connection_secret is not None:

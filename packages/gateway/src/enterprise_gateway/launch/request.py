@@ -47,6 +47,10 @@ class KernelFacts:
     language: str
     default_image: str | None
     """The kernelspec's image, or the gateway's for kernelspecs that name none."""
+    node_selector: Mapping[str, str] = field(default_factory=dict)
+    """Labels of the nodes that the kernelspec's kernels go to, where its template names none."""
+    image_pull_policy: str | None = None
+    """When the kernelspec's image is pulled anew, where its template doesn't say."""
 
 
 @dataclass(frozen=True, kw_only=True)

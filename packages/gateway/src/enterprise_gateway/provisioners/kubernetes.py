@@ -14,7 +14,7 @@ from typing import Any
 
 from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
-from traitlets import Unicode
+from traitlets import Dict, Enum, Unicode
 
 from enterprise_gateway.cluster.deadline import Deadline
 from enterprise_gateway.cluster.kernel_pods import KernelPods
@@ -44,6 +44,12 @@ class KubernetesProvisioner(KernelProvisionerBase):
     """Runs one kernel in a pod."""
 
     image_name = Unicode("", config=True, help="The kernel's image where the client names none.")
+
+    node_selector = Dict(
+        key_trait=Unicode(), value_trait=Unicode(), config=True, help="Labels of the nodes that the kernel's pod may run on."
+    )
+
+    image_pull_policy = Enum(("", "IfNotPresent", "Always"), "", config=True, help="When the kernel's image is pulled anew.")
 
     connection = Unicode(
         "", config=True, help="How the kernel's connection is made: secret, phone-home, or empty to see by its argv."
@@ -142,6 +148,8 @@ class KubernetesProvisioner(KernelProvisionerBase):
             username=environment.get("KERNEL_USERNAME") or _DEFAULT_USERNAME,
             language=self.kernel_spec.language,
             default_image=self.image_name or services.options.launch.default_image,
+            node_selector=dict(self.node_selector),
+            image_pull_policy=self.image_pull_policy or None,
         )
         return parse_request(kernel=facts, environment=chosen, mirror_working_dirs=services.options.launch.mirror_working_dirs)
 
