@@ -76,7 +76,7 @@ def test_a_websocket_that_finds_no_socket_is_closed_with_1013_and_leaves_nothing
         opcode, data = client.recv_data()
     finally:
         kernel.sockets_left = 1_000_000
-        client.close()
+        client.shutdown()
     assert (opcode, struct.unpack("!H", data[:2])[0]) == (ABNF.OPCODE_CLOSE, 1013)
     assert (len(kernel.listeners), len(kernel.watchers), kernel.connections) == (listeners, watchers, 0)
     assert len(gateway.connections) == 0
