@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives import padding, serialization
 from cryptography.hazmat.primitives.asymmetric import padding as key_padding
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
+from enterprise_gateway.errors import Unavailable
 from enterprise_gateway.provisioners.phone_home import ResponseListener, send_command
 from enterprise_gateway_common.connection import PORTS
 
@@ -167,3 +168,53 @@ def test_a_command_reaches_a_launcher_and_its_absence_is_told():
         assert not await send_command("127.0.0.1", port, {"signum": 2})
 
     asyncio.run(scenario())
+
+
+def test_listening_begins_once_and_tells_where(monkeypatch):
+    monkeypatch.setattr("jupyter_client.localinterfaces.public_ips", lambda: ["172.17.0.1", "127.0.0.1"])
+
+    async def scenario():
+        listener = ResponseListener(ip="127.0.0.1", port=0, prohibited=["172.17.*"])
+        await asyncio.gather(listener.start(), listener.start())
+        address, key = listener.response_address, listener.public_key
+        await listener.start()
+        assert (listener.response_address, listener.public_key) == (address, key)
+        assert address.startswith("127.0.0.1:")
+        await listener.stop()
+        await listener.stop()
+
+    asyncio.run(scenario())
+
+
+def test_without_an_address_that_may_be_told_nobody_is_listened_to(monkeypatch):
+    monkeypatch.setattr("jupyter_client.localinterfaces.public_ips", lambda: ["172.17.0.1"])
+    with pytest.raises(Unavailable, match="response_ip"):
+        asyncio.run(ResponseListener(port=0, prohibited=[r"172\..*"]).start())
+
+
+@pytest.mark.parametrize(("retries", "found"), [(0, False), (5, True)])
+def test_a_port_that_is_taken_is_an_error_or_the_next_one_is_tried(retries, found):
+    async def scenario():
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            port = taken.getsockname()[1]
+            listener = ResponseListener(advertised_ip="127.0.0.1", ip="", port=port, retries=retries)
+            if not found:
+                with pytest.raises(Unavailable, match=f"127.0.0.1:{port}"):
+                    await listener.start()
+                return
+            await listener.start()
+            assert port < int(listener.response_address.rpartition(":")[2]) <= port + retries
+            await listener.stop()
+
+    asyncio.run(scenario())
+
+
+def test_who_waits_when_listening_ends_is_told():
+    async def scenario(listener):
+        expected = listener.expect("k1")
+        await listener.stop()
+        assert expected.cancelled()
+
+    with_listener(scenario)
