@@ -9,7 +9,7 @@ import pytest
 
 from enterprise_gateway.cluster.marks import Cause, Ending
 from enterprise_gateway.cluster.pods import pod_state
-from enterprise_gateway.errors import KernelNotFound, KubernetesUnavailable, LimitReached, NotSupported, Unavailable
+from enterprise_gateway.errors import KernelExists, KernelNotFound, KubernetesUnavailable, LimitReached, NotSupported, Unavailable
 from enterprise_gateway.identity import ANONYMOUS, Identity
 from enterprise_gateway.kernels.adoption import Adoption
 from enterprise_gateway.kernels.lifecycle import LifecycleOptions
@@ -104,10 +104,12 @@ class SharedLifecycle(SharedKernelLifecycle):
             duties=None,
             on_end=lambda *_: None,
         )
-        self.may_finish, self.phases = asyncio.Event(), {}
+        self.may_finish, self.phases, self.failure = asyncio.Event(), {}, None
 
     async def start(self, *, timeout, arguments):
         await self.may_finish.wait()
+        if self.failure:
+            raise self.failure
         self._kernel.started()
 
     def follow(self):
@@ -307,6 +309,23 @@ def test_an_id_that_another_replica_uses_for_another_user_is_refused(replica):
         replica.store.pods[ID] = pod(user="bob")
         with pytest.raises(Exception, match="KERNEL_ID is in use"):
             await replica.kernels.start(StartRequest(kernel_name=None, env={"KERNEL_ID": ID}), Identity("alice"))
+
+    run(steps())
+
+
+def test_of_two_starts_of_one_id_at_two_replicas_the_slower_one_answers_with_the_others_kernel(replica):
+    async def steps():
+        await replica.adoption.begin()
+        request = StartRequest(kernel_name=None, env={"KERNEL_ID": ID, "KERNEL_USERNAME": "alice"})
+        task = asyncio.create_task(replica.kernels.start(request, ANONYMOUS))
+        await replica.until(lambda: ID in replica.lifecycles)
+        lost = replica.lifecycles[ID]
+        lost.failure = KernelExists()
+        replica.picture.show(pod())
+        lost.may_finish.set()
+        kernel, new = await task
+        assert (kernel.kernel_id, new) == (ID, False)
+        assert replica.lifecycles[ID] is not lost
 
     run(steps())
 

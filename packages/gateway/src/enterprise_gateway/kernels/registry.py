@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 
-from enterprise_gateway.errors import Conflict, GatewayError, Gone, KernelNotFound, LimitReached, Unavailable
+from enterprise_gateway.errors import Conflict, GatewayError, Gone, KernelExists, KernelNotFound, LimitReached, Unavailable
 from enterprise_gateway.identity import ANONYMOUS, Identity
 from enterprise_gateway.kernels.environment import kernel_environment, launch_timeout, requested_environment
 from enterprise_gateway.kernels.kernel import ExecutionState, Kernel
@@ -159,6 +159,12 @@ class Kernels:
         entry.launch = asyncio.create_task(self._launch(entry, timeout, arguments), name=f"start {kernel_id}")
         try:
             await self._join(entry)
+        except KernelExists:
+            # Asked for at two replicas at once: both clients get the kernel of the one that was faster.
+            await self.elsewhere.look_up(kernel_id)
+            if kernel_id not in self.table:
+                raise
+            return await self._existing(kernel_id, user, kernelspec, timeout), False
         except asyncio.CancelledError:
             # The client went away. If it chose the id it can ask for the kernel again; otherwise nobody ever could.
             if "KERNEL_ID" not in requested:
