@@ -87,6 +87,24 @@ def test_the_end_of_a_kernel_is_told_in_words(state, status, words):
     assert words in cause_of_end(state(**status))
 
 
+@pytest.mark.parametrize(
+    ("metadata", "status", "words"),
+    [
+        ({"deletionTimestamp": "now"}, {}, "was deleted"),
+        (
+            {"deletionTimestamp": "now"},
+            {"conditions": [{"type": "DisruptionTarget", "status": "True", "message": "m"}]},
+            "evicted",
+        ),
+        ({}, {}, "status 143"),
+    ],
+)
+def test_the_signal_that_ends_a_kernel_isnt_the_cause_where_its_pod_was_taken_away(pod, metadata, status, words):
+    made = pod(metadata={"uid": "u", **metadata})
+    made["status"] = {**ended(exitCode=143, reason="Error"), **status}
+    assert words in cause_of_end(pod_state(made))
+
+
 def test_a_node_that_doesnt_report_any_more_ends_its_kernels(state):
     lost = state(
         phase="Running",

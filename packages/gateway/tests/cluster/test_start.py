@@ -19,7 +19,9 @@ CALLS = 9  # namespace, credentials read and copied, role binding, Secret, Confi
 async def make(cluster, plan, *, seconds=5.0):
     await cluster.api.put("secrets", PULL_SECRET)
     cluster.api.requests.clear()
-    maker = ObjectMaker(client=cluster.client, removal=Removal(client=cluster.client), gateway_namespace="gateway")
+    maker = ObjectMaker(
+        client=cluster.client, removal=Removal(client=cluster.client), gateway_namespace="gateway", sleep=cluster.pause
+    )
     return await maker.make(plan, deadline=Deadline(seconds))
 
 
@@ -142,5 +144,38 @@ def test_of_two_starts_of_one_kernel_the_later_one_leaves_what_the_other_uses(cl
             assert f"pods/{plan.names.pod}" in left
             assert f"secrets/{plan.names.secret}" not in left
             assert left.count("secrets/registry") == 2
+
+    asyncio.run(scenario())
+
+
+def test_a_kernel_whose_namespace_is_just_going_waits_for_room(cluster_type, plan):
+    async def scenario():
+        async with cluster_type() as cluster:
+            going = {"name": plan.namespace, "labels": {"kernel_id": plan.kernel_id}, "deletionTimestamp": "2026-01-01T00:00:00Z"}
+            await cluster.api.put("namespaces", {"metadata": going})
+
+            async def gone_at_last(seconds):
+                await cluster.pause(seconds)
+                if len(cluster.pauses) == 3:
+                    await cluster.api.remove("namespaces", "", plan.namespace)
+
+            maker = ObjectMaker(
+                client=cluster.client, removal=Removal(client=cluster.client), gateway_namespace="gateway", sleep=gone_at_last
+            )
+            objects = await maker.make(plan, deadline=Deadline(5))
+            namespace = cluster.api.objects["namespaces", "", plan.namespace]
+            assert objects.namespace_uid == namespace["metadata"]["uid"]
+            assert "deletionTimestamp" not in namespace["metadata"]
+
+    asyncio.run(scenario())
+
+
+def test_a_namespace_that_never_goes_ends_a_start_with_its_time(cluster_type, plan):
+    async def scenario():
+        async with cluster_type() as cluster:
+            going = {"name": plan.namespace, "labels": {"kernel_id": plan.kernel_id}, "deletionTimestamp": "2026-01-01T00:00:00Z"}
+            await cluster.api.put("namespaces", {"metadata": going})
+            with pytest.raises(LaunchFailed, match="already exists"):
+                await make(cluster, plan, seconds=0.1)
 
     asyncio.run(scenario())

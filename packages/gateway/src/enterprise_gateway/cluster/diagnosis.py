@@ -72,18 +72,25 @@ def waiting_words(state: PodState) -> str | None:
 def cause_of_end(state: PodState) -> str:
     """Return why a kernel's pod ended."""
     kernel = state.containers[0] if state.containers else None
-    if state.reason == "Evicted" or (state.phase == "Failed" and state.disruption):
-        return _with_detail("The kernel's pod was evicted from its node", state.message or state.disruption)
     if kernel is not None and kernel.ended_reason == "OOMKilled":
         limit = f" ({kernel.memory_limit})" if kernel.memory_limit else ""
         return f"The kernel was ended because it ran out of memory: OOMKilled, it used more than its limit{limit}."
+    if cause := _cause_from_outside(state):
+        return cause
     if kernel is not None and kernel.exit_code is not None:
         return _exit_words(kernel)
-    if state.node_lost:
-        return f"The kernel's node {state.node} doesn't answer any more."
     if state.reason or state.message:
         return _with_detail(f"The kernel's pod ended: {state.reason or state.phase}", state.message)
     return "The kernel's pod has ended."
+
+
+def _cause_from_outside(state: PodState) -> str | None:
+    """Return what the cluster did to a pod; the signal that ends its kernel then isn't the cause."""
+    if state.node_lost:
+        return f"The kernel's node {state.node} doesn't answer any more."
+    if state.reason == "Evicted" or state.disruption:
+        return _with_detail("The kernel's pod was evicted from its node", state.message or state.disruption)
+    return "The kernel's pod was deleted." if state.deleting else None
 
 
 def exit_status(state: PodState) -> int:

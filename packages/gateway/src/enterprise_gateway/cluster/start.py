@@ -6,7 +6,7 @@ lost, a cancelled start) what exists is known and is taken away again.
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 
 from enterprise_gateway.cluster.client import ClusterClient, Document
@@ -23,6 +23,7 @@ _log = logging.getLogger(__name__)
 
 _UNDO_SECONDS = 1.5
 _ACCOUNT_RETRY_SECONDS = 0.05
+_ROOM_SECONDS = 0.5
 _FORBIDDEN = 403
 
 
@@ -56,8 +57,16 @@ class ObjectMaker:
         Where the Secrets lie that are copied into namespaces of kernels.
     """
 
-    def __init__(self, *, client: ClusterClient, removal: Removal, gateway_namespace: str | None) -> None:
+    def __init__(
+        self,
+        *,
+        client: ClusterClient,
+        removal: Removal,
+        gateway_namespace: str | None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
         self._client = client
+        self._sleep = sleep
         self._removal = removal
         self._gateway_namespace = gateway_namespace
 
@@ -104,20 +113,32 @@ class ObjectMaker:
     ) -> Document:
         metadata = document["metadata"]
         target = _Made(document["kind"], metadata.get("namespace"), metadata["name"], None)
-        made.append(target)
+        while True:
+            made.append(target)
+            try:
+                created = await self._client.create(document, deadline=deadline)
+            except ObjectExists:
+                made.remove(target)
+                if not reuse:
+                    raise
+                found = await self._find(target, deadline)
+                if found is not None and (found["metadata"].get("labels") or {}).get(labels.KERNEL_ID) != plan.kernel_id:
+                    raise
+                if found is not None and "deletionTimestamp" not in found["metadata"]:
+                    return {**found, "kind": target.kind}
+                if deadline.left() <= 2 * _ROOM_SECONDS:
+                    raise
+                # What an earlier life of this kernel had is still going; it makes room in a moment.
+                await self._sleep(_ROOM_SECONDS)
+            else:
+                made[made.index(target)] = target._replace(uid=created["metadata"]["uid"])
+                return {**created, "kind": target.kind}
+
+    async def _find(self, target: _Made, deadline: Deadline) -> Document | None:
         try:
-            created = await self._client.create(document, deadline=deadline)
-        except ObjectExists:
-            made.remove(target)
-            if not reuse:
-                raise
-            found = await self._client.get(target.kind, target.namespace, target.name, deadline=deadline)
-            owner = (found["metadata"].get("labels") or {}).get(labels.KERNEL_ID)
-            if owner != plan.kernel_id or "deletionTimestamp" in found["metadata"]:
-                raise
-            return {**found, "kind": target.kind}
-        made[made.index(target)] = target._replace(uid=created["metadata"]["uid"])
-        return {**created, "kind": target.kind}
+            return await self._client.get(target.kind, target.namespace, target.name, deadline=deadline)
+        except ObjectNotFound:
+            return None
 
     async def _create_pod(self, plan: LaunchPlan, made: list[_Made], deadline: Deadline) -> Document:
         while True:
@@ -133,7 +154,7 @@ class ObjectMaker:
                 if not young or deadline.left() <= _ACCOUNT_RETRY_SECONDS:
                     raise
             made[:] = [item for item in made if item.kind != "Pod"]
-            await asyncio.sleep(_ACCOUNT_RETRY_SECONDS)
+            await self._sleep(_ACCOUNT_RETRY_SECONDS)
 
     async def _is_of_this_kernel(self, plan: LaunchPlan, deadline: Deadline) -> bool:
         """Tell whether the pod that is in the way belongs to the kernel itself."""
