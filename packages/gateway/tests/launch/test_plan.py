@@ -37,7 +37,6 @@ def test_a_kernel_gets_a_namespace_of_its_own_named_as_its_pod(make_plan):
     [
         (LaunchSettings(shared_namespace="kernels"), {}, "kernels"),
         (LaunchSettings(), {"KERNEL_NAMESPACE": "team"}, "team"),
-        (LaunchSettings(shared_namespace="kernels"), {"KERNEL_NAMESPACE": "team"}, "team"),
     ],
 )
 def test_a_namespace_that_exists_is_used_as_it_is(make_plan, settings, asked, expected):

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from enterprise_gateway.errors import LaunchFailed
+from enterprise_gateway.errors import LaunchFailed, PolicyViolation
 from enterprise_gateway.launch.request import LaunchRequest
 
 __all__ = ["NamespaceChoice", "choose_namespace", "namespace_document", "role_binding"]
@@ -31,8 +31,12 @@ def choose_namespace(
     ------
     LaunchFailed
         A service account is asked for that can't exist in a namespace that is yet to be made.
+    PolicyViolation
+        Another namespace is asked for than the one that all share: the gateway neither sees nor needs rights in others.
     """
     account = request.service_account or default_service_account
+    if shared_namespace is not None and request.namespace not in {None, shared_namespace}:
+        raise PolicyViolation(f"KERNEL_NAMESPACE: all kernels of this gateway run in the namespace {shared_namespace}.")
     if request.namespace is not None:
         return NamespaceChoice(name=request.namespace, create=False, service_account=account)
     if shared_namespace is not None:
