@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let tests after which the cluster has another node come last: others count its nodes."""
+    items.sort(key=lambda item: "join" in getattr(item, "fixturenames", ()))
+
+
 def _need(value: Any, reason: str) -> Any:
     if not value:
         if os.environ.get("REQUIRE_E2E") == "1":

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.cluster, pytest.mark.docker, pytest.mark.containerd, pytest.mark.timeout(400)]
 
+ADDED = "kip-e2e.example.org/added"
 QUICK = {"KIP_IMAGE_FETCHER": "StaticListFetcher", "KIP_INTERVAL": "5", "KIP_RETRY_WAIT": "0.5", "KIP_RETRY_MAX_WAIT": "2"}
 
 
@@ -30,6 +31,30 @@ def cluster(cluster_program: str) -> Callable[..., str]:
         done = subprocess.run([cluster_program, *arguments], capture_output=True, text=True, check=False, timeout=180)
         assert done.returncode == 0, f"{arguments}: {done.stdout} {done.stderr}"
         return done.stdout.strip()
+
+    return call
+
+
+@pytest.fixture
+def join(kubectl: Kubectl, cluster: Callable[..., str]) -> Callable[[], str]:
+    """Returns what lets a node join: a new one, or the one that an earlier run has added, which leaves and comes back.
+
+    The node stays; conftest.py lets the tests that use this come last.
+    """
+
+    def call() -> str:
+        earlier = kubectl("get", "nodes", "-l", ADDED, "-o", "jsonpath={.items[*].metadata.name}").split()
+        if earlier:
+            node = earlier[0]
+            cluster("stop", f"{node}-kubelet")
+            wait_until(lambda: not _kubelet_answers(kubectl, node), seconds=30, what="its kubelet has ended")
+            kubectl("delete", "node", node)
+            cluster("start", f"{node}-kubelet")
+        else:
+            node = cluster("add-node").splitlines()[-1]
+        wait_until(lambda: node in kubectl.nodes(), seconds=120, what=f"{node} has joined")
+        kubectl("label", "node", node, f"{ADDED}=true", "--overwrite")
+        return node
 
     return call
 
@@ -72,7 +97,7 @@ def test_a_runtime_that_restarts_under_a_pod_is_found_again_through_the_mounted_
 
 
 def test_a_node_that_joins_has_the_images_without_anyone_acting(
-    kubectl: Kubectl, cluster: Callable[..., str], cluster_registry: str, installation: Installation
+    kubectl: Kubectl, join: Callable[[], str], cluster_registry: str, installation: Installation
 ) -> None:
     mark = os.urandom(4).hex()
     push_image(cluster_registry, f"kip-e2e/join-{mark}", "1")
@@ -80,30 +105,11 @@ def test_a_node_that_joins_has_the_images_without_anyone_acting(
     before = kubectl.nodes()
     installation.apply("kernel-image-puller.yaml", KIP_IMAGES=image, **QUICK)
     installation.wait_until_ready(before)
-    joined = _join(kubectl, cluster)
+    joined = join()
     installation.wait_until_ready([*before, joined], seconds=180)
     installation.wait_until_told({node: {image: "present"} for node in [*before, joined]})
     installation.start_without_registry("kernel", image, joined)
     installation.wait_for_pod("kernel")
-
-
-ADDED = "kip-e2e.example.org/added"
-
-
-def _join(kubectl: Kubectl, cluster: Callable[..., str]) -> str:
-    """Let a node join: a new one, or the one that an earlier run has added and that leaves and comes back."""
-    earlier = kubectl("get", "nodes", "-l", ADDED, "-o", "jsonpath={.items[*].metadata.name}").split()
-    if earlier:
-        node = earlier[0]
-        cluster("stop", f"{node}-kubelet")
-        wait_until(lambda: not _kubelet_answers(kubectl, node), seconds=30, what="its kubelet has ended")
-        kubectl("delete", "node", node)
-        cluster("start", f"{node}-kubelet")
-    else:
-        node = cluster("add-node").splitlines()[-1]
-    wait_until(lambda: node in kubectl.nodes(), seconds=120, what=f"{node} has joined")
-    kubectl("label", "node", node, f"{ADDED}=true", "--overwrite")
-    return node
 
 
 def _kubelet_answers(kubectl: Kubectl, node: str) -> bool:
