@@ -35,7 +35,8 @@ _HEADER = """\
 # Uninstall, with all kernels:
 #
 #   kubectl delete all -l app=enterprise-gateway -n enterprise-gateway
-#   kubectl delete namespaces,clusterroles,clusterrolebindings -l app=enterprise-gateway,app.kubernetes.io/instance=enterprise-gateway
+#   kubectl delete namespaces,clusterroles,clusterrolebindings \\
+#     -l app=enterprise-gateway,app.kubernetes.io/instance=enterprise-gateway
 apiVersion: v1
 kind: Namespace
 metadata:

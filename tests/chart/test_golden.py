@@ -31,7 +31,7 @@ _FILES = ("end_kernels.py", "run_cell.py", "notebooks-kernels.json")
 
 
 class _Dumper(yaml.SafeDumper):
-    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002  PyYAML's signature
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: FBT001, FBT002  PyYAML's signature
         super().increase_indent(flow, indentless=False)
 
 

@@ -193,7 +193,7 @@ def _known(settings: type) -> set[str]:
 
 def test_the_gateway_knows_every_setting_that_it_is_given(case: str, rendering: Rendering) -> None:
     if case != "puller":
-        assert _environment(rendering, "Deployment") <= _known(GatewaySettings) | {"EG_LOG_LEVEL", "LOGNAME"}
+        assert _environment(rendering, "Deployment") <= _known(GatewaySettings) | {"EG_LOG_LEVEL"}
 
 
 def test_the_puller_knows_every_setting_that_it_is_given(rendering: Rendering) -> None:
