@@ -35,13 +35,16 @@ def connection(tmp_path):
 
 @pytest.fixture
 def kernel(connection, tmp_path):
-    environment = {"PATH": os.environ["PATH"], "KERNEL_CONNECTION_FILE": str(connection), "HOME": "/", "TMPDIR": str(tmp_path)}
+    # In Pants' sandbox a program finds the packages by PYTHONPATH.
+    inherited = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+    environment = {**inherited, "KERNEL_CONNECTION_FILE": str(connection), "HOME": "/", "TMPDIR": str(tmp_path)}
     process = subprocess.Popen(
         [sys.executable, "-m", "kernel_launchers"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     client = BlockingKernelClient()
     client.load_connection_file(str(connection))
-    client.start_channels()
+    # A heartbeat that begins before the kernel does counts it as dead after a second.
+    client.start_channels(hb=False)
     client.wait_for_ready(timeout=60)
     yield process, client
     client.stop_channels()
