@@ -61,11 +61,15 @@ e2e: $(STAMP) ## tests against a cluster (KUBECONFIG), a Docker engine and conta
 
 ##@ Build
 
-package: ## four wheels and two PEX files into dist/ (Pants)
+package: ## four wheels and three PEX files into dist/ (Pants)
 	./pants package ::
 
-images: package ## a container image for each folder of deploy/images (TAG=…, BASE_IMAGE=…)
-	build-support/build_images
+images: ## container images from PEX files (ARGS='--registry … --tag … --push'; build-support/build_images --help)
+	./pants package packages/gateway:pex packages/kip:pex deploy/images:kernel-py
+	build-support/build_images $(ARGS)
+
+kernelspecs: ## the kernelspecs as an archive for an image of your own (ARGS='--images … --tag …')
+	python3 build-support/pack_kernelspecs.py --archive dist/enterprise-gateway-kernelspecs.tar.gz $(ARGS)
 
 pants: ## any goal of Pants: make pants ARGS='test ::'
 	./pants $(ARGS)
@@ -90,9 +94,9 @@ clean: ## remove what was made: environment, caches, dist; Pants' own installati
 help:
 	@awk 'BEGIN { FS = ":.*## "; print "make TARGET" } \
 		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z0-9]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+		/^[a-z0-9]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: run test lint format types chart bench e2e package images pants lock docs venv clean help
+.PHONY: run test lint format types chart bench e2e package images kernelspecs pants lock docs venv clean help
 
 # Made anew, never changed in place: what an older lock installed must not linger.
 $(LOCKED): 3rdparty/constraints.txt build-support/progress.awk

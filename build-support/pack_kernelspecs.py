@@ -1,0 +1,85 @@
+"""Packs deploy/kernelspecs for an image: with the names that the kernels' images have where they are pulled from.
+
+A folder is what the gateway's own image holds. An archive is for an image of a user's own, from which the chart's
+`kernelspecs.image` copies them: it holds `kernels/NAME/…`, to be unpacked at the root.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import io
+import json
+import re
+import shutil
+import tarfile
+from pathlib import Path
+
+_KERNELSPECS = Path(__file__).resolve().parents[1] / "deploy" / "kernelspecs"
+# The images of this project as the kernelspecs in the repository call them.
+_OURS = re.compile(r"elyra/(?P<name>[a-z0-9-]+):dev")
+
+
+def packed(source: Path, *, images: str, tag: str) -> dict[str, bytes]:
+    """Return the content of every file of all kernelspecs, by its path.
+
+    Parameters
+    ----------
+    images
+        Registry and organization before an image's name.
+    tag
+        The images' tag.
+    """
+    files = {}
+    for file in sorted(path for path in source.rglob("*") if path.is_file() and path.name != "README.md"):
+        content = file.read_bytes()
+        if file.name == "kernel.json":
+            text = _OURS.sub(lambda match: f"{images}/{match['name']}:{tag}", content.decode())
+            json.loads(text)
+            content = text.encode()
+        files[file.relative_to(source).as_posix()] = content
+    return files
+
+
+def write_folder(files: dict[str, bytes], folder: Path) -> None:
+    """Make a folder hold these files and no others."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+def write_archive(files: dict[str, bytes], archive: Path) -> None:
+    """Write an archive that is the same, byte for byte, whenever the files are."""
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        archive.open("wb") as raw,
+        gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as zipped,
+        tarfile.open(fileobj=zipped, mode="w", format=tarfile.PAX_FORMAT) as tar,
+    ):
+        for name, content in files.items():
+            entry = tarfile.TarInfo(f"kernels/{name}")
+            entry.size, entry.mode = len(content), 0o644
+            tar.addfile(entry, io.BytesIO(content))
+
+
+def main() -> None:
+    """Write what the command line asks for."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--images", default="elyra", help="registry and organization before an image's name (elyra)")
+    parser.add_argument("--tag", default="dev", help="the images' tag (dev)")
+    parser.add_argument("--folder", type=Path, help="write them into this folder, which is emptied first")
+    parser.add_argument("--archive", type=Path, help="write them into this .tar.gz")
+    options = parser.parse_args()
+    if not (options.folder or options.archive):
+        parser.error("say where to: --folder, --archive, or both")
+    files = packed(_KERNELSPECS, images=options.images, tag=options.tag)
+    if options.folder:
+        write_folder(files, options.folder)
+    if options.archive:
+        write_archive(files, options.archive)
+
+
+if __name__ == "__main__":
+    main()
