@@ -156,6 +156,17 @@ def test_another_replica_acts_when_the_one_that_did_ends_or_is_killed(replicas, 
     until(lambda: leads(holder), 40)
 
 
+def test_a_kernel_that_died_while_no_gateway_ran_is_started_again(installation, until, cluster):
+    gateway = installation.gateway().start(90)
+    kernel_id = gateway.start_kernel(NAME)
+    run(gateway, kernel_id, "import os, threading; threading.Timer(2, os._exit, [3]).start(); kept = 1")
+    gateway.kill()
+    until(lambda: cluster.pod(kernel_id)["status"]["phase"] == "Failed", 60)
+    gateway.start(90)
+    until(lambda: state(gateway, kernel_id) == "idle", 60)
+    assert run(gateway, kernel_id, "print('kept' in globals())") == "False\n"
+
+
 def test_a_client_whose_replica_dies_goes_on_at_the_other_with_its_session(replicas):
     one, other = replicas()
     kernel_id = one.start_kernel(NAME)

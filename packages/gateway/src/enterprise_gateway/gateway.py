@@ -31,6 +31,7 @@ _LAG_INTERVAL_SECONDS = 5.0
 _ACTIVITY_INTERVAL_SECONDS = 15.0
 _ORPHAN_INTERVAL_SECONDS = 300.0
 _RETRY_SECONDS = 5.0
+_LOOK_AGAIN_SECONDS = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,16 +111,17 @@ class Gateway:
         _log.info("Gateway listens", extra={"url": self.url})
 
     async def _find_kernels(self) -> None:
-        """Adopt what runs in the cluster, however long the cluster takes to answer; at once where there is none."""
-        cluster, catalogue = self._parts.cluster, self._parts.catalogue
-        kernelspecs = await catalogue.all()
-        wanted = cluster.mode == "on" or any(runs_in_cluster(kernelspec.spec) for kernelspec in kernelspecs.values())
-        while wanted:
+        """Adopt what runs in the cluster, however long the cluster takes to answer, as soon as there is need of one."""
+        while not await self._needs_cluster():
+            # Ready without it; another replica may be given a kernelspec for pods, and then so is this one.
+            self._adopted = True
+            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+        while True:
             try:
                 await self._parts.adoption.begin()
                 break
             except NotSupported as error:
-                if cluster.mode == "on":
+                if self._parts.cluster.mode == "on":
                     _log.error("There is no cluster", extra={"cause": error.message})
                     await asyncio.sleep(_RETRY_SECONDS)
                     continue
@@ -130,6 +132,13 @@ class Gateway:
                 _log.warning("The cluster doesn't answer yet", extra={"cause": error.message})
                 await asyncio.sleep(_RETRY_SECONDS)
         self._adopted = True
+
+    async def _needs_cluster(self) -> bool:
+        mode = self._parts.cluster.mode
+        if mode != "auto":
+            return mode == "on"
+        kernelspecs = await self._parts.catalogue.all()
+        return any(runs_in_cluster(kernelspec.spec) for kernelspec in kernelspecs.values())
 
     def follow_configuration(self, changed: Callable[[], GatewaySettings | None], interval: float) -> None:
         """Look for changed configuration every `interval` seconds and let it take effect; never when 0."""

@@ -1,0 +1,85 @@
+"""How a gateway comes to the kernels of its cluster."""
+
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+from jupyter_client.kernelspec import KernelSpec
+
+from enterprise_gateway import gateway as module
+from enterprise_gateway.errors import KubernetesUnavailable, NotSupported
+from enterprise_gateway.gateway import Gateway
+
+IN_PODS = SimpleNamespace(spec=KernelSpec(metadata={"kernel_provisioner": {"provisioner_name": "kubernetes"}}))
+HERE = SimpleNamespace(spec=KernelSpec())
+
+
+class Parts:
+    """A gateway's parts, as far as finding kernels needs them."""
+
+    def __init__(self, mode, *kernelspecs):
+        self.settings = SimpleNamespace(port=0)
+        self.kernels = SimpleNamespace(draining=False)
+        self.cluster = SimpleNamespace(mode=mode, problems=list)
+        self.catalogue, self.adoption = self, self
+        self.kernelspecs, self.failures, self.begun = list(kernelspecs), [], 0
+
+    async def all(self):
+        return dict(enumerate(self.kernelspecs))
+
+    async def begin(self):
+        if self.failures:
+            raise self.failures.pop(0)
+        self.begun += 1
+
+
+@pytest.fixture(autouse=True)
+def _without_pauses(monkeypatch):
+    monkeypatch.setattr(module, "_RETRY_SECONDS", 0)
+    monkeypatch.setattr(module, "_LOOK_AGAIN_SECONDS", 0)
+
+
+def found(parts, meanwhile=lambda: None):
+    """Return how often the cluster's kernels were found, and whether the gateway was ready before and is now."""
+
+    async def scenario():
+        gateway = Gateway(parts=parts)
+        finding = asyncio.create_task(gateway._find_kernels())
+        for _ in range(10):
+            await asyncio.sleep(0)
+        before = gateway._adopted
+        meanwhile()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        finding.cancel()
+        await asyncio.gather(finding, return_exceptions=True)
+        return parts.begun, before, gateway._adopted
+
+    return asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(("mode", "kernelspec"), [("auto", HERE), ("off", IN_PODS)])
+def test_a_gateway_that_needs_no_cluster_is_ready_without(mode, kernelspec):
+    assert found(Parts(mode, kernelspec)) == (0, True, True)
+
+
+@pytest.mark.parametrize(("mode", "kernelspec"), [("auto", IN_PODS), ("on", HERE)])
+def test_a_gateway_that_needs_a_cluster_finds_its_kernels(mode, kernelspec):
+    assert found(Parts(mode, kernelspec)) == (1, True, True)
+
+
+def test_a_kernelspec_for_pods_that_comes_later_brings_the_clusters_kernels():
+    parts = Parts("auto", HERE)
+    assert found(parts, lambda: parts.kernelspecs.append(IN_PODS)) == (1, True, True)
+
+
+def test_a_gateway_whose_cluster_doesnt_answer_isnt_ready_until_it_does():
+    parts = Parts("auto", IN_PODS)
+    parts.failures = [KubernetesUnavailable("away", kind="Pod")] * 1000
+    assert found(parts, parts.failures.clear) == (1, False, True)
+
+
+def test_where_there_is_no_cluster_local_kernels_work_all_the_same():
+    parts = Parts("auto", IN_PODS)
+    parts.failures = [NotSupported("there is none")]
+    assert found(parts) == (0, True, True)
