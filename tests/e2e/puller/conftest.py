@@ -173,16 +173,28 @@ def host_address() -> str:
 
 
 @pytest.fixture
-def private_host(host_address: str, private_registry: Registry) -> Iterator[str]:
-    """Returns the private registry's address as the nodes know it, without TLS in their configuration."""
+def let_nodes_reach(host_address: str) -> Iterator[Callable[[int], str]]:
+    """Returns a function that tells the nodes of a registry on a port of this machine, and returns its name there."""
     certificates = _need(os.environ.get("NODE_CERTS_D"), "NODE_CERTS_D doesn't name the nodes' folder of registries")
-    host = f"{host_address}:{private_registry.port}"
-    folder = Path(certificates) / host
-    folder.mkdir()
-    (folder / "hosts.toml").write_text(f'server = "http://{host}"\n', encoding="utf-8")
-    yield host
-    (folder / "hosts.toml").unlink()
-    folder.rmdir()
+    made: list[Path] = []
+
+    def tell(port: int) -> str:
+        host = f"{host_address}:{port}"
+        folder = Path(certificates) / host
+        folder.mkdir()
+        made.append(folder)
+        (folder / "hosts.toml").write_text(f'server = "http://{host}"\n', encoding="utf-8")
+        return host
+
+    yield tell
+    for folder in made:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def private_host(private_registry: Registry, let_nodes_reach: Callable[[int], str]) -> str:
+    """Returns the private registry's address as the nodes know it."""
+    return let_nodes_reach(private_registry.port)
 
 
 def _run(*command: str) -> str:

@@ -1,14 +1,15 @@
-"""Pulling by a kubelet, in ways that the cluster at hand wouldn't choose by itself, with the rights of the manifest."""
+"""Pulling by a kubelet: where there are no image volumes, and from a registry with trouble."""
 
 from __future__ import annotations
 
 import base64
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from puller_support import push_image
+from puller_support import Fault, push_image, wait_until
 
 from enterprise_gateway_common.image_reference import parse_image_reference
 from kernel_image_puller.clock import SystemClock
@@ -19,9 +20,10 @@ from kernel_image_puller.runtimes.protocol import PullOrder
 from kernel_image_puller.wanted import PullPolicy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from puller_cluster import Installation, Kubectl
+    from puller_support import FaultyRegistry, Registry
 
 pytestmark = [pytest.mark.cluster, pytest.mark.docker, pytest.mark.timeout(240)]
 
@@ -84,6 +86,41 @@ def test_without_image_volumes_an_image_that_has_no_shell_is_started_with_a_prog
         "items"
     ]
     assert [pod["metadata"]["name"] for pod in left if "deletionTimestamp" not in pod["metadata"]] == []
+
+
+def test_a_registry_with_trouble_is_left_alone_and_found_again(
+    kubectl: Kubectl,
+    installation: Installation,
+    registry: Registry,
+    faulty: FaultyRegistry,
+    let_nodes_reach: Callable[[int], str],
+) -> None:
+    push_image(registry.address, "kip-e2e/trouble", "1")
+    image = f"{let_nodes_reach(faulty.port)}/kip-e2e/trouble:1"
+    faulty.fault = lambda _method, path: Fault(status=500) if "/manifests/" in path else None
+    installation.apply(
+        "kernel-image-puller.yaml",
+        KIP_IMAGE_FETCHER="StaticListFetcher",
+        KIP_IMAGES=image,
+        KIP_INTERVAL="5",
+        KIP_NUM_RETRIES="100",
+        KIP_RETRY_WAIT="1",
+        KIP_RETRY_MAX_WAIT="4",
+    )
+    nodes = kubectl.nodes()
+
+    wait_until(lambda: all(installation.told().get(node) for node in nodes), seconds=90, what="every puller tells of it")
+
+    def reasons() -> set[str]:
+        return {status["reason"] for node in nodes for status in installation.status(node)["images"]}
+
+    wait_until(lambda: reasons() == {"registry"}, seconds=60, what="every puller knows that it is the registry")
+    faulty.forget()
+    time.sleep(10)
+    # A try every five seconds or so on each node; the runtime asks some times for each.
+    assert faulty.count("/manifests/") <= 40 * len(nodes)
+    faulty.fault = lambda _method, _path: None
+    installation.wait_until_told({node: {image: "present"} for node in nodes})
 
 
 def _order(name: str) -> PullOrder:
