@@ -123,6 +123,28 @@ def test_a_registry_with_trouble_is_left_alone_and_found_again(
     installation.wait_until_told({node: {image: "present"} for node in nodes})
 
 
+def test_a_puller_that_ends_takes_its_pulls_along(
+    kubectl: Kubectl,
+    installation: Installation,
+    registry: Registry,
+    faulty: FaultyRegistry,
+    let_nodes_reach: Callable[[int], str],
+) -> None:
+    push_image(registry.address, "kip-e2e/slow", "1", size=2_000_000)
+    image = f"{let_nodes_reach(faulty.port)}/kip-e2e/slow:1"
+    faulty.fault = lambda _method, path: Fault(bytes_per_second=10_000) if "/blobs/" in path else None
+    installation.apply("kernel-image-puller.yaml", KIP_IMAGE_FETCHER="StaticListFetcher", KIP_IMAGES=image)
+    wait_until(lambda: len(_pull_pods(installation)) == len(kubectl.nodes()), seconds=90, what="every node pulls")
+    installation.run("delete", "daemonset", "kernel-image-puller")
+    wait_until(lambda: _pull_pods(installation) == [], seconds=30, what="the pods that pull are gone")
+
+
+def _pull_pods(installation: Installation) -> list[str]:
+    selector = "enterprise-gateway.jupyter.org/role=image-pull"
+    items = installation.kubectl.json("-n", installation.namespace, "get", "pods", "-l", selector)["items"]
+    return [pod["metadata"]["name"] for pod in items if "deletionTimestamp" not in pod["metadata"]]
+
+
 def _order(name: str) -> PullOrder:
     return PullOrder(
         reference=parse_image_reference(name), policy=PullPolicy.IF_NOT_PRESENT, credential=None, timeout=90, written=(name,)
