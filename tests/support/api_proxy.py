@@ -58,7 +58,7 @@ class Fault:
     """Answer in place of the server's; 0 resets the connection."""
     retry_after: int | None = None
     after: bool = False
-    """Whether the call takes effect first, so that only its answer is lost."""
+    """Whether the call takes effect first, so that only its answer is lost; a watch has no effect."""
     hang: bool = False
     """Whether it is never answered, until the connection ends."""
 
@@ -236,7 +236,7 @@ class ApiProxy:
         fault = self.fault(call)
         if fault is None:
             return await (self._pass_on_watch if call.is_watch else self._pass_on)(request)
-        if fault.after:
+        if fault.after and not call.is_watch:
             await self._pass_on(request)
             self.took_effect.set()
         if fault.hang:
