@@ -1,6 +1,6 @@
 """Parts that fail on demand: a clock that is set by hand, a container runtime behind a real socket, a web server."""
 
-# ruff: noqa: N802, N815, ARG002  names and parameters are those of gRPC and of http.server
+# ruff: noqa: N802, N815  names and parameters are those of gRPC and of http.server
 
 import http.server
 import queue
