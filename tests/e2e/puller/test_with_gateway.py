@@ -101,7 +101,11 @@ def test_the_gateway_shows_where_an_image_is_and_starts_its_kernels_there_if_it_
 
     expected = {"image": f"docker.io/{image}", "kernelspecs": [NAME], "nodes": {warm: "present"}}
     wait_until(lambda: shown() == expected, seconds=60, what="the gateway shows the image on its node")
-    assert set(nodes) <= set(gateway.request("GET", "/api/images").json()["nodes"])
+    wait_until(
+        lambda: set(nodes) <= set(gateway.request("GET", "/api/images").json()["nodes"]),
+        seconds=20,
+        what="the gateway shows every node that has a puller",
+    )
 
     first = gateway.start_kernel(NAME)
     pod = _pod_of(kubectl, first)
