@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from enterprise_gateway.app import EnterpriseGatewayApp
+from enterprise_gateway.app import EnterpriseGatewayApp, main
 
 FILE = "jupyter_enterprise_gateway_config.py"
 
@@ -81,6 +81,23 @@ def test_a_setting_that_cannot_be_used_ends_the_start_with_one_line(arguments, s
     assert ended.returncode == 1
     assert said in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_a_configuration_file_that_does_not_exist_ends_the_start(tmp_path):
+    ended = run(f"--config={tmp_path}/nowhere.py", "--port=0")
+    assert ended.returncode == 1
+    assert f"there is no file {tmp_path}/nowhere.py" in ended.stderr
+
+
+def test_ctrl_c_before_the_gateway_serves_ends_it_without_a_traceback(monkeypatch, capsys):
+    def interrupted(_app, _argv=None):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(EnterpriseGatewayApp, "initialize", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        main([])
+    EnterpriseGatewayApp.clear_instance()
+    assert (ended.value.code, capsys.readouterr().err) == (130, "")
 
 
 def test_show_config_hides_the_token():

@@ -4,6 +4,7 @@ import asyncio
 import getpass
 import logging
 import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -48,6 +49,7 @@ _OLDER_PLACES = {
     (_SECTION, "env_whitelist"): "client_envs",
     (_SECTION, "env_process_whitelist"): "inherited_envs",
 }
+_INTERRUPTED = 128 + signal.SIGINT
 _SHOWN_INSTEAD_OF_A_SECRET = "********"  # noqa: S105  it hides one
 
 
@@ -88,6 +90,9 @@ class EnterpriseGatewayApp(settings_traits(GatewaySettings), JupyterApp):  # typ
         super().initialize(argv)
         if self._dispatching:
             return
+        # traitlets goes on without a file that doesn't exist, and so without the token that stands in it.
+        if self.config_file and not any(Path(self.config_file).with_suffix(kind).is_file() for kind in (".py", ".json")):
+            raise TraitError(f"--config: there is no file {self.config_file}")
         self._use_environment(os.environ)
         self._use_older_places()
         configure(level=cast("int", self.log_level), style=self.log_style)
@@ -188,7 +193,11 @@ def _say_where(gateway: Gateway) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run `jupyter enterprisegateway`."""
-    EnterpriseGatewayApp.launch_instance(argv)
+    try:
+        EnterpriseGatewayApp.launch_instance(argv)
+    except KeyboardInterrupt:
+        # Before it serves there is nothing to end in order; from then on the gateway takes the signal itself.
+        sys.exit(_INTERRUPTED)
 
 
 if __name__ == "__main__":

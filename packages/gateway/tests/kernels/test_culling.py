@@ -1,3 +1,5 @@
+from datetime import datetime, timedelta
+
 import pytest
 
 from enterprise_gateway.kernels.culling import CullingRules, cull_reason
@@ -24,6 +26,20 @@ def old(make_kernel, clock):
 def test_a_kernel_that_was_idle_for_the_timeout_is_culled(old):
     assert cull_reason(old(), rules(100)) is not None
     assert cull_reason(old(), rules(101)) is None
+
+
+@pytest.mark.parametrize("step", [timedelta(days=-365), timedelta(days=365)])
+def test_a_step_of_the_time_of_day_neither_culls_nor_spares(old, monkeypatch, step):
+    class Stepped(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return datetime.now(tz) + step
+
+    used, unused = old(), old()
+    monkeypatch.setattr("enterprise_gateway.kernels.kernel.datetime", Stepped)
+    used.touch()
+    assert cull_reason(used, rules(100)) is None
+    assert cull_reason(unused, rules(100)) is not None
 
 
 def test_no_timeout_culls_nothing(old):

@@ -40,7 +40,7 @@ def test_a_request_may_not_name_another_user_than_its_token_does():
         owner_of({"KERNEL_USERNAME": "bob"}, Identity("alice"), default="gateway")
 
 
-@pytest.mark.parametrize("name", ["", "   ", "x" * 257])
+@pytest.mark.parametrize("name", ["", "   ", "x" * 257, "a\tb", "a\u202eb"])
 def test_a_name_that_no_user_can_have_is_refused(name):
     with pytest.raises(BadRequest, match="KERNEL_USERNAME"):
         owner_of({"KERNEL_USERNAME": name}, ANONYMOUS, default="gateway")

@@ -62,6 +62,11 @@ def test_a_body_of_another_shape_is_refused(gateway, answer, body):
     assert found.keys == {"reason", "message"}
 
 
+def test_a_body_that_is_nested_too_deeply_is_said_to_be_so(gateway, answer):
+    found = answer(gateway().request("POST", "/api/kernels", data='{"a":' * 20_000 + "1" + "}" * 20_000))
+    assert (found.status, found.message) == (400, "The body is nested too deeply.")
+
+
 def test_a_body_beyond_the_bound_is_refused_with_and_without_a_declared_length(gateway, answer):
     running = gateway(max_body_size=2048)
     body = b'{"x": "' + b"y" * 4096 + b'"}'

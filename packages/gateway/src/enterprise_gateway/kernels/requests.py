@@ -40,8 +40,8 @@ def owner_of(env: Mapping[str, str], identity: Identity, *, default: str) -> str
         The token belongs to one user, KERNEL_USERNAME names another.
     """
     claimed = env.get("KERNEL_USERNAME")
-    if claimed is not None and not (claimed.strip() and len(claimed) <= _LONGEST_USER_NAME):
-        raise BadRequest(f"KERNEL_USERNAME must be a name of 1 to {_LONGEST_USER_NAME} characters.")
+    if claimed is not None and not (claimed.strip() and claimed.isprintable() and len(claimed) <= _LONGEST_USER_NAME):
+        raise BadRequest(f"KERNEL_USERNAME must be a name of 1 to {_LONGEST_USER_NAME} characters that can be shown.")
     if identity.user is None:
         return claimed or default
     if claimed not in (None, identity.user):

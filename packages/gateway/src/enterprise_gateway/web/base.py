@@ -135,7 +135,9 @@ class JsonHandler(RequestHandler):
             return decode(bytes(self._body) or b"{}", model)
         except msgspec.ValidationError as error:
             raise BadRequest(f"The body doesn't have the right shape: {error}.") from error
-        except (ValueError, RecursionError) as error:
+        except RecursionError as error:
+            raise BadRequest("The body is nested too deeply.") from error
+        except ValueError as error:
             raise BadRequest("The body is not JSON.") from error
 
     # ------------------------------------------------------------------------------------------------------- answers
