@@ -43,6 +43,9 @@ metadata:
   name: enterprise-gateway
   labels:
     app: enterprise-gateway
+    app.kubernetes.io/instance: enterprise-gateway
+    app.kubernetes.io/name: enterprise-gateway
+    app.kubernetes.io/part-of: enterprise-gateway
     component: enterprise-gateway
     # Nothing here needs an exception from it.
     pod-security.kubernetes.io/enforce: restricted

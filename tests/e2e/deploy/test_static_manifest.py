@@ -45,7 +45,8 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     if listed("namespaces", f"--field-selector=metadata.name={_NAMESPACE}"):
         pytest.fail(f"the namespace {_NAMESPACE} is in use")
     yield tmp_path
-    kubectl("delete", "-f", str(tmp_path / _MANIFEST.name), "--ignore-not-found", "--wait=false")
+    # Waits, so that the next test finds the namespace free.
+    kubectl("delete", "-f", str(tmp_path / _MANIFEST.name), "--ignore-not-found")
 
 
 def test_install_use_and_uninstall_by_the_commands_of_its_head(folder: Path) -> None:
