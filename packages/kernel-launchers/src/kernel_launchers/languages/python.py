@@ -1,6 +1,7 @@
 """Starts an IPython kernel in this process."""
 
 import importlib
+import logging
 import os
 import tempfile
 from typing import Any, Type
@@ -28,6 +29,12 @@ def start(options: Options, connection_file: str) -> int:
 
         def cleanup_connection_file(self) -> None:
             """Remove nothing."""
+
+        def log_connection_info(self) -> None:
+            """Store the ports and print nothing: the last lines of a pod's log are what a user reads when it dies."""
+            level, self.log_level = self.log_level, logging.CRITICAL
+            super().log_connection_info()  # type: ignore[no-untyped-call]  # ipykernel has no types here
+            self.log_level = level
 
     application = PodKernelApp.instance(kernel_class=_kernel_class(options.kernel_class))
     application.initialize(["-f", connection_file])  # type: ignore[no-untyped-call]  # ipykernel has no types here
