@@ -51,6 +51,21 @@ def test_values_of_a_configuration_file_may_be_python_lists(application, tmp_pat
     assert application().client_envs == {"A", "B"}
 
 
+def test_a_changed_file_is_read_again_and_one_that_cannot_be_used_ends_nothing(application, tmp_path, capsys):
+    del application  # it is here for the empty environment
+    file = tmp_path / "config" / FILE
+    file.write_text("c.EnterpriseGatewayApp.max_kernels = 1\n")
+    app = EnterpriseGatewayApp()
+    app.initialize([])
+    assert app.changed_settings() is None
+    for number, (written, expected) in enumerate([("'many'", None), ("3", 3)], 1):
+        file.write_text(f"c.EnterpriseGatewayApp.max_kernels = {written}\n")
+        os.utime(file, (number, number))
+        settings = app.changed_settings()
+        assert (settings and settings.max_kernels) == expected
+    assert "what was read before stays in force" in capsys.readouterr().err
+
+
 def run(*arguments, **environment):
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("EG_", "KG_"))}
     command = [sys.executable, "-m", "enterprise_gateway", *arguments]

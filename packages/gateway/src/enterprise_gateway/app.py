@@ -146,17 +146,23 @@ class EnterpriseGatewayApp(settings_traits(GatewaySettings), JupyterApp):  # typ
         await gateway.start()
         if settings.log_style == "text":
             _say_where(gateway)
-        gateway.follow_configuration(self._changed_settings, settings.dynamic_config_interval)
+        gateway.follow_configuration(self.changed_settings, settings.dynamic_config_interval)
         await gateway.run_until_signal()
 
-    def _changed_settings(self) -> GatewaySettings | None:
-        """Return the settings anew when a configuration file has changed, else `None`."""
+    def changed_settings(self) -> GatewaySettings | None:
+        """Return the settings anew when a configuration file has changed, else `None`; also when it can't be used now."""
         stamps = {file: _stamp(file) for file in self.loaded_config_files}
         previous, self._stamps = getattr(self, "_stamps", stamps), stamps
         if stamps == previous:
             return None
         # Loading merges the command line over the files again, so what it says stays in force.
-        self.load_config_file()
+        try:
+            self.load_config_file()
+        except SystemExit:
+            # How traitlets says that a value can't be used, after a line about which. At the start that is the end; here
+            # it would end every user's kernel.
+            _log.error("The changed configuration can't be used; what was read before stays in force")
+            return None
         return self.settings()
 
     def exit(self, exit_status: int | str | None = 0) -> None:
