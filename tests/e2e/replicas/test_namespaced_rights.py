@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -27,32 +28,32 @@ LEASES = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs"
 
 
 @pytest.fixture
-def namespace(cluster: Cluster) -> Iterator[str]:
-    name = f"e2e-role-{secrets.token_hex(3)}"
-    cluster.kubectl("create", "namespace", name)
-    yield name
-    cluster.kubectl("delete", "namespace", name, "--wait=false")
+def new_namespace(cluster: Cluster) -> Iterator[Callable[[], str]]:
+    made = []
+
+    def make() -> str:
+        name = f"e2e-role-{secrets.token_hex(3)}"
+        cluster.kubectl("create", "namespace", name)
+        made.append(name)
+        return name
+
+    yield make
+    for name in made:
+        cluster.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture
+def namespace(new_namespace: Callable[[], str]) -> str:
+    return new_namespace()
 
 
 @pytest.fixture
 def restricted(cluster: Cluster, namespace: str, tmp_path: Path) -> Callable[..., Path]:
     """Return a function that makes a kubeconfig of a service account with a Role of some rules and nothing else."""
 
-    def make(rules: list[dict[str, object]]) -> Path:
-        subject = {"kind": "ServiceAccount", "name": "gateway", "namespace": namespace}
-        metadata = {"name": "gateway", "namespace": namespace}
-        group = "rbac.authorization.k8s.io"
-        documents = [
-            {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata},
-            {"apiVersion": f"{group}/v1", "kind": "Role", "metadata": metadata, "rules": rules},
-            {
-                "apiVersion": f"{group}/v1",
-                "kind": "RoleBinding",
-                "metadata": metadata,
-                "roleRef": {"apiGroup": group, "kind": "Role", "name": "gateway"},
-                "subjects": [subject],
-            },
-        ]
+    def make(rules: list[dict[str, object]], *others: str) -> Path:
+        account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "gateway", "namespace": namespace}}
+        documents = [account, *(each for home in (namespace, *others) for each in _rights(rules, home, namespace))]
         cluster.kubectl("apply", "-f", "-", input=json.dumps({"apiVersion": "v1", "kind": "List", "items": documents}))
         config = json.loads(cluster.kubectl("config", "view", "--raw", "--flatten", "--minify", "-o", "json"))
         token = cluster.kubectl("create", "token", "gateway", "-n", namespace).strip()
@@ -62,6 +63,21 @@ def restricted(cluster: Cluster, namespace: str, tmp_path: Path) -> Callable[...
         return file
 
     return make
+
+
+def _rights(rules: list[dict[str, object]], home: str, account_namespace: str) -> list[dict[str, object]]:
+    group = "rbac.authorization.k8s.io"
+    metadata = {"name": "gateway", "namespace": home}
+    return [
+        {"apiVersion": f"{group}/v1", "kind": "Role", "metadata": metadata, "rules": rules},
+        {
+            "apiVersion": f"{group}/v1",
+            "kind": "RoleBinding",
+            "metadata": metadata,
+            "roleRef": {"apiGroup": group, "kind": "Role", "name": "gateway"},
+            "subjects": [{"kind": "ServiceAccount", "name": "gateway", "namespace": account_namespace}],
+        },
+    ]
 
 
 def test_a_role_is_enough_for_kernels_in_one_namespace(installation, restricted, namespace, leads, until, cluster):
@@ -83,6 +99,39 @@ def test_a_role_is_enough_for_kernels_in_one_namespace(installation, restricted,
     assert one.kernel_ids() == {kernel_id}
     one.stop_kernel(kernel_id)
     until(lambda: cluster.objects(kernel_id) == [])
+    refused = [line for line in (one.log + other.log).splitlines() if "forbidden" in line.lower()]
+    assert refused == []
+
+
+def test_roles_in_a_list_of_namespaces_are_enough_and_limits_hold_over_all_of_them(
+    installation, restricted, new_namespace, namespace, until, cluster
+):
+    homes = [new_namespace(), new_namespace()]
+    kubeconfig = restricted([*RIGHTS, LEASES], *homes)
+    settings = {"NAMESPACE": namespace, "KERNEL_NAMESPACES": ",".join(homes), "MAX_KERNELS_PER_USER": "2"}
+    one = installation.gateway(kubeconfig=kubeconfig, **settings).start(90)
+    other = installation.gateway(kubeconfig=kubeconfig, **settings).start(90)
+    env = {"KERNEL_USERNAME": "ada"}
+    first = one.start_kernel(NAME, env=env)
+    second = one.start_kernel(NAME, env={**env, "KERNEL_NAMESPACE": homes[1]})
+    assert [cluster.pod(kernel_id)["metadata"]["namespace"] for kernel_id in (first, second)] == homes
+    until(lambda: other.kernel_ids() == {first, second})
+    assert other.request("POST", "/api/kernels", json={"name": NAME, "env": env}).status_code == 403
+    answer = other.request("POST", "/api/kernels", json={"name": NAME, "env": {"KERNEL_NAMESPACE": "default"}})
+    assert answer.status_code == 403
+    with KernelSocket(other, second) as client:
+        assert text_of(client.run("print(1)")) == "1\n"
+    other.stop_kernel(second)
+    # Two at once, each in a namespace of its own, for the one place that is left.
+    bodies = [{"name": NAME, "env": {**env, "KERNEL_NAMESPACE": home}} for home in homes]
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(lambda server, body: server.request("POST", "/api/kernels", json=body), (one, other), bodies))
+    started = [answer.json()["id"] for answer in answers if answer.status_code == 201]
+    assert len(started) <= 1
+    assert {answer.status_code for answer in answers} <= {201, 403}
+    for kernel_id in (first, *started):
+        one.stop_kernel(kernel_id)
+        until(lambda kernel_id=kernel_id: cluster.objects(kernel_id) == [])
     refused = [line for line in (one.log + other.log).splitlines() if "forbidden" in line.lower()]
     assert refused == []
 

@@ -598,6 +598,14 @@ class GatewaySettings:
         group=_KUBERNETES,
         help="Run all kernels in the gateway's namespace; otherwise each gets a namespace of its own.",
     )
+    kernel_namespaces: tuple[str, ...] = setting(
+        (),
+        ordered_names,
+        environment=("EG_KERNEL_NAMESPACES",),
+        group=_KUBERNETES,
+        help="The only namespaces that kernels run in, where the gateway has a Role in each and none is to be made: a client "
+        "names one by KERNEL_NAMESPACE and gets the first where it names none.",
+    )
     service_account_name: str | None = setting(
         None,
         optional(text),

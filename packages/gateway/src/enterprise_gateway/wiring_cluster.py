@@ -41,6 +41,7 @@ async def make_cluster_services(cluster: str, settings: GatewaySettings, *, iden
         gateway_namespace=own,
         gateway_service_account=settings.service_account_name or own_service_account(),
         shared_namespace=own if settings.shared_namespace else None,
+        namespaces=settings.kernel_namespaces,
         default_service_account=settings.default_kernel_service_account_name,
         kernel_cluster_role=settings.kernel_cluster_role,
         image_pull_secrets=settings.kernel_image_pull_secrets,
@@ -51,7 +52,7 @@ async def make_cluster_services(cluster: str, settings: GatewaySettings, *, iden
         launch=launch,
         graces=Graces(unschedulable=settings.unschedulable_grace, image_pull=settings.image_pull_grace),
         launch_timeout=settings.kernel_launch_timeout,
-        watched_namespace=launch.shared_namespace,
+        watched_namespaces=launch.only_namespaces,
         # What a kernel gets was decided before it reaches the provisioner.
         pass_environment=frozenset({"*"}),
     )

@@ -63,6 +63,8 @@ def cluster_connection(settings: GatewaySettings, environment: Mapping[str, str]
     """
     if settings.shared_namespace and (settings.namespace or own_namespace()) is None:
         raise ValueError("shared_namespace needs a namespace: set it (EG_NAMESPACE), since this isn't a pod.")
+    if settings.shared_namespace and settings.kernel_namespaces:
+        raise ValueError("shared_namespace and kernel_namespaces exclude each other.")
     for pattern in settings.prohibited_local_ips:
         _check_pattern("prohibited_local_ips", pattern)
     if settings.policy_file:

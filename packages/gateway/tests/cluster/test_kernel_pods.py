@@ -43,7 +43,7 @@ def following(cluster_type, pod):
                 watching = asyncio.create_task(informer.run())
                 await informer.wait_synced(Deadline(5))
                 selector = f"{labels.APP}={labels.APP_VALUE}"
-                store = KernelStore(client=cluster.client, pods=informer, label_selector=selector, namespace=None)
+                store = KernelStore(client=cluster.client, pods=informer, label_selector=selector)
                 pods = KernelPods(kernel_id="k1", informer=informer, store=store, removal=Removal(client=cluster.client))
                 pods.follow(informer.objects["home", "kernel"])
                 cluster.make = make

@@ -45,7 +45,7 @@ async def store_of(cluster):
     items, _ = await cluster.client.list("Pod", None, label_selector=SELECTOR, deadline=Deadline(5))
     informer._take_list(items)
     cluster.api.requests.clear()
-    return KernelStore(client=cluster.client, pods=informer, label_selector=SELECTOR, namespace=None)
+    return KernelStore(client=cluster.client, pods=informer, label_selector=SELECTOR)
 
 
 def test_kernels_are_known_by_their_pods_and_their_secrets_in_one_call(cluster_type, seen):

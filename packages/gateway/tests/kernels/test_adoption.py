@@ -9,7 +9,15 @@ import pytest
 
 from enterprise_gateway.cluster.marks import Cause, Ending
 from enterprise_gateway.cluster.pods import pod_state
-from enterprise_gateway.errors import KernelExists, KernelNotFound, KubernetesUnavailable, LimitReached, NotSupported, Unavailable
+from enterprise_gateway.errors import (
+    Gone,
+    KernelExists,
+    KernelNotFound,
+    KubernetesUnavailable,
+    LimitReached,
+    NotSupported,
+    Unavailable,
+)
 from enterprise_gateway.identity import ANONYMOUS, Identity
 from enterprise_gateway.kernels.adoption import Adoption
 from enterprise_gateway.kernels.lifecycle import LifecycleOptions
@@ -25,7 +33,7 @@ class Picture:
     """Stands for the informer."""
 
     def __init__(self):
-        self.objects, self.handlers, self.listing = {}, [], False
+        self.objects, self.handlers, self.in_order = {}, [], True
 
     def subscribe(self, handler):
         self.handlers.append(handler)
@@ -41,18 +49,26 @@ class Picture:
             handler(pod.key, None)
 
     def show_list(self, *pods):
-        self.listing = True
+        self.in_order = False
         for pod in pods:
             self.show(pod)
-        self.listing = False
+        self.in_order = True
 
 
 class Store:
     def __init__(self):
         self.pods, self.questions, self.error = {}, [], None
+        self.answer = asyncio.Event()
+        self.answer.set()
 
     async def records(self):
         return {}
+
+    async def all_pods(self):
+        await self.answer.wait()
+        if self.error:
+            raise self.error
+        return list(self.pods.values())
 
     async def find(self, kernel_id):
         self.questions.append(kernel_id)
@@ -104,7 +120,7 @@ class SharedLifecycle(SharedKernelLifecycle):
             duties=None,
             on_end=lambda *_: None,
         )
-        self.may_finish, self.phases, self.failure = asyncio.Event(), {}, None
+        self.may_finish, self.phases, self.failure, self.ended = asyncio.Event(), {}, None, False
 
     async def start(self, *, timeout, arguments):
         await self.may_finish.wait()
@@ -114,6 +130,10 @@ class SharedLifecycle(SharedKernelLifecycle):
 
     def follow(self):
         self._kernel.started_elsewhere()
+
+    async def shutdown(self, *, reason=None):
+        self.ended = True
+        self._kernel.dead(reason)
 
 
 class Replica:
@@ -391,14 +411,78 @@ def test_of_two_starts_at_once_the_one_whose_pod_was_made_first_goes_on(replica,
     run(steps())
 
 
-def test_where_a_list_hides_the_order_there_are_never_too_many(replica, kit):
+@pytest.mark.parametrize("others", [[pod()], []])
+def test_where_the_order_is_not_known_all_that_there_is_counts(replica, kit, others):
     kit.kernels.rules = kit.rules(per_user=1)
 
     async def steps():
         await replica.adoption.begin()
         task, kernel_id = await starting(replica)
-        replica.picture.show_list(pod(kernel_id, uid="u2", annotations={}), pod())
+        own = pod(kernel_id, uid="u2", annotations={})
+        replica.store.pods = {one.kernel_id: one for one in [own, *others]}
+        replica.picture.show_list(own)
+        while not replica.kernels.table[kernel_id].placing.done():
+            await asyncio.sleep(0)
+        replica.lifecycles[kernel_id].may_finish.set()
+        if others:
+            with pytest.raises(LimitReached):
+                await task
+        else:
+            await task
+
+    run(steps())
+
+
+def test_a_kernel_that_has_started_before_its_place_was_known_ends_where_it_has_none(replica, kit):
+    kit.kernels.rules = kit.rules(per_user=1)
+
+    async def steps():
+        await replica.adoption.begin()
+        task, kernel_id = await starting(replica)
+        replica.store.pods = {ID: pod()}
+        replica.store.answer.clear()
+        replica.picture.show_list(pod(kernel_id, uid="u2", annotations={}))
+        replica.lifecycles[kernel_id].may_finish.set()
+        await replica.until(lambda: replica.kernels.table[kernel_id].started)
+        assert not task.done()
+        replica.store.answer.set()
         with pytest.raises(LimitReached):
+            await task
+        assert replica.lifecycles[kernel_id].ended
+        assert replica.ids() == set()
+
+    run(steps())
+
+
+def test_a_kernel_that_is_deleted_before_its_place_was_known_leaves_nothing(replica, kit):
+    kit.kernels.rules = kit.rules(per_user=1)
+
+    async def steps():
+        await replica.adoption.begin()
+        task, kernel_id = await starting(replica)
+        replica.store.answer.clear()
+        replica.picture.show_list(pod(kernel_id, uid="u2", annotations={}))
+        replica.lifecycles[kernel_id].may_finish.set()
+        await replica.until(lambda: replica.kernels.table[kernel_id].started)
+        await replica.kernels.shutdown(kernel_id, ANONYMOUS)
+        with pytest.raises(Gone):
+            await task
+        assert replica.lifecycles[kernel_id].ended
+        replica.store.answer.set()
+        await asyncio.sleep(0.01)
+
+    run(steps())
+
+
+def test_a_place_that_cant_be_asked_for_is_none(replica, kit):
+    kit.kernels.rules = kit.rules(per_user=1)
+
+    async def steps():
+        await replica.adoption.begin()
+        task, kernel_id = await starting(replica)
+        replica.store.error = KubernetesUnavailable("away", kind="Pod")
+        replica.picture.show_list(pod(kernel_id, uid="u2", annotations={}))
+        with pytest.raises(KubernetesUnavailable):
             await task
 
     run(steps())

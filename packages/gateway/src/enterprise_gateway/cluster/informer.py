@@ -18,7 +18,7 @@ from enterprise_gateway.cluster.client import ClusterClient, Document
 from enterprise_gateway.cluster.deadline import Deadline
 from enterprise_gateway.errors import KubernetesError, KubernetesUnavailable, ResourceExpired
 
-__all__ = ["Informer", "Keyed"]
+__all__ = ["Informer", "Keyed", "Picture"]
 
 _log = logging.getLogger(__name__)
 
@@ -43,7 +43,33 @@ class Keyed(Protocol):
 
 
 T = TypeVar("T", bound=Keyed)
+T_co = TypeVar("T_co", bound=Keyed, covariant=True)
 Handler = Callable[[Key, T | None], None]
+
+
+class Picture(Protocol[T_co]):
+    """Some objects of the cluster as they are now, and who wants to hear of changes."""
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the picture may be old; `None` while it isn't."""
+
+    @property
+    def objects(self) -> Mapping[Key, T_co]:
+        """The picture as it is now."""
+
+    @property
+    def in_order(self) -> bool:
+        """Whether changes are told in the order in which they came about."""
+
+    def subscribe(self, handler: Callable[[Key, T_co | None], None]) -> Callable[[], None]:
+        """Have a function called for each change; call what is returned to end that."""
+
+    async def wait_synced(self, deadline: Deadline) -> None:
+        """Return when there has been a first list."""
+
+    async def run(self) -> None:
+        """Keep the picture up to date until cancelled."""
 
 
 class Informer(Generic[T]):
@@ -80,8 +106,8 @@ class Informer(Generic[T]):
         self._version: str | None = None
         self._synced = asyncio.Event()
         self._last_contact = clock()
-        self.listing = False
-        """Whether changes are told of that a list showed, in no order, and not those of a watch, in theirs."""
+        self.in_order = True
+        """Whether changes are told in the order in which they came about: those of a watch are, those of a list aren't."""
         self.trouble: str | None = None
         """Why the picture may be old; `None` while the watch runs."""
 
@@ -171,7 +197,7 @@ class Informer(Generic[T]):
 
     def _take_list(self, items: list[Document]) -> None:
         listed = {made.key: made for made in map(self._convert, items)}
-        self.listing = True
+        self.in_order = False
         for key in [key for key in self._objects if key not in listed]:
             del self._objects[key]
             self._tell(key, None)
@@ -179,7 +205,7 @@ class Informer(Generic[T]):
             if self._objects.get(key) != made:
                 self._objects[key] = made
                 self._tell(key, made)
-        self.listing = False
+        self.in_order = True
         self._synced.set()
 
     def _take(self, change: str, document: Document) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from enterprise_gateway.cluster.deadline import Deadline
-from enterprise_gateway.cluster.informer import Informer
+from enterprise_gateway.cluster.informer import Picture
 from enterprise_gateway.cluster.marks import Cause, Ending, last_activity_of, text_of, was_started
 from enterprise_gateway.cluster.pods import PodKey, PodState
 from enterprise_gateway.cluster.removal import Doomed, Removal
@@ -39,7 +39,7 @@ class KernelPods:
         The picture of the pods, their records, and the way to end them.
     """
 
-    def __init__(self, *, kernel_id: str, informer: Informer[PodState], store: KernelStore, removal: Removal) -> None:
+    def __init__(self, *, kernel_id: str, informer: Picture[PodState], store: KernelStore, removal: Removal) -> None:
         self._kernel_id = kernel_id
         self._informer = informer
         self._store = store

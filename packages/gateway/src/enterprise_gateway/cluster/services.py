@@ -9,9 +9,10 @@ from typing import Any, Protocol
 from enterprise_gateway.cluster.client import ClusterClient
 from enterprise_gateway.cluster.deadline import Deadline
 from enterprise_gateway.cluster.diagnosis import Graces
-from enterprise_gateway.cluster.informer import Informer
+from enterprise_gateway.cluster.informer import Informer, Picture
 from enterprise_gateway.cluster.kernel_pods import KernelPods
 from enterprise_gateway.cluster.leadership import Leadership
+from enterprise_gateway.cluster.pictures import JoinedPictures
 from enterprise_gateway.cluster.pods import PodState, pod_state
 from enterprise_gateway.cluster.pullers import PULLER_SELECTOR, PullerState, nodes_with, puller_state
 from enterprise_gateway.cluster.removal import Removal
@@ -37,8 +38,8 @@ class ClusterOptions:
     graces: Graces = field(default_factory=Graces)
     launch_timeout: float = 60.0
     """Seconds for a start that names none."""
-    watched_namespace: str | None = None
-    """The only namespace to watch, where the gateway has rights in no other; `None` for all."""
+    watched_namespaces: tuple[str, ...] = ()
+    """The only namespaces to watch, where the gateway has rights in no other; nothing for all."""
     pass_environment: frozenset[str] = frozenset()
     """Names that kernels get beside KERNEL_* and the kernelspec's; `*` where the whole environment was composed for them."""
 
@@ -100,14 +101,20 @@ class ClusterServices:
                 (labels.INSTANCE, options.launch.instance),
             )
         )
-        self.pods: Informer[PodState] = Informer(
-            client=client, kind="Pod", namespace=options.watched_namespace, label_selector=selector, convert=pod_state
+        only = options.watched_namespaces
+        self.pods: Picture[PodState] = JoinedPictures(
+            [
+                Informer(client=client, kind="Pod", namespace=namespace, label_selector=selector, convert=pod_state)
+                for namespace in only or (None,)
+            ]
         )
         self.removal = Removal(client=client)
         self.maker = ObjectMaker(client=client, removal=self.removal, gateway_namespace=options.launch.gateway_namespace)
-        self.store = KernelStore(client=client, pods=self.pods, label_selector=selector, namespace=options.watched_namespace)
+        self.store = KernelStore(client=client, pods=self.pods, label_selector=selector, namespaces=only)
+        # The pullers are the installation's, not the kernels'.
+        home = options.launch.gateway_namespace or only[0] if only else None
         self.pullers: Informer[PullerState] = Informer(
-            client=client, kind="Pod", namespace=options.watched_namespace, label_selector=PULLER_SELECTOR, convert=puller_state
+            client=client, kind="Pod", namespace=home, label_selector=PULLER_SELECTOR, convert=puller_state
         )
         self._tasks: list[asyncio.Task[None]] = []
 

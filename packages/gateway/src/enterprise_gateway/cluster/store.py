@@ -5,14 +5,14 @@ A gateway that didn't start a kernel reads its record and goes on with it; nothi
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from enterprise_gateway.cluster.client import ClusterClient, Document
 from enterprise_gateway.cluster.deadline import Deadline
-from enterprise_gateway.cluster.informer import Informer
+from enterprise_gateway.cluster.informer import Picture
 from enterprise_gateway.cluster.marks import ending_of, was_started
 from enterprise_gateway.cluster.pods import PodKey, PodState, pod_state
 from enterprise_gateway.errors import KubernetesError, ObjectNotFound
@@ -50,17 +50,21 @@ class KernelStore:
     ----------
     pods
         The picture of the kernels' pods.
+    namespaces
+        Where to look; nothing for every namespace.
     """
 
-    def __init__(self, *, client: ClusterClient, pods: Informer[PodState], label_selector: str, namespace: str | None) -> None:
+    def __init__(
+        self, *, client: ClusterClient, pods: Picture[PodState], label_selector: str, namespaces: Sequence[str] = ()
+    ) -> None:
         self._client = client
         self._pods = pods
         self._selector = label_selector
-        self._namespace = namespace
+        self._namespaces = tuple(namespaces)
 
     async def records(self) -> dict[PodKey, KernelRecord]:
         """Return the record of every kernel that has a whole one, by its pod. One call, however many there are."""
-        by_launch = {_launch_of(secret): secret for secret in await self._listed("Secret", self._namespace)}
+        by_launch = {_launch_of(secret): secret for secret in await self._listed("Secret")}
         found = {}
         for pod in list(self._pods.objects.values()):
             secret = by_launch.get((pod.namespace, pod.kernel_id, pod.launch_id))
@@ -92,9 +96,18 @@ class KernelStore:
         KubernetesError
             It can't be asked.
         """
-        selector = f"{self._selector},{labels.KERNEL_ID}={kernel_id}"
-        items, _ = await self._client.list("Pod", self._namespace, label_selector=selector, deadline=Deadline(_LOOK_UP_SECONDS))
-        return next((pod for pod in map(pod_state, items) if not pod.deleting), None)
+        pods = await self._listed("Pod", f",{labels.KERNEL_ID}={kernel_id}", seconds=_LOOK_UP_SECONDS)
+        return next((pod for pod in map(pod_state, pods) if not pod.deleting), None)
+
+    async def all_pods(self) -> list[PodState]:
+        """Return the pods of all kernels as the API server knows them this moment. One call for each namespace.
+
+        Raises
+        ------
+        KubernetesError
+            It can't be asked.
+        """
+        return list(map(pod_state, await self._listed("Pod", seconds=_LOOK_UP_SECONDS)))
 
     async def mark(self, pod: PodState, annotations: Mapping[str, str], *, seconds: float = _CALL_SECONDS) -> None:
         """Write something on a kernel's pod, which every replica then sees; not on a later pod of the same name.
@@ -123,10 +136,9 @@ class KernelStore:
             if (name := await self._take("Pod", pod.namespace, pod.name, pod.uid, grace=0))
         ]
         homes = {(pod.namespace, pod.kernel_id) for pod in pods}
-        for kind, namespace in (("Namespace", None), ("Secret", self._namespace)):
-            if kind == "Namespace" and self._namespace is not None:
-                continue
-            for item in await self._listed(kind, namespace):
+        # Where the namespaces are given, none is made, and nothing is to be seen of others.
+        for kind in ("Secret",) if self._namespaces else ("Namespace", "Secret"):
+            for item in await self._listed(kind):
                 metadata = item["metadata"]
                 home = metadata["name"] if kind == "Namespace" else metadata["namespace"]
                 belongs = (home, (metadata.get("labels") or {}).get(labels.KERNEL_ID)) in homes
@@ -144,9 +156,12 @@ class KernelStore:
             return None
         return f"{kind} {name}"
 
-    async def _listed(self, kind: str, namespace: str | None) -> list[Document]:
-        items, _ = await self._client.list(kind, namespace, label_selector=self._selector, deadline=Deadline(_CALL_SECONDS))
-        return items
+    async def _listed(self, kind: str, more: str = "", *, seconds: float = _CALL_SECONDS) -> list[Document]:
+        deadline, found = Deadline(seconds), []
+        for namespace in self._namespaces or (None,):
+            items, _ = await self._client.list(kind, namespace, label_selector=self._selector + more, deadline=deadline)
+            found += items
+        return found
 
 
 def _launch_of(secret: Document) -> tuple[str, str, str]:

@@ -8,7 +8,7 @@ from enterprise_gateway.cluster.client import ClusterClient
 from enterprise_gateway.cluster.deadline import Deadline
 from enterprise_gateway.cluster.diagnosis import Graces, cause_of_end, cause_of_failure, exit_status, waiting_words
 from enterprise_gateway.cluster.events import last_warning
-from enterprise_gateway.cluster.informer import Informer
+from enterprise_gateway.cluster.informer import Picture
 from enterprise_gateway.cluster.marks import Cause, Ending, ending_of, was_started
 from enterprise_gateway.cluster.pods import PodKey, PodState
 from enterprise_gateway.errors import Gone, LaunchFailed, LaunchTimeout
@@ -31,7 +31,7 @@ class PodWatch:
     def __init__(
         self,
         *,
-        informer: Informer[PodState],
+        informer: Picture[PodState],
         key: PodKey,
         uid: str,
         seen: PodState | None = None,

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from enterprise_gateway.cluster.connection import ClusterConnection
@@ -111,19 +111,22 @@ class Adoption:
 
     def owners(self) -> Mapping[str, str]:
         """Return the owner of every kernel that the cluster has a pod for, by the kernel's id."""
-        if not self._cluster.connected:
-            return {}
-        pods = self._cluster.services.pods.objects.values()
-        return {
-            pod.kernel_id: pod.annotations.get(labels.USERNAME_ANNOTATION, "")
-            for pod in pods
-            if not (pod.deleting or (pod.ended and ending_of(pod) is not None))
-        }
+        return _owners(self._cluster.services.pods.objects.values()) if self._cluster.connected else {}
+
+    async def owners_now(self) -> Mapping[str, str]:
+        """Return the same as the API server knows it this moment.
+
+        Raises
+        ------
+        KubernetesError
+            It can't be asked.
+        """
+        return _owners(await self._cluster.services.store.all_pods())
 
     @property
     def in_order(self) -> bool:
         """Whether changes are told in the order in which they came about."""
-        return self._cluster.connected and not self._cluster.services.pods.listing
+        return self._cluster.connected and self._cluster.services.pods.in_order
 
     # ------------------------------------------------------------------------------------------------------- adopting
 
@@ -232,6 +235,14 @@ class Adoption:
             question.add_done_callback(lambda _: self._questions.pop(kernel_id, None))
         await asyncio.wait([question])
         return question.result()
+
+
+def _owners(pods: Iterable[PodState]) -> Mapping[str, str]:
+    return {pod.kernel_id: pod.annotations.get(labels.USERNAME_ANNOTATION, "") for pod in pods if _has_a_place(pod)}
+
+
+def _has_a_place(pod: PodState) -> bool:
+    return not pod.deleting and not (pod.ended and ending_of(pod) is not None)
 
 
 def _is_a_kernel(pod: PodState) -> bool:

@@ -17,6 +17,11 @@ class KernelLimits:
     per_user: int
     """Kernels of one user at one time; negative for any number."""
 
+    @property
+    def any(self) -> bool:
+        """Whether there is a limit at all."""
+        return self.total is not None or self.per_user >= 0
+
 
 def check_limits(owners: Iterable[str], user: str, limits: KernelLimits) -> None:
     """Return when one more kernel of `user` is within the limits.

@@ -203,12 +203,16 @@ class Kernels:
         _log.info("Kernel starts", extra=fields)
         try:
             await entry.lifecycle.start(timeout=timeout, arguments=arguments)
+            await self._placed(entry)
         except BaseException as error:
             error = entry.refusal or error
             outcome = type(error).__name__
             self.table.forget(kernel.kernel_id)
             cause = error.message if isinstance(error, GatewayError) else outcome
-            kernel.dead(cause)
+            if entry.started:
+                await asyncio.shield(entry.lifecycle.shutdown(reason=cause))
+            else:
+                kernel.dead(cause)
             _log.warning("Kernel start failed", extra={**fields, "cause": cause})
             raise
         finally:
@@ -231,24 +235,46 @@ class Kernels:
 
         All replicas see pods in the order in which they were made. Who sees its own after as many as there may be was
         late, and every replica sees it so: of two that start the last kernel at the same moment, exactly one succeeds.
-        Where the order is lost, because the cluster had to be listed anew, both may have to try again.
+        Where the order is lost, because the cluster had to be listed anew or several namespaces are watched, all that
+        there is counts, and both may have to try again.
         """
         entry = self.table.find(kernel_id)
-        if entry is None or entry.launch is None or entry.counted or not entry.launching:
+        if entry is None or entry.placing or entry.counted or not entry.launching:
             return
-        if not self.elsewhere.in_order:
-            # The list is told of one by one; what stands behind this pod on it may be older.
-            asyncio.get_running_loop().call_soon(self.pod_seen, kernel_id)
-            return
-        owners = {**self.elsewhere.owners(), **self.table.owners(placed_only=True)}
-        owners.pop(kernel_id, None)
+        if self.elsewhere.in_order:
+            self._place(entry, self.elsewhere.owners())
+        elif self.rules.limits.any:
+            entry.placing = asyncio.create_task(self._place_late(entry), name=f"place {kernel_id}")
+
+    async def _place_late(self, entry: Entry) -> None:
+        try:
+            self._place(entry, await self.elsewhere.owners_now())
+        except GatewayError as error:
+            # Rather one kernel too few than one too many.
+            self._refuse(entry, error)
+
+    def _place(self, entry: Entry, elsewhere: Mapping[str, str]) -> None:
+        owners = {**elsewhere, **self.table.owners(placed_only=True)}
+        owners.pop(entry.kernel.kernel_id, None)
         try:
             check_limits(owners.values(), entry.kernel.user, self.rules.limits)
         except LimitReached as error:
-            entry.refusal = error
-            entry.launch.cancel()
+            self._refuse(entry, error)
         else:
             entry.counted = True
+
+    def _refuse(self, entry: Entry, error: GatewayError) -> None:
+        entry.refusal = error
+        if entry.launch is not None and not entry.started:
+            entry.launch.cancel()
+
+    async def _placed(self, entry: Entry) -> None:
+        """Return when a kernel that has started has its place; raise the refusal where it has none."""
+        entry.started = True
+        if entry.placing is not None:
+            await asyncio.wait([entry.placing])
+        if entry.refusal is not None:
+            raise entry.refusal
 
     # ---------------------------------------------------------------------------------------------- interrupt, restart
 

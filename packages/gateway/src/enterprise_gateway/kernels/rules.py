@@ -54,6 +54,9 @@ class Elsewhere(Protocol):
     def owners(self) -> Mapping[str, str]:
         """Return the owner of every kernel that others can see as well, by the kernel's id."""
 
+    async def owners_now(self) -> Mapping[str, str]:
+        """Return the same as it is this moment, though nobody here has seen it yet."""
+
     @property
     def in_order(self) -> bool:
         """Whether what is seen now is all that came about before what was seen last, and nothing later."""
@@ -68,6 +71,10 @@ class Alone:
     in_order = True
 
     def owners(self) -> Mapping[str, str]:
+        """Return nothing."""
+        return {}
+
+    async def owners_now(self) -> Mapping[str, str]:
         """Return nothing."""
         return {}
 

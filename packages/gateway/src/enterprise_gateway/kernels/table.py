@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from enterprise_gateway.errors import KernelNotFound, LimitReached
+from enterprise_gateway.errors import GatewayError, KernelNotFound
 from enterprise_gateway.identity import ANONYMOUS, Identity
 from enterprise_gateway.kernels.kernel import ExecutionState, Kernel
 from enterprise_gateway.kernels.lifecycle import KernelLifecycle
@@ -29,8 +29,12 @@ class Entry:
     """Its start, where that was this process' doing."""
     counted: bool = False
     """Whether it has its place within the limits, which no other replica can take any more."""
-    refusal: LimitReached | None = None
-    """Why its start was ended."""
+    placing: asyncio.Task[None] | None = None
+    """The question whether it has, where that takes one."""
+    started: bool = False
+    """Whether its start was over before that was answered."""
+    refusal: GatewayError | None = None
+    """Why its start is ended."""
 
     @property
     def launching(self) -> bool:

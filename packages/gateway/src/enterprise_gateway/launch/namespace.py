@@ -1,6 +1,6 @@
 """Where a kernel runs, and what a namespace that is made for it needs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,24 +23,27 @@ class NamespaceChoice:
 
 
 def choose_namespace(
-    request: LaunchRequest, *, own_namespace: str, shared_namespace: str | None, default_service_account: str
+    request: LaunchRequest, *, own_namespace: str, only: Sequence[str], default_service_account: str
 ) -> NamespaceChoice:
-    """Return where a kernel runs: where the client says, else in the namespace that all share, else in one of its own.
+    """Return where a kernel runs: where the client says, else in the first of those that there are, else in one of its own.
+
+    Parameters
+    ----------
+    only
+        The namespaces that kernels may run in and that exist; nothing where each kernel gets its own.
 
     Raises
     ------
     LaunchFailed
         A service account is asked for that can't exist in a namespace that is yet to be made.
     PolicyViolation
-        Another namespace is asked for than the one that all share: the gateway neither sees nor needs rights in others.
+        Another namespace is asked for than there are: the gateway neither sees nor needs rights in others.
     """
     account = request.service_account or default_service_account
-    if shared_namespace is not None and request.namespace not in {None, shared_namespace}:
-        raise PolicyViolation(f"KERNEL_NAMESPACE: all kernels of this gateway run in the namespace {shared_namespace}.")
-    if request.namespace is not None:
-        return NamespaceChoice(name=request.namespace, create=False, service_account=account)
-    if shared_namespace is not None:
-        return NamespaceChoice(name=shared_namespace, create=False, service_account=account)
+    if only and request.namespace not in {None, *only}:
+        raise PolicyViolation(f"KERNEL_NAMESPACE: kernels of this gateway run in {' or '.join(only)} only.")
+    if request.namespace is not None or only:
+        return NamespaceChoice(name=request.namespace or only[0], create=False, service_account=account)
     if request.service_account not in {None, _DEFAULT_SERVICE_ACCOUNT}:
         raise LaunchFailed(
             "KERNEL_SERVICE_ACCOUNT_NAME needs KERNEL_NAMESPACE: a namespace that is made for a kernel has only the "

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from enterprise_gateway.errors import LaunchFailed
 from enterprise_gateway.launch.affinity import prefer_nodes
 from enterprise_gateway.launch.names import KernelNames, annotations, kernel_labels, kernel_names
@@ -30,6 +32,8 @@ class LaunchSettings:
     gateway_service_account: str | None = None
     shared_namespace: str | None = None
     """Where all kernels run; `None` gives each a namespace of its own."""
+    namespaces: tuple[str, ...] = ()
+    """As above where there are several: a client names one, and gets the first where it names none."""
     default_service_account: str = "default"
     kernel_cluster_role: str | None = "kernel-controller"
     """Role that a kernel's service account gets in a namespace of its own; `None` for none."""
@@ -41,6 +45,11 @@ class LaunchSettings:
     def __post_init__(self) -> None:
         if self.kernel_cluster_role == _CLUSTER_ADMIN:
             raise ValueError("Kernels can't be given the role cluster-admin.")
+
+    @property
+    def only_namespaces(self) -> tuple[str, ...]:
+        """The namespaces that kernels run in; nothing where each gets one of its own."""
+        return self.namespaces or ((self.shared_namespace,) if self.shared_namespace is not None else ())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +106,8 @@ def build_plan(  # noqa: PLR0913  each is a fact of its own, named at every call
     """
     check_request(
         request,
-        policy,
+        # Named by the administrator already.
+        msgspec.structs.replace(policy, namespaces=(*policy.namespaces, *settings.namespaces)),
         gateway_namespace=settings.gateway_namespace,
         gateway_service_account=settings.gateway_service_account,
     )
@@ -105,7 +115,7 @@ def build_plan(  # noqa: PLR0913  each is a fact of its own, named at every call
     place = choose_namespace(
         request,
         own_namespace=names.own_namespace,
-        shared_namespace=settings.shared_namespace,
+        only=settings.only_namespaces,
         default_service_account=settings.default_service_account,
     )
     variables = {
