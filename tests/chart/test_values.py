@@ -66,6 +66,20 @@ def test_every_moved_value_is_shown_and_every_older_value_is_of_this_list(chart:
     assert moved == {each["value"] for each in _OLDER if "instead" in each}
 
 
+def test_the_defaults_of_the_older_chart_work_as_a_whole(render: Callable[..., Rendering]) -> None:
+    values = yaml.safe_load((Path(__file__).parent / "older_defaults.yaml").read_text())
+    rendering = render(values)
+
+    assert not rendering.error, rendering.error
+    (puller,) = rendering.one("DaemonSet")["spec"]["template"]["spec"]["containers"]
+    chosen = {each["name"]: each.get("value") for each in puller["env"]}
+    assert chosen["KIP_GATEWAY_HOST"] == "http://enterprise-gateway.enterprise-gateway.svc:8888"
+    # The socket alone, and not the folder of everything that runs on the node.
+    (socket,) = [each for each in rendering.one("DaemonSet")["spec"]["template"]["spec"]["volumes"] if each["name"] == "runtime"]
+    assert socket["hostPath"] == {"path": "/var/run/docker.sock", "type": "Socket"}
+    assert [port["name"] for port in rendering.one("Service")["spec"]["ports"]] == ["http"]
+
+
 def test_all_values_that_moved_are_told_at_once(render: Callable[..., Rendering]) -> None:
     error = render({"port": 8888, "replicas": 1, "kernel": {"whitelist": ["a"]}}).error
 
