@@ -58,12 +58,14 @@ def test_a_changed_file_is_read_again_and_one_that_cannot_be_used_ends_nothing(a
     app = EnterpriseGatewayApp()
     app.initialize([])
     assert app.changed_settings() is None
-    for number, (written, expected) in enumerate([("'many'", None), ("3", 3)], 1):
+    for number, (written, expected) in enumerate([("'many'", None), ("3", 3), ("(", None)], 1):
         file.write_text(f"c.EnterpriseGatewayApp.max_kernels = {written}\n")
         os.utime(file, (number, number))
         settings = app.changed_settings()
         assert (settings and settings.max_kernels) == expected
-    assert "what was read before stays in force" in capsys.readouterr().err
+    file.write_text("")
+    assert app.changed_settings().max_kernels is None
+    assert capsys.readouterr().err.count("what was read before stays in force") == 2
 
 
 def run(*arguments, **environment):
@@ -102,6 +104,14 @@ def test_a_configuration_file_that_does_not_exist_ends_the_start(tmp_path):
     ended = run(f"--config={tmp_path}/nowhere.py", "--port=0")
     assert ended.returncode == 1
     assert f"there is no file {tmp_path}/nowhere.py" in ended.stderr
+
+
+def test_a_configuration_file_with_a_mistake_ends_the_start(tmp_path):
+    (tmp_path / FILE).write_text("c.EnterpriseGatewayApp.auth_token = 'x'\nnonsense(\n")
+    ended = run("--port=0", JUPYTER_CONFIG_DIR=str(tmp_path))
+    assert ended.returncode == 1
+    assert "A configuration file can't be used: SyntaxError" in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 def test_ctrl_c_before_the_gateway_serves_ends_it_without_a_traceback(monkeypatch, capsys):

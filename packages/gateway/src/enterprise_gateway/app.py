@@ -87,7 +87,16 @@ class EnterpriseGatewayApp(settings_traits(GatewaySettings), JupyterApp):  # typ
     def initialize(self, argv: Sequence[str] | None = None) -> None:
         """Read every setting; end the process with one line where one can't be used."""
         self._warnings: list[str] = []
-        super().initialize(argv)
+        self._argv = argv
+        # Otherwise a file with a mistake is left out with a warning, and with it the token that it sets.
+        self.raise_config_file_errors = True
+        try:
+            super().initialize(argv)
+        except TraitError:
+            raise
+        except Exception as error:  # a configuration file is a program and may raise anything
+            raise TraitError(f"A configuration file can't be used: {type(error).__name__}: {error}") from error
+        self._stamps = self._stamps_now()
         if self._dispatching:
             return
         # traitlets goes on without a file that doesn't exist, and so without the token that stands in it.
@@ -151,19 +160,23 @@ class EnterpriseGatewayApp(settings_traits(GatewaySettings), JupyterApp):  # typ
 
     def changed_settings(self) -> GatewaySettings | None:
         """Return the settings anew when a configuration file has changed, else `None`; also when it can't be used now."""
-        stamps = {file: _stamp(file) for file in self.loaded_config_files}
-        previous, self._stamps = getattr(self, "_stamps", stamps), stamps
-        if stamps == previous:
+        stamps = self._stamps_now()
+        if stamps == self._stamps:
             return None
-        # Loading merges the command line over the files again, so what it says stays in force.
+        self._stamps = stamps
+        # Everything anew: a line that was taken out of a file must have an effect as well.
+        fresh = type(self)()
         try:
-            self.load_config_file()
+            fresh.initialize(self._argv)
         except SystemExit:
-            # How traitlets says that a value can't be used, after a line about which. At the start that is the end; here
+            # How traitlets says that something can't be used, after a line about it. At the start that is the end; here
             # it would end every user's kernel.
             _log.error("The changed configuration can't be used; what was read before stays in force")
             return None
-        return self.settings()
+        return fresh.settings()
+
+    def _stamps_now(self) -> dict[str, float]:
+        return {file: _stamp(file) for file in self.loaded_config_files}
 
     def exit(self, exit_status: int | str | None = 0) -> None:
         """End the process; a text is the reason, for standard error."""
