@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from enterprise_gateway.cluster.marks import Cause, Ending
-from enterprise_gateway.errors import KernelExists, KubernetesUnavailable, LaunchFailed
+from enterprise_gateway.errors import KernelExists, KubernetesUnavailable, LaunchFailed, LaunchTimeout
 from enterprise_gateway.kernels import shared_lifecycle
 from enterprise_gateway.kernels.lifecycle import LifecycleOptions
 from enterprise_gateway.kernels.shared_lifecycle import SharedKernelLifecycle
@@ -363,5 +363,68 @@ def test_a_restart_that_meets_the_start_of_another_replica_is_that_start(scenari
         await kit.lifecycle.restart()
         assert kit.kernel.execution_state == "idle"
         assert ("ended", "") not in kit.pods.told
+
+    scenario(steps)
+
+
+def test_a_restart_elsewhere_that_never_ends_is_told_in_time(make_kernel, monkeypatch):
+    async def steps():
+        kit = Kit(make_kernel(), monkeypatch, 5)
+        kit.lifecycle._options = LifecycleOptions(kernel_info_timeout=0.01, restart_limit=5, stable_start_time=10)
+        try:
+            await kit.followed()
+            kit.pods.end.set_result(RESTART)
+            await kit.until("restarting")
+            with pytest.raises(LaunchTimeout):
+                await kit.lifecycle.restart()
+        finally:
+            await kit.lifecycle._end_supervision()
+            kit.lifecycle._activity.close()
+
+    asyncio.run(steps())
+
+
+def test_a_kernel_that_is_shut_down_while_another_replica_restarts_it_vanishes(scenario):
+    async def steps(kit):
+        await kit.followed()
+        kit.answers.clear()
+        kit.pods.end.set_result(RESTART)
+        await kit.until("restarting")
+        kit.pods.successor.set()
+        while kit.pods.end.done():
+            await asyncio.sleep(0)
+        kit.pods.end.set_result(SHUT_DOWN)
+        await kit.until("dead")
+        assert kit.ended == [True]
+
+    scenario(steps)
+
+
+def test_an_end_that_is_asked_for_during_another_replicas_restart_ends_what_comes_of_it(scenario):
+    async def steps(kit):
+        await kit.followed()
+        kit.pods.end.set_result(RESTART)
+        await kit.until("restarting")
+        ending = asyncio.create_task(kit.lifecycle.shutdown())
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert ("shutdown", "") not in kit.pods.told
+        kit.pods.successor.set()
+        await ending
+        assert ("shutdown", "") in kit.pods.told
+
+    scenario(steps)
+
+
+def test_an_end_that_is_asked_for_while_this_replica_starts_it_again_waits_for_nothing(scenario):
+    async def steps(kit):
+        await kit.followed()
+        kit.duties.mine.set()
+        kit.answers.clear()
+        kit.pods.end.set_result("out of memory")
+        while ("launched", "") not in kit.pods.told:
+            await asyncio.sleep(0)
+        await kit.lifecycle.shutdown()
+        assert kit.kernel.execution_state == "dead"
 
     scenario(steps)

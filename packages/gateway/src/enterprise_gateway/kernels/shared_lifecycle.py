@@ -8,7 +8,7 @@ the kernel starts it again, and the others follow.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -30,6 +30,7 @@ _log = logging.getLogger(__name__)
 _TAKEOVER_SECONDS = 45.0
 _RECORD_AGAIN_SECONDS = 2.0
 _ANSWER_SECONDS = 0.25
+_NEXT_POD_SECONDS = 20.0
 
 
 class Duties(Protocol):
@@ -56,7 +57,17 @@ class SharedProvisioner(Protocol):
 
 
 class KernelLost(LaunchFailed):
-    """The kernel is over, and no other replica may be asked to start it again."""
+    """The kernel is over, and nobody starts it again.
+
+    Parameters
+    ----------
+    wanted
+        Whether somebody shut it down.
+    """
+
+    def __init__(self, message: str, *, wanted: bool = False) -> None:
+        super().__init__(message)
+        self.wanted = wanted
 
 
 class SharedKernelLifecycle(KernelLifecycle):
@@ -90,6 +101,7 @@ class SharedKernelLifecycle(KernelLifecycle):
         self._patience = options.kernel_info_timeout + _TAKEOVER_SECONDS
         self._announcement: asyncio.Task[None] | None = None
         self._proof: asyncio.Task[None] | None = None
+        self._starts_it_again = False
         self.started_here = False
         """Whether this process started the pod that the kernel has now."""
 
@@ -168,9 +180,8 @@ class SharedKernelLifecycle(KernelLifecycle):
             kernel.restarting(end if isinstance(end, str) else None)
             try:
                 deaths = await self._come_back(end, deaths)
-            except LaunchFailed as error:
-                _log.error("Kernel is given up", extra={"kernel_id": kernel.kernel_id, "cause": error.message})
-                self._over(error.message, forget=False)
+            except KernelLost as error:
+                self._over(error.message, forget=error.wanted)
                 return
             kernel.restarted()
 
@@ -179,7 +190,7 @@ class SharedKernelLifecycle(KernelLifecycle):
 
         Raises
         ------
-        LaunchFailed
+        KernelLost
             It is over.
         """
         while True:
@@ -201,7 +212,8 @@ class SharedKernelLifecycle(KernelLifecycle):
             except LaunchFailed:
                 end = await self._provisioner.pods.ended()
                 if isinstance(end, Ending) and end.cause is not Cause.RESTART:
-                    raise KernelLost(end.words or "The kernel was shut down.") from None
+                    wanted = end.cause is Cause.SHUTDOWN
+                    raise KernelLost(end.words or "The kernel was shut down.", wanted=wanted) from None
                 deaths += 1
             else:
                 return deaths
@@ -236,7 +248,11 @@ class SharedKernelLifecycle(KernelLifecycle):
         limit = self._options.restart_limit
         _log.warning("Kernel died and is started again", extra={**fields, "attempt": deaths, "limit": limit})
         self._on_restart(True)
-        await self._relaunch(now=True)
+        self._starts_it_again = True
+        try:
+            await self._relaunch(now=True)
+        finally:
+            self._starts_it_again = False
         self.started_here = True
         self._tell_start()
 
@@ -258,8 +274,8 @@ class SharedKernelLifecycle(KernelLifecycle):
         record = await self._record()
         self._provisioner.adopt(record)
         kernel.environment = record.environment
-        arguments: Mapping[str, Any] = {"env": dict(record.environment), "kernel_id": kernel.kernel_id}
-        kernel.manager.adopt(self._provisioner.connection_info, dict(arguments))
+        arguments = {"env": dict(record.environment), "kernel_id": kernel.kernel_id}
+        kernel.manager.adopt(self._provisioner.connection_info, arguments)
         kernel.connect()
         self._activity.follow()
         answer = asyncio.ensure_future(wait_until_it_answers(kernel))
@@ -322,21 +338,40 @@ class SharedKernelLifecycle(KernelLifecycle):
             It could not be started again.
         """
         if self._kernel.execution_state == ExecutionState.RESTARTING and not self._lock.locked():
-            try:
-                async with asyncio.timeout(self._options.kernel_info_timeout):
-                    await self._kernel.wait_until_ready()
-            except TimeoutError as error:
-                seconds = self._options.kernel_info_timeout
-                raise LaunchTimeout(f"The restarted kernel didn't answer within {seconds:g} seconds.") from error
+            await self._in_time(self._kernel.wait_until_ready())
             return
         await super().restart()
 
+    async def shutdown(self, *, reason: str | None = None) -> None:
+        """End the kernel and all that belongs to it; does nothing the second time.
+
+        One that another replica is restarting has no pod for a moment. What is done then would be undone by the next one,
+        so that is waited for, for a while.
+        """
+        if self._kernel.execution_state == ExecutionState.RESTARTING and not (self._lock.locked() or self._starts_it_again):
+            with suppress(LaunchFailed, TimeoutError):
+                async with asyncio.timeout(_NEXT_POD_SECONDS):
+                    await self._kernel.wait_until_ready()
+        await super().shutdown(reason=reason)
+
     async def _start_again(self) -> None:
-        with suppress(KernelExists):
+        try:
             await super()._start_again()
+        except KernelExists:
+            # Another replica had taken the end for a death and was faster.
+            await self._in_time(self._take_up_next())
+        else:
             self.started_here = True
-            return
-        # Another replica had taken the end for a death and was faster.
-        async with asyncio.timeout(self._options.kernel_info_timeout):
-            await self._provisioner.pods.next_pod()
-            await self._take_up()
+
+    async def _take_up_next(self) -> None:
+        await self._provisioner.pods.next_pod()
+        await self._take_up()
+
+    async def _in_time(self, step: Coroutine[Any, Any, None]) -> None:
+        """Do what another replica's restart needs, within the time that a restart has."""
+        seconds = self._options.kernel_info_timeout
+        try:
+            async with asyncio.timeout(seconds):
+                await step
+        except TimeoutError as error:
+            raise LaunchTimeout(f"The restarted kernel didn't answer within {seconds:g} seconds.") from error
