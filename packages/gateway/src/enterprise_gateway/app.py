@@ -166,6 +166,7 @@ class EnterpriseGatewayApp(settings_traits(GatewaySettings), JupyterApp):  # typ
         self._stamps = stamps
         # Everything anew: a line that was taken out of a file must have an effect as well.
         fresh = type(self)()
+        fresh.log = self.log
         try:
             fresh.initialize(self._argv)
         except SystemExit:
