@@ -109,6 +109,21 @@ def test_what_is_no_connection_of_a_waiting_kernel_is_refused_and_the_kernel_is_
     assert "topsecret" not in caplog.text
 
 
+def test_what_another_kernels_pod_sends_is_refused_and_the_kernel_itself_is_still_waited_for(caplog):
+    async def scenario(listener):
+        others = {"127.0.0.1"}
+        expected = listener.expect("k1", foreign=others.__contains__)
+        await send(listener, payload(listener, {**INFO, "key": "forged"}))
+        assert not expected.done()
+        others.clear()
+        await send(listener, payload(listener, INFO))
+        assert (await expected)["key"] == "topsecret"
+
+    with_listener(scenario)
+    assert "another kernel's pod" in caplog.records[0].cause
+    assert "forged" not in caplog.text
+
+
 def test_a_second_connection_of_a_kernel_is_refused():
     async def scenario(listener):
         expected = listener.expect("k1")

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -61,8 +62,8 @@ class Responses(Protocol):
     def public_key(self) -> str:
         """What they encrypt it with."""
 
-    def expect(self, kernel_id: str) -> asyncio.Future[dict[str, Any]]:
-        """Return what will hold the connection of a kernel."""
+    def expect(self, kernel_id: str, *, foreign: Callable[[str], bool]) -> asyncio.Future[dict[str, Any]]:
+        """Return what will hold the connection of a kernel; what comes from an address that is foreign isn't it."""
 
     def forget(self, kernel_id: str) -> None:
         """Wait for a kernel no longer."""

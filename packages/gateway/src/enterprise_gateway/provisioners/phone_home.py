@@ -1,7 +1,7 @@
 """Takes the connections that older launchers send: each kernel chooses its ports and tells them here, encrypted.
 
 One listener serves all starts at once. A peer that sends nothing, too much or nonsense costs its own connection and
-nobody else's; a kernel that no start waits for is refused, and so is one whose pod has another address.
+nobody else's; a kernel that no start waits for is refused, and so is what another kernel's pod sends for it.
 """
 
 import asyncio
@@ -10,9 +10,9 @@ import errno
 import json
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 from cryptography.hazmat.primitives import padding, serialization
 from cryptography.hazmat.primitives.asymmetric import padding as key_padding
@@ -37,6 +37,11 @@ _COMMAND_SECONDS = 2.0
 
 class PayloadRefused(ValueError):
     """What a peer sent is no connection of a kernel that somebody waits for; the text is for the log."""
+
+
+class _Expected(NamedTuple):
+    connection: asyncio.Future[dict[str, Any]]
+    foreign: Callable[[str], bool]
 
 
 class ResponseListener:
@@ -68,7 +73,7 @@ class ResponseListener:
         self._port = port
         self._retries = retries
         self._prohibited = tuple(map(re.compile, prohibited))
-        self._expected: dict[str, asyncio.Future[dict[str, Any]]] = {}
+        self._expected: dict[str, _Expected] = {}
         self._server: asyncio.Server | None = None
         self._starting = asyncio.Lock()
         self._peers = 0
@@ -110,8 +115,8 @@ class ResponseListener:
             server, self._server = self._server, None
             server.close()
             await server.wait_closed()
-        for future in self._expected.values():
-            future.cancel()
+        for expected in self._expected.values():
+            expected.connection.cancel()
 
     @property
     def response_address(self) -> str:
@@ -124,16 +129,23 @@ class ResponseListener:
         der = self._key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
         return base64.b64encode(der).decode()
 
-    def expect(self, kernel_id: str) -> asyncio.Future[dict[str, Any]]:
-        """Return what will hold the connection of a kernel; give it up by `forget`."""
+    def expect(self, kernel_id: str, *, foreign: Callable[[str], bool] = lambda _ip: False) -> asyncio.Future[dict[str, Any]]:
+        """Return what will hold the connection of a kernel; give it up by `forget`.
+
+        Parameters
+        ----------
+        foreign
+            Tells whether an address is known to be somebody else's: what comes from there is refused, and the kernel
+            itself is still waited for.
+        """
         future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-        self._expected[kernel_id] = future
+        self._expected[kernel_id] = _Expected(future, foreign)
         return future
 
     def forget(self, kernel_id: str) -> None:
         """Wait for a kernel no longer."""
-        if future := self._expected.pop(kernel_id, None):
-            future.cancel()
+        if expected := self._expected.pop(kernel_id, None):
+            expected.connection.cancel()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer = writer.get_extra_info("peername")
@@ -159,9 +171,11 @@ class ResponseListener:
     def _take(self, payload: bytes, *, peer_ip: str) -> None:
         info = self._decrypted(payload)
         kernel_id = info.get("kernel_id")
-        future = self._expected.get(kernel_id) if isinstance(kernel_id, str) else None
-        if future is None or future.done():
+        expected = self._expected.get(kernel_id) if isinstance(kernel_id, str) else None
+        if expected is None or expected.connection.done():
             raise PayloadRefused("no start waits for its kernel id")
+        if expected.foreign(peer_ip):
+            raise PayloadRefused("it comes from another kernel's pod")
         try:
             connection = parse_connection_file(json.dumps(info))
         except InvalidConnectionInfo as error:
@@ -170,7 +184,7 @@ class ResponseListener:
         if isinstance(command_port, bool) or not isinstance(command_port, int) or not 0 < command_port < 2**16:
             raise PayloadRefused("it names no port for commands")
         # Who asks compares it with the address of the kernel's pod, which this process learns from the cluster only.
-        future.set_result({**connection, "ip": peer_ip})
+        expected.connection.set_result({**connection, "ip": peer_ip})
 
     def _decrypted(self, payload: bytes) -> dict[str, Any]:
         try:
