@@ -50,11 +50,13 @@ class Installation:
     image: str
     _applied: list[str] = field(default_factory=list)
 
-    def apply(self, manifest: str, **settings: str) -> None:
-        """Apply a manifest of deploy/kubernetes with these settings."""
+    def apply(self, manifest: str, *, only_on: str = "", **settings: str) -> None:
+        """Apply a manifest of deploy/kubernetes with these settings, for every node or only one."""
         documents = list(yaml.safe_load_all((MANIFESTS / manifest).read_text(encoding="utf-8")))
         for document in documents:
             self._rename(document, settings)
+            if only_on and document["kind"] == "DaemonSet":
+                document["spec"]["template"]["spec"]["nodeSelector"] = {"kubernetes.io/hostname": only_on}
         text = "---\n".join(yaml.safe_dump(document) for document in documents)
         self._applied.append(text)
         self.kubectl("apply", "-f", "-", text=text)
