@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import jsonschema
 import pytest
 import yaml
 
@@ -155,7 +154,6 @@ def _closed(schema: dict[str, Any], path: str = "") -> Iterator[str]:
 
 def test_every_mapping_says_which_keys_it_takes(chart: Path) -> None:
     schema = json.loads((chart / "values.schema.json").read_text())
-    jsonschema.Draft202012Validator.check_schema(schema)
 
     assert not schema["additionalProperties"]
     assert not list(_closed(schema))
