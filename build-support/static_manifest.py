@@ -56,7 +56,7 @@ _OF_HELM = re.compile(r"^(# Source: .*|\s+(helm\.sh/chart|app\.kubernetes\.io/ma
 
 def manifest() -> str:
     """Return the whole file."""
-    command = [ROOT / "build-support" / "helm", "template", NAME, CHART, "--namespace", NAME, "--no-hooks"]
+    command = [str(ROOT / "build-support" / "helm"), "template", NAME, str(CHART), "--namespace", NAME, "--no-hooks"]
     command += ["--set", "auth.existingSecret=enterprise-gateway-token"]
     rendered = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return _HEADER + _OF_HELM.sub("", rendered)
