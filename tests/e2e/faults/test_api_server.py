@@ -224,6 +224,7 @@ def test_a_server_that_falls_silent_in_the_middle_of_a_start_has_nothing_left_of
     assert kernel_id not in server.kernel_ids()
 
 
+@pytest.mark.timeout(240 + _AWAY_SECONDS)
 def test_a_server_that_is_away_for_long_is_found_again_by_itself(server, cluster, kernel, proxy):
     """EG_E2E_AWAY_SECONDS says for how long; the pauses between tries have long reached their longest after five minutes."""
     doomed = server.start_kernel(NAME)
