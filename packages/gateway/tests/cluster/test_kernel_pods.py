@@ -1,14 +1,17 @@
 import asyncio
 import base64
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
 from enterprise_gateway.cluster.deadline import Deadline
+from enterprise_gateway.cluster.diagnosis import Graces
 from enterprise_gateway.cluster.kernel_pods import KernelPods
 from enterprise_gateway.cluster.marks import Cause, Ending
 from enterprise_gateway.cluster.removal import Removal
+from enterprise_gateway.cluster.start import KernelObjects
 from enterprise_gateway.cluster.store import KernelStore
 from enterprise_gateway.errors import LaunchFailed
 from enterprise_gateway_common import labels
@@ -158,5 +161,47 @@ def test_ending_a_kernel_takes_the_pod_away_that_another_replica_made_meanwhile(
             await asyncio.sleep(0.001)
         await pods.take_away(restart=False, others=True)
         assert cluster.api.left() == []
+
+    following(scenario)
+
+
+def test_a_pod_that_another_replica_ended_before_its_making_was_answered_is_known_to_be_gone(following, plan):
+    async def scenario(cluster, pods):
+        class Maker:
+            """Makes a pod that is gone before its maker hears of it."""
+
+            async def make(self, plan, *, deadline):
+                made = cluster.make(uid="u7")
+                made["metadata"] |= {"namespace": plan.namespace, "name": plan.names.pod}
+                await cluster.api.put("pods", made, "ADDED")
+                while (plan.namespace, plan.names.pod) not in pods._informer.objects:
+                    await asyncio.sleep(0.001)
+                await cluster.api.remove("pods", plan.namespace, plan.names.pod)
+                while (plan.namespace, plan.names.pod) in pods._informer.objects:
+                    await asyncio.sleep(0.001)
+                return KernelObjects(plan.namespace, False, plan.names.pod, "u7")
+
+        watch = await pods.make(Maker(), plan, deadline=Deadline(5))
+        assert watch.is_gone
+        assert not watch.alive
+        with pytest.raises(LaunchFailed, match="deleted while it started"):
+            await watch.running(client=cluster.client, graces=Graces(), deadline=Deadline(5))
+
+    following(scenario)
+
+
+def test_a_pod_that_was_made_is_watched_from_then_on_though_an_older_one_had_its_name(following, plan):
+    async def scenario(cluster, pods):
+        class Maker:
+            async def make(self, plan, *, deadline):
+                return KernelObjects("home", False, "kernel", "u2")
+
+        names = replace(plan.names, pod="kernel")
+        watch = await pods.make(Maker(), replace(plan, namespace="home", names=names), deadline=Deadline(5))
+        assert watch.alive
+        assert watch.state is None
+        await cluster.api.put("pods", cluster.make(uid="u2"))
+        await watch.runs_or_ended()
+        assert watch.state.uid == "u2"
 
     following(scenario)

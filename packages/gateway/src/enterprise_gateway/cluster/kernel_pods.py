@@ -10,10 +10,11 @@ from enterprise_gateway.cluster.informer import Picture
 from enterprise_gateway.cluster.marks import Cause, Ending, last_activity_of, text_of, was_started
 from enterprise_gateway.cluster.pods import PodKey, PodState
 from enterprise_gateway.cluster.removal import Doomed, Removal
-from enterprise_gateway.cluster.start import KernelObjects
+from enterprise_gateway.cluster.start import KernelObjects, ObjectMaker
 from enterprise_gateway.cluster.store import KernelRecord, KernelStore
 from enterprise_gateway.cluster.watching import PodWatch
 from enterprise_gateway.errors import KubernetesError, LaunchFailed
+from enterprise_gateway.launch.plan import LaunchPlan
 from enterprise_gateway_common import labels
 
 __all__ = ["KernelPods"]
@@ -53,13 +54,26 @@ class KernelPods:
 
     # ------------------------------------------------------------------------------------------------ which pod it is
 
-    def made(self, objects: KernelObjects) -> PodWatch:
-        """Take over the pod that a start of this process has made."""
+    async def make(self, maker: ObjectMaker, plan: LaunchPlan, *, deadline: Deadline) -> PodWatch:
+        """Return the watch of a new pod, which sees all that becomes of it from the first moment on.
+
+        Raises
+        ------
+        GatewayError
+            It can't be made.
+        """
         self.forget()
+        # Another replica may end the pod before this one has an answer that it was made.
+        watch = PodWatch(informer=self._informer, key=(plan.namespace, plan.names.pod), uid=None)
+        try:
+            objects = await maker.make(plan, deadline=deadline)
+        except BaseException:
+            watch.close()
+            raise
+        watch.identify(objects.pod_uid)
+        self.objects, self.watch = objects, watch
         self._unanswered, self._untold = False, {}
-        self.objects = objects
-        self.watch = PodWatch(informer=self._informer, key=(objects.namespace, objects.pod_name), uid=objects.pod_uid)
-        return self.watch
+        return watch
 
     def follow(self, pod: PodState, record: KernelRecord | None = None) -> None:
         """Take over a pod that another process made, with its record where somebody has read it already."""

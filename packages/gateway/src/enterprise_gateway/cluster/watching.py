@@ -24,6 +24,8 @@ class PodWatch:
 
     Parameters
     ----------
+    uid
+        `None` for a pod that is about to be made; `identify` tells it when it is known.
     seen
         The pod as it was seen by other eyes than the informer's, which may come to it later.
     """
@@ -33,7 +35,7 @@ class PodWatch:
         *,
         informer: Picture[PodState],
         key: PodKey,
-        uid: str,
+        uid: str | None,
         seen: PodState | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -44,9 +46,19 @@ class PodWatch:
         self._changed = asyncio.Event()
         self._last = seen
         self._gone = False
+        self._before: dict[str, PodState] = {}
         self._unsubscribe = informer.subscribe(self._notice)
         if present := informer.objects.get(key):
             self._notice(key, present)
+
+    def identify(self, uid: str) -> None:
+        """Tell which pod it is, whatever has become of it since it was made."""
+        self.uid = uid
+        self._last = self._before.get(uid)
+        present = self._informer.objects.get(self.key)
+        self._gone = self._last is not None and (present is None or present.uid != uid)
+        self._before.clear()
+        self._changed.set()
 
     def close(self) -> None:
         """Stop listening."""
@@ -186,6 +198,10 @@ class PodWatch:
 
     def _notice(self, key: PodKey, state: PodState | None) -> None:
         if key != self.key:
+            return
+        if self.uid is None:
+            if state is not None:
+                self._before[state.uid] = state
             return
         if state is not None and state.uid == self.uid:
             self._last = state

@@ -111,7 +111,7 @@ class KubernetesProvisioner(KernelProvisionerBase):
                 warm_nodes=services.nodes_with(request.image),
             )
             phases.ended("prepare")
-            watch = pods.made(await services.maker.make(plan, deadline=deadline))
+            watch = await pods.make(services.maker, plan, deadline=deadline)
             phases.ended("create")
             state = await watch.running(client=services.client, graces=services.options.graces, deadline=deadline)
             phases.ended("pod")
