@@ -64,6 +64,9 @@ class Cluster:
     def clear(self) -> None:
         """Have everything of the installation deleted."""
         self.kubectl("delete", "namespaces", "-l", f"app.kubernetes.io/instance={self.instance}", "--wait=false")
+        leases = self.kubectl("-n", "default", "get", "leases", "-o", "name").split()
+        if own := [lease for lease in leases if lease.partition("/")[2].startswith(self.instance)]:
+            self.kubectl("-n", "default", "delete", *own)
 
 
 def _of(kernel_id: str) -> tuple[str, ...]:
