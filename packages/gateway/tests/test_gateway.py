@@ -9,6 +9,7 @@ from jupyter_client.kernelspec import KernelSpec
 from enterprise_gateway import gateway as module
 from enterprise_gateway.errors import KubernetesUnavailable, NotSupported
 from enterprise_gateway.gateway import Gateway
+from enterprise_gateway.kernels.kernel import ExecutionState
 
 IN_PODS = SimpleNamespace(spec=KernelSpec(metadata={"kernel_provisioner": {"provisioner_name": "kubernetes"}}))
 HERE = SimpleNamespace(spec=KernelSpec())
@@ -83,3 +84,17 @@ def test_where_there_is_no_cluster_local_kernels_work_all_the_same():
     parts = Parts("auto", IN_PODS)
     parts.failures = [NotSupported("there is none")]
     assert found(parts) == (0, True, True)
+
+
+@pytest.mark.parametrize(
+    ("outlives_gateway", "state", "waits"),
+    [(True, "busy", True), (True, "idle", False), (False, "busy", False)],
+    ids=["cell in a pod", "pod at rest", "cell of this machine"],
+)
+def test_a_gateway_that_ends_waits_for_cells_that_go_on_without_it(outlives_gateway, state, waits):
+    parts = Parts("off")
+    kernel = SimpleNamespace(outlives_gateway=outlives_gateway, execution_state=ExecutionState(state))
+    parts.kernels.table = SimpleNamespace(find={"1": SimpleNamespace(kernel=kernel)}.get)
+    gateway = Gateway(parts=parts)
+    assert gateway._worth_waiting_for("1") is waits
+    assert gateway._worth_waiting_for("2") is False

@@ -14,6 +14,7 @@ from enterprise_gateway.cluster.connection import ClusterConnection
 from enterprise_gateway.descriptors import raise_descriptor_limit
 from enterprise_gateway.errors import GatewayError, NotSupported
 from enterprise_gateway.kernels.adoption import Adoption
+from enterprise_gateway.kernels.kernel import ExecutionState
 from enterprise_gateway.kernels.registry import Kernels
 from enterprise_gateway.kernels.rules import KernelRules
 from enterprise_gateway.kernels.upkeep import Upkeep
@@ -22,6 +23,7 @@ from enterprise_gateway.metrics import GatewayMetrics
 from enterprise_gateway.provisioners.registry import runs_in_cluster
 from enterprise_gateway.server import bind
 from enterprise_gateway.settings import GatewaySettings
+from enterprise_gateway.websocket.connections import OpenConnections
 
 __all__ = ["Gateway", "GatewayParts"]
 
@@ -46,7 +48,7 @@ class GatewayParts:
     metrics: GatewayMetrics
     context: zmq.Context[Any]
     rules_of: Callable[[GatewaySettings], KernelRules]
-    close_websockets: Callable[[], Awaitable[None]]
+    connections: OpenConnections
     forget_replay: Callable[[], None]
     cluster: ClusterConnection
     adoption: Adoption
@@ -187,8 +189,13 @@ class Gateway:
             loop.remove_signal_handler(number)
         await self.stop()
 
+    def _worth_waiting_for(self, kernel_id: str) -> bool:
+        """Tell whether a kernel runs a cell that will go on without this gateway."""
+        entry = self._parts.kernels.table.find(kernel_id)
+        return entry is not None and entry.kernel.outlives_gateway and entry.kernel.execution_state == ExecutionState.BUSY
+
     async def stop(self) -> None:
-        """Take no more requests, end the kernels of this machine, close the websockets."""
+        """Take no more requests, let cells in pods end that soon do, end the kernels of this machine, close the websockets."""
         parts = self._parts
         _log.info("Gateway stops", extra={"kernels": len(parts.kernels)})
         parts.kernels.draining = True
@@ -198,7 +205,8 @@ class Gateway:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         # First of all: another replica may act from now on, and this one does nothing more that only one may do.
         await parts.cluster.step_down()
-        await parts.close_websockets()
+        await parts.connections.close_idle(self._worth_waiting_for, within=parts.settings.drain_timeout)
+        await parts.connections.close_all()
         parts.forget_replay()
         await parts.upkeep.flush()
         await parts.kernels.shutdown_all()

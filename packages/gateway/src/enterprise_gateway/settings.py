@@ -233,6 +233,14 @@ class GatewaySettings:
         group=_KERNELS,
         help="Seconds that a new connection or a restarted kernel is given to answer a kernel_info_request.",
     )
+    drain_timeout: float = setting(
+        20.0,
+        number(0, 86400),
+        environment=("EG_DRAIN_TIMEOUT",),
+        group=_KERNELS,
+        help="Seconds that a gateway which was told to end stays with clients of kernels in pods that run a cell, so that they "
+        "get all of its output; then they are sent to another gateway, and may miss what is printed on the way.",
+    )
     shutdown_wait_time: float = setting(
         5.0,
         number(0, 600),

@@ -155,7 +155,7 @@ def build_gateway(
             metrics=metrics,
             context=context,
             rules_of=rules,
-            close_websockets=connections.close_all,
+            connections=connections,
             forget_replay=replay.close,
             cluster=cluster,
             adoption=adoption,

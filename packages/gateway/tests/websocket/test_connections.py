@@ -67,3 +67,33 @@ def test_a_client_that_does_not_answer_holds_up_a_drain_only_for_so_long():
 
     # It came back although the client is still there.
     assert asyncio.run(scenario()) == 1
+
+
+def test_connections_to_kernels_at_rest_are_closed_at_once_and_others_when_their_cell_ends():
+    async def scenario():
+        connections, busy = OpenConnections(), {"working"}
+        resting, working = (Fake(connections, (kernel_id, "s")) for kernel_id in ("resting", "working"))
+        for one in (resting, working):
+            connections.add(one.key, one)
+        closing = asyncio.create_task(connections.close_idle(busy.__contains__, within=60))
+        while not resting.closed:
+            await asyncio.sleep(0)
+        assert resting.closed[0] == 1012
+        assert not working.closed
+        busy.clear()
+        await closing
+        assert working.closed[0] == 1012
+
+    asyncio.run(scenario())
+
+
+def test_a_cell_that_takes_too_long_is_not_waited_for():
+    async def scenario():
+        connections = OpenConnections()
+        working = Fake(connections, ("working", "s"))
+        connections.add(working.key, working)
+        async with asyncio.timeout(10):
+            await connections.close_idle(lambda _: True, within=0.01)
+        assert not working.closed
+
+    asyncio.run(scenario())

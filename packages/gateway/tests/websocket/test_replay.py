@@ -19,6 +19,12 @@ def _is_stream(message: dict[str, Any]) -> bool:
     return message["msg_type"] == "stream"
 
 
+def two_lines(gate: Path) -> str:
+    """Return a cell that prints a line, and another once the gate is open: a machine that is busy may take its time between."""
+    wait = f"while not pathlib.Path({str(gate)!r}).exists(): time.sleep(0.002)"
+    return f"import time, pathlib\nprint('one', flush=True)\n{wait}\nprint('two')"
+
+
 @pytest.mark.parametrize("departure", ["drop", "close"])
 def test_a_session_that_comes_back_gets_each_line_once_and_in_order(gateway, connect, kernel, tmp_path, protocol, departure):
     gate = tmp_path / "gate"
@@ -58,32 +64,35 @@ def test_what_was_on_its_way_when_the_connection_broke_is_sent_again_and_nothing
     assert before + after == [f"{i:05d}" for i in range(300)]
 
 
-def test_a_session_may_come_back_with_the_other_subprotocol(gateway, connect, kernel):
+def test_a_session_may_come_back_with_the_other_subprotocol(gateway, connect, kernel, tmp_path):
     client = connect()
-    sent = client.execute("import time; print('one', flush=True); time.sleep(0.2); print('two')")
+    sent = client.execute(two_lines(tmp_path / "gate"))
     client.until(_is_stream)
     client.drop()
     gateway.wait_until(lambda: kernel.connections == 0)
+    (tmp_path / "gate").touch()
     assert text_of(connect(protocol=V1_PROTOCOL, session=client.session).collect(sent)) == "two\n"
 
 
-def test_another_session_ends_the_wait(gateway, connect):
+def test_another_session_ends_the_wait(gateway, connect, tmp_path):
     client = connect()
-    client.execute("import time; time.sleep(0.1); print('for the first only')")
-    client.until(lambda m: m["msg_type"] == "execute_input")
+    client.execute(two_lines(tmp_path / "gate"))
+    client.until(_is_stream)
     client.drop()
     gateway.wait_until(lambda: len(gateway.replay) == 1)
+    (tmp_path / "gate").touch()
     other = connect()
     assert text_of(other.run("1")) == ""
     assert not len(gateway.replay)
     assert gateway.metrics.counts["replay bytes"] == 0
 
 
-def test_a_second_websocket_of_a_session_takes_over(gateway, connect, kernel):
+def test_a_second_websocket_of_a_session_takes_over(gateway, connect, kernel, tmp_path):
     first = connect()
-    sent = first.execute("import time; print('one', flush=True); time.sleep(0.3); print('two')")
+    sent = first.execute(two_lines(tmp_path / "gate"))
     first.until(_is_stream)
     second = connect(session=first.session)
+    (tmp_path / "gate").touch()
     assert text_of(second.collect(sent)) == "two\n"
     assert first.closing_code() == 1000
     gateway.wait_until(lambda: kernel.connections == 1)

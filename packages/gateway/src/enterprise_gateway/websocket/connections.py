@@ -10,6 +10,8 @@ from enterprise_gateway.websocket.bridge import SessionKey
 __all__ = ["Closable", "OpenConnections"]
 
 SERVICE_RESTART = 1012
+_RESTARTS = "the gateway restarts"
+_LOOK_SECONDS = 0.1
 
 
 class Closable(Protocol):
@@ -63,11 +65,34 @@ class OpenConnections:
             del self._connections[key]
             self._changed.set()
 
+    async def close_idle(self, busy: Callable[[str], bool], *, within: float) -> None:
+        """Close the connections to kernels that do nothing, and each of the others once its kernel does nothing.
+
+        Who is told to go elsewhere in the middle of a cell misses what is printed before it gets there.
+
+        Parameters
+        ----------
+        busy
+            Tells of a kernel's id whether it is worth waiting for.
+        within
+            Seconds after which the rest is left open.
+        """
+        loop = asyncio.get_running_loop()
+        deadline, asked = loop.time() + within, set[Closable]()
+        while loop.time() < deadline:
+            for (kernel_id, _), connection in list(self._connections.items()):
+                if connection not in asked and not busy(kernel_id):
+                    asked.add(connection)
+                    connection.close(SERVICE_RESTART, _RESTARTS)
+            if asked.issuperset(self._connections.values()):
+                return
+            await asyncio.sleep(_LOOK_SECONDS)
+
     async def close_all(
         self,
         *,
         code: int = SERVICE_RESTART,
-        reason: str = "the gateway restarts",
+        reason: str = _RESTARTS,
         timeout: float = 6.0,
     ) -> None:
         """Close every connection and return when all are gone, or the time is over."""
