@@ -45,7 +45,11 @@ class Cluster:
 
     def objects(self, kernel_id: str) -> list[str]:
         """Return every object of a kernel that isn't being deleted already, as kind and name."""
-        text = self.kubectl("get", "pods,secrets,configmaps,rolebindings,namespaces", "-A", *_of(kernel_id), "-o", "json")
+        return self.labelled(f"kernel_id={kernel_id}")
+
+    def labelled(self, selector: str) -> list[str]:
+        """Return every object with some labels that isn't being deleted already, as kind and name."""
+        text = self.kubectl("get", "pods,secrets,configmaps,rolebindings,namespaces", "-A", "-l", selector, "-o", "json")
         items = json.loads(text)["items"]
         return sorted(
             f"{item['kind']}/{item['metadata']['name']}" for item in items if "deletionTimestamp" not in item["metadata"]
@@ -53,7 +57,7 @@ class Cluster:
 
     def pods(self, kernel_id: str) -> list[dict[str, Any]]:
         """Return the pods of a kernel, those that end too."""
-        text = self.kubectl("get", "pods", "-A", *_of(kernel_id), "-o", "json")
+        text = self.kubectl("get", "pods", "-A", "-l", f"kernel_id={kernel_id}", "-o", "json")
         return list(json.loads(text)["items"])
 
     def pod(self, kernel_id: str) -> dict[str, Any]:
@@ -67,10 +71,6 @@ class Cluster:
         leases = self.kubectl("-n", "default", "get", "leases", "-o", "name").split()
         if own := [lease for lease in leases if lease.partition("/")[2].startswith(self.instance)]:
             self.kubectl("-n", "default", "delete", *own)
-
-
-def _of(kernel_id: str) -> tuple[str, ...]:
-    return ("-l", f"kernel_id={kernel_id}")
 
 
 class Installation:

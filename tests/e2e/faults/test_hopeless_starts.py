@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
+import requests
 import yaml
 from tests.support.installation import NAME
 from tests.support.kernel_socket import KernelSocket, text_of
@@ -214,3 +215,17 @@ def kept_free(cluster) -> Iterator[str]:
     node = json.loads(cluster.kubectl("get", "nodes", "-o", "json"))["items"][0]["metadata"]["name"]
     yield node
     cluster.kubectl("label", "node", node, "e2e-free-")
+
+
+def test_a_client_that_goes_away_before_it_knows_its_kernel_leaves_nothing(installation, cluster):
+    instance = f"{cluster.instance}-left"
+    server = installation.gateway(INSTANCE=instance, UNSCHEDULABLE_GRACE="120").start()
+    made = f"app.kubernetes.io/instance={instance}"
+    with ThreadPoolExecutor(1) as pool:
+        body = {"name": NAME, "env": {"KERNEL_CPUS": "4000"}}
+        start = pool.submit(server.request, "POST", "/api/kernels", json=body, timeout=8)
+        wait_until(lambda: any(entry.startswith("Pod/") for entry in cluster.labelled(made)), timeout=20)
+        assert isinstance(start.exception(), requests.Timeout)
+    wait_until(lambda: cluster.labelled(made) == [], timeout=30)
+    assert server.kernel_ids() == set()
+    assert "Traceback" not in server.log
