@@ -74,6 +74,19 @@ def test_sigterm_ends_a_kernel_after_what_it_registered_for_its_end(kernel):
     assert "goodbye" in output
 
 
+def test_sigterm_ends_a_kernel_that_is_still_starting(connection, tmp_path, monkeypatch):
+    # The module of the kernel's class is imported before the kernel listens.
+    (tmp_path / "starting.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGTERM)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(SystemExit) as end:
+            main(["--kernel-class-name", "starting.Kernel"], {"KERNEL_CONNECTION_FILE": str(connection)})
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert end.value.code == 128 + signal.SIGTERM
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [

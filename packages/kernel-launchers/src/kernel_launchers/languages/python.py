@@ -15,6 +15,8 @@ __all__ = ["start"]
 
 def start(options: Options, connection_file: str) -> int:
     """Return the exit status of the kernel."""
+    # Before anything that takes time: a pod may be told to end while its kernel is still starting.
+    end_on_sigterm()
     _prepare_home()
     try:
         from ipykernel.kernelapp import IPKernelApp
@@ -38,7 +40,6 @@ def start(options: Options, connection_file: str) -> int:
 
     application = PodKernelApp.instance(kernel_class=_kernel_class(options.kernel_class))
     application.initialize(["-f", connection_file])  # type: ignore[no-untyped-call]  # ipykernel has no types here
-    end_on_sigterm()
     try:
         application.start()  # type: ignore[no-untyped-call]  # as above
     except SystemExit as end:
