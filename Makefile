@@ -80,15 +80,17 @@ lock: $(STAMP) ## resolve 3rdparty/*.txt anew and export it for pip
 	./pants generate-lockfiles --resolve=all
 	$(BIN)/python build-support/export_lock.py
 
-docs: $(STAMP) ## write the pages that are made from the code
+docs: $(STAMP) ## write the pages that are made from the code, and the whole site into site/
 	$(BIN)/python build-support/settings_pages.py
 	$(BIN)/python build-support/chart_pages.py
 	$(BIN)/python build-support/static_manifest.py
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "make: the site is site/index.html"
 
 venv: $(STAMP) ## only install what the other targets need
 
-clean: ## remove what was made: environment, caches, dist; Pants' own installation stays
-	rm -rf $(VENV) dist .coverage* htmlcov .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .pants.d .pids
+clean: ## remove what was made: environment, caches, dist, site; Pants' own installation stays
+	rm -rf $(VENV) dist site .coverage* htmlcov .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .pants.d .pids
 	find $(SOURCES) -name __pycache__ -prune -exec rm -rf {} + -o -name '*.egg-info' -prune -exec rm -rf {} +
 
 help:
