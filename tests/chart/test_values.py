@@ -133,7 +133,7 @@ def test_an_older_value_that_asks_for_nothing_is_accepted(render: Callable[..., 
         pytest.param(
             {"service": {"ports": [{"name": "http-response", "port": 8877}]}}, "one port that is named http", id="no port"
         ),
-        pytest.param({"deployment": {"preStopSeconds": 30}}, "must be less than", id="a drain without time"),
+        pytest.param({"deployment": {"preStopSeconds": 90}}, "must be less than", id="a drain without time"),
     ],
 )
 def test_what_cant_work_is_refused_in_words(render: Callable[..., Rendering], values: dict[str, Any], words: str) -> None:

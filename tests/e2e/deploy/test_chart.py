@@ -90,10 +90,6 @@ def test_install_test_upgrade_while_a_cell_runs_roll_back_and_uninstall() -> Non
         assert release.objects() == []
 
 
-@pytest.mark.xfail(
-    reason="what a kernel prints after one gateway let go of it and before the next one listens to it reaches nobody",
-    strict=False,
-)
 def test_the_output_of_a_cell_arrives_whole_over_an_upgrade() -> None:
     with Release() as release:
         release.install()
