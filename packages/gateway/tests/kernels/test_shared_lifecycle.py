@@ -428,3 +428,16 @@ def test_an_end_that_is_asked_for_while_this_replica_starts_it_again_waits_for_n
         assert kit.kernel.execution_state == "dead"
 
     scenario(steps)
+
+
+def test_a_supervision_that_fails_is_not_silent(scenario, caplog):
+    async def steps(kit):
+        await kit.followed()
+        kit.pods.end.set_exception(RuntimeError("a mistake"))
+        while not kit.lifecycle._supervision.done():
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        kit.lifecycle._supervision = None
+
+    scenario(steps)
+    assert "Supervision of a kernel failed" in caplog.text

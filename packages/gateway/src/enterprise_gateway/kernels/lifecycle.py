@@ -8,7 +8,7 @@ end that was asked for is never taken for a death.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -183,7 +183,16 @@ class KernelLifecycle:
     # ---------------------------------------------------------------------------------------------------- supervision
 
     def _supervise(self, *, deaths: int) -> None:
-        self._supervision = asyncio.create_task(self._restart_when_it_dies(deaths), name=f"supervise {self._kernel.kernel_id}")
+        self._begin(self._restart_when_it_dies(deaths))
+
+    def _begin(self, supervision: Coroutine[Any, Any, None]) -> None:
+        self._supervision = asyncio.create_task(supervision, name=f"supervise {self._kernel.kernel_id}")
+        self._supervision.add_done_callback(self._supervised)
+
+    def _supervised(self, task: asyncio.Task[None]) -> None:
+        # Nobody waits for it; what ends it unasked would go unseen, and the kernel's death after it too.
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("Supervision of a kernel failed", exc_info=error, extra={"kernel_id": self._kernel.kernel_id})
 
     async def _restart_when_it_dies(self, deaths: int) -> None:
         """Wait for the kernel's end and start it again, until a limit of deaths in a row is reached."""

@@ -147,10 +147,10 @@ class SharedKernelLifecycle(KernelLifecycle):
 
     def follow(self) -> None:
         """Go on with a kernel that another process started, wherever it is on its way."""
-        self._supervision = asyncio.create_task(self._follow_from_the_start(), name=f"follow {self._kernel.kernel_id}")
+        self._begin(self._follow_from_the_start())
 
     def _supervise(self, *, deaths: int) -> None:
-        self._supervision = asyncio.create_task(self._follow(deaths), name=f"supervise {self._kernel.kernel_id}")
+        self._begin(self._follow(deaths))
 
     async def _follow_from_the_start(self) -> None:
         pods = self._provisioner.pods
