@@ -203,11 +203,17 @@ class ApiProxy:
         await self._reset_all()
         await self._runner.cleanup()
         await self._session.close()
+        # A transport that was closed is gone a turn of the loop later.
+        for _ in range(10):
+            await asyncio.sleep(0)
 
     async def _reset_all(self) -> None:
         serving = dict(self._serving)
-        for task, transport in serving.items():
+        # Those that wait for another call too: closed in order they would wait for the other end's word.
+        idle = [connection.transport for connection in self._runner.server.connections if connection.transport is not None]
+        for transport in {*serving.values(), *idle}:
             transport.abort()
+        for task in serving:
             task.cancel()
         await asyncio.gather(*serving, return_exceptions=True)
 
