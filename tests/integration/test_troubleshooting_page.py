@@ -27,7 +27,14 @@ SPEAKERS = {
     "cluster/watching.py": ("_timeout_words",),
     "provisioners/exits.py": ("exit_words",),
     "gateway.py": ("problems",),
+    "kernels/culling.py": ("cull_reason",),
+    "websocket/rate_limit.py": ("_limited_by",),
+    "launch/documents.py": ("_words",),
+    "launch/template.py": ("_words",),
 }
+# What a kernel or a websocket is ended with, which its client reads.
+ENDINGS = ("dead", "shutdown", "close")
+FOR_PROGRAMMERS = ("AssertionError", "TypeError")
 # Shorter pieces between two values say nothing by themselves: " of at most ".
 SHORTEST = 12
 
@@ -41,6 +48,10 @@ def pieces(node: ast.AST) -> Iterator[str]:
                 yield piece
 
 
+def called(node: ast.Call) -> str:
+    return node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
+
+
 def said() -> Iterator[tuple[str, str]]:
     """Yield where a text stands in the code, and its piece."""
     for path in sorted(PACKAGE.rglob("*.py")):
@@ -50,8 +61,10 @@ def said() -> Iterator[tuple[str, str]]:
             if speaks:
                 # Not what the function says of itself.
                 parts: list[ast.AST] = [*node.body[ast.get_docstring(node) is not None :]]
-            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in CLASSES:
-                parts = [*node.args[:1]]
+            elif isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and called(node.exc) not in FOR_PROGRAMMERS:
+                parts = [*node.exc.args[:1]]
+            elif isinstance(node, ast.Call) and called(node) in {*CLASSES, *ENDINGS}:
+                parts = [*node.args[-1:]]
             else:
                 continue
             for piece in (piece for part in parts for piece in pieces(part)):
