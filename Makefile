@@ -68,6 +68,9 @@ images: ## container images from PEX files (ARGS='--registry … --tag … --pus
 	./pants package packages/gateway:pex packages/kip:pex deploy/images:kernel-py
 	build-support/build_images $(ARGS)
 
+reproducible: ## whether the last commit makes the same wheels and PEX files twice, byte for byte
+	build-support/reproducible
+
 kernelspecs: ## the kernelspecs as an archive for an image of your own (ARGS='--images … --tag …')
 	python3 build-support/pack_kernelspecs.py --archive dist/enterprise-gateway-kernelspecs.tar.gz $(ARGS)
 
@@ -96,9 +99,9 @@ clean: ## remove what was made: environment, caches, dist, site; Pants' own inst
 help:
 	@awk 'BEGIN { FS = ":.*## "; print "make TARGET" } \
 		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z0-9]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+		/^[a-z0-9]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: run test lint format types chart bench e2e package images kernelspecs pants lock docs venv clean help
+.PHONY: run test lint format types chart bench e2e package images reproducible kernelspecs pants lock docs venv clean help
 
 # Made anew, never changed in place: what an older lock installed must not linger.
 $(LOCKED): 3rdparty/constraints.txt build-support/progress.awk
