@@ -88,7 +88,7 @@ docs: $(STAMP) ## write the pages that are made from the code, and the whole sit
 	$(BIN)/python build-support/chart_pages.py
 	$(BIN)/python build-support/static_manifest.py
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
-	@echo "make: the site is site/index.html"
+	@echo "make: the site is site/index.html; its search works where it is served: python3 -m http.server -d site"
 
 venv: $(STAMP) ## only install what the other targets need
 
