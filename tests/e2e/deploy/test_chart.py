@@ -76,10 +76,9 @@ def test_install_test_upgrade_while_a_cell_runs_roll_back_and_uninstall() -> Non
         client = _Client(gateway, kernel_id)
         client.start()
         release.install(deployment={"replicas": 2}, logLevel="DEBUG")
-        printed = [int(line) for line in client.wait().split()]
-        assert client.connections > 1
-        assert printed == sorted(set(printed))
-        assert printed[-1] == _LINES - 1
+        # The gateway that ends stays with its client until the cell has ended.
+        assert client.wait().split() == [str(line) for line in range(_LINES)]
+        assert client.connections == 1
         assert release.gateway().token == gateway.token
         assert listed("poddisruptionbudgets", "-n", release.namespace)
 
