@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 import re
 import subprocess
@@ -70,6 +71,14 @@ def test_styles_load_nothing_from_another_host(site):
 def test_diagrams_are_pictures(pages):
     assert pages["architecture.html"].count('<svg xmlns="http://www.w3.org/2000/svg" role="img"') == 3
     assert not [name for name, text in pages.items() if "sequenceDiagram" in text]
+
+
+def test_diagrams_have_every_word_of_their_source(pages):
+    source = (ROOT / "docs" / "architecture.md").read_text()
+    said = re.findall(r"(?:>>\w+|Note over [\w,]+): ?(.+)|participant \w+ as (.+)", source)
+    words = [part for each in said for text in each for part in text.split("<br/>") if part]
+    assert len(words) > 30
+    assert not [part for part in words if f">{html.escape(part)}</text>" not in pages["architecture.html"]]
 
 
 def test_a_link_to_a_page_beside_the_code_leads_to_that_page(pages):
