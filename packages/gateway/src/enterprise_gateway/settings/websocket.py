@@ -1,0 +1,109 @@
+"""How messages are carried, and what is kept of them."""
+
+from dataclasses import dataclass
+
+from enterprise_gateway_common.environment import boolean, choice, integer, number, optional, ordered_names, setting, text
+
+__all__ = ["WebsocketSettings"]
+
+_WEBSOCKET = "Websocket"
+_MEBIBYTE = 1024 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebsocketSettings:
+    """How messages are carried, and what is kept of them."""
+
+    ws_ping_interval: int = setting(
+        30,
+        integer(0),
+        environment=("EG_WS_PING_INTERVAL_SECS",),
+        group=_WEBSOCKET,
+        help="Seconds between two pings to a client; a client that answers none for three of them (and at least 30 s) is "
+        "disconnected. 0 sends none.",
+    )
+    websocket_max_message_size: int = setting(
+        100 * _MEBIBYTE,
+        integer(1024),
+        environment=("EG_WEBSOCKET_MAX_MESSAGE_SIZE",),
+        group=_WEBSOCKET,
+        help="The most bytes of one message from a client; a larger one closes its connection with code 1009.",
+    )
+    websocket_compression: bool = setting(
+        False,
+        boolean,
+        environment=("EG_WEBSOCKET_COMPRESSION",),
+        group=_WEBSOCKET,
+        help="Offer permessage-deflate. It saves bytes on slow links and costs a multiple of a message's CPU time.",
+    )
+    websocket_outbound_bytes: int = setting(
+        2 * _MEBIBYTE,
+        integer(65536),
+        environment=("EG_WEBSOCKET_OUTBOUND_BYTES",),
+        group=_WEBSOCKET,
+        help="How many bytes may wait to be sent to one client before the gateway stops reading its kernel for it.",
+    )
+    kernel_ws_protocol: str | None = setting(
+        None,
+        optional(choice("legacy", "v1.kernel.websocket.jupyter.org")),
+        environment=("EG_KERNEL_WS_PROTOCOL",),
+        group=_WEBSOCKET,
+        help="Websocket subprotocol to speak: unset takes v1.kernel.websocket.jupyter.org where the client offers it, "
+        "`legacy` never does.",
+    )
+    replay_max_bytes: int = setting(
+        16 * _MEBIBYTE,
+        integer(0),
+        environment=("EG_REPLAY_MAX_BYTES",),
+        group=_WEBSOCKET,
+        help="How many bytes of output are kept for a client that lost its connection, for each kernel.",
+    )
+    replay_max_messages: int = setting(
+        10_000,
+        integer(0),
+        environment=("EG_REPLAY_MAX_MESSAGES",),
+        group=_WEBSOCKET,
+        help="How many messages are kept for a client that lost its connection, for each kernel.",
+    )
+    iopub_msg_rate_limit: float = setting(
+        0.0,
+        number(0),
+        environment=("EG_IOPUB_MSG_RATE_LIMIT",),
+        group=_WEBSOCKET,
+        help="Messages a second of one kernel's output beyond which output is dropped with a notice; 0 for no limit.",
+    )
+    iopub_data_rate_limit: float = setting(
+        0.0,
+        number(0),
+        environment=("EG_IOPUB_DATA_RATE_LIMIT",),
+        group=_WEBSOCKET,
+        help="Bytes a second of one kernel's output beyond which output is dropped with a notice; 0 for no limit.",
+    )
+    rate_limit_window: float = setting(
+        3.0,
+        number(0.1),
+        environment=("EG_RATE_LIMIT_WINDOW",),
+        group=_WEBSOCKET,
+        help="Seconds over which the two rates are measured.",
+    )
+    allowed_message_types: tuple[str, ...] = setting(
+        (),
+        ordered_names,
+        environment=("EG_ALLOWED_MESSAGE_TYPES",),
+        group=_WEBSOCKET,
+        help="Types of messages that clients may send to kernels; all when empty.",
+    )
+    allow_tracebacks: bool = setting(
+        True,
+        boolean,
+        environment=("EG_ALLOW_TRACEBACKS",),
+        group=_WEBSOCKET,
+        help="Send the tracebacks of a user's own errors to the user.",
+    )
+    traceback_replacement_message: str = setting(
+        "An exception occurred at runtime, which is not shown due to security reasons.",
+        text,
+        environment=("EG_TRACEBACK_REPLACEMENT_MESSAGE",),
+        group=_WEBSOCKET,
+        help="What stands in place of a traceback that isn't sent.",
+    )
