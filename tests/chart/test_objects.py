@@ -158,6 +158,30 @@ def test_with_a_shared_namespace_nothing_of_the_cluster_is_granted_but_to_look_a
     assert not list(render({"kernel": {"shareGatewayNamespace": True}, "kip": {"enabled": False}}).of("ClusterRole"))
 
 
+def test_with_fixed_namespaces_the_gateway_has_a_role_in_each_and_in_no_other(render: Callable[..., Rendering]) -> None:
+    rendering = render({"kernel": {"namespaces": ["a", "b"], "fixedNamespaces": True}, "kip": {"enabled": False}})
+
+    assert not list(rendering.of("ClusterRole"))
+    homes = [
+        role["metadata"]["namespace"]
+        for role in rendering.of("Role")
+        for rule in role["rules"]
+        if "create" in rule["verbs"] and "pods" in rule["resources"]
+    ]
+    assert homes == ["a", "b"]
+    (binding,) = [
+        each
+        for each in rendering.of("RoleBinding")
+        if each["metadata"]["namespace"] == "b" and "end" not in each["metadata"]["name"]
+    ]
+    assert binding["subjects"][0]["namespace"] == "enterprise-gateway"
+    env = {
+        each["name"]: each.get("value")
+        for each in rendering.one("Deployment")["spec"]["template"]["spec"]["containers"][0]["env"]
+    }
+    assert env["EG_KERNEL_NAMESPACES"] == "a,b"
+
+
 def test_without_rbac_no_account_and_no_role_is_made(render: Callable[..., Rendering]) -> None:
     kinds = {each["kind"] for each in render({"global": {"rbac": False}}).objects}
 

@@ -120,6 +120,11 @@ def test_an_older_value_that_asks_for_nothing_is_accepted(render: Callable[..., 
             {"kernel": {"namespaces": ["enterprise-gateway"]}}, "names the release's own namespace", id="the gateway's namespace"
         ),
         pytest.param(
+            {"kernel": {"fixedNamespaces": True}},
+            "needs the namespaces in kernel.namespaces",
+            id="fixed namespaces without any",
+        ),
+        pytest.param(
             {"kernel": {"shareGatewayNamespace": True, "namespaces": ["a"]}},
             "all kernels run in the release's namespace",
             id="both",

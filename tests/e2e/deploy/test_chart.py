@@ -169,14 +169,19 @@ def _allowed(account: str, verb: str, resource: str, namespace: str) -> bool:
     return bool(json.loads(kubectl("create", "-f", "-", "-o", "json", text=json.dumps(review)))["status"]["allowed"])
 
 
-def test_clients_may_name_the_namespaces_that_are_given() -> None:
+@pytest.mark.parametrize("fixed", [False, True], ids=["beside others", "only these"])
+def test_clients_may_name_the_namespaces_that_are_given(*, fixed: bool) -> None:
     with Release() as release:
         team = f"{release.namespace}-team"
         kubectl("create", "namespace", team)
         try:
-            release.install(kernel={"namespaces": [team]})
+            release.install(kernel={"namespaces": [team], "fixedNamespaces": fixed})
+            account = f"system:serviceaccount:{release.namespace}:enterprise-gateway-sa"
+            assert _allowed(account, "create", "pods", team)
+            assert _allowed(account, "create", "pods", "default") is not fixed
             gateway = release.gateway()
-            kernel_id = gateway.start_kernel(env={"KERNEL_NAMESPACE": team})
+            # Without a name it gets the first of them where there are no others.
+            kernel_id = gateway.start_kernel(env={} if fixed else {"KERNEL_NAMESPACE": team})
 
             assert len(listed("pods", "-n", team, "-l", f"kernel_id={kernel_id}")) == 1
             assert run(gateway, kernel_id) == "42\n"

@@ -56,22 +56,18 @@ class Cluster:
             return dict(json.load(answer))
 
 
-def places(instance: str, only_namespace: str) -> list[tuple[str, str]]:
+def places(instance: str, only_namespaces: list[str]) -> list[tuple[str, str]]:
     """Return where to look and for which labels; namespaces first, because they take along what is in them."""
     kernels = f"app=enterprise-gateway,component in (kernel,worker),app.kubernetes.io/instance={instance}"
-    inside = f"/namespaces/{quote(only_namespace)}" if only_namespace else ""
-    namespaces = [] if only_namespace else [("/api/v1/namespaces", kernels)]
-    return [
-        *namespaces,
-        (f"/api/v1{inside}/pods", kernels),
-        (f"/api/v1{inside}/secrets", kernels),
-    ]
+    if not only_namespaces:
+        return [(f"/api/v1/{plural}", kernels) for plural in ("namespaces", "pods", "secrets")]
+    return [(f"/api/v1/namespaces/{quote(home)}/{plural}", kernels) for home in only_namespaces for plural in ("pods", "secrets")]
 
 
-def one_round(cluster: Cluster, instance: str, only_namespace: str) -> list[str]:
+def one_round(cluster: Cluster, instance: str, only_namespaces: list[str]) -> list[str]:
     """Delete what is there and return its names."""
     found = []
-    for path, selector in places(instance, only_namespace):
+    for path, selector in places(instance, only_namespaces):
         root, _, plural = path.rpartition("/")
         for item in cluster.list(path, selector):
             metadata = item["metadata"]
@@ -87,10 +83,11 @@ def one_round(cluster: Cluster, instance: str, only_namespace: str) -> list[str]
 def main() -> int:
     """Delete until nothing is left or the time is over."""
     cluster, end = Cluster(), time.monotonic() + _PATIENCE_SECONDS
+    only_namespaces = [name for name in os.environ["ONLY_NAMESPACES"].split(",") if name]
     told: set[str] = set()
     while True:
         try:
-            found = one_round(cluster, os.environ["INSTANCE"], os.environ["ONLY_NAMESPACE"])
+            found = one_round(cluster, os.environ["INSTANCE"], only_namespaces)
         except OSError as error:
             # Rights that were made a moment ago may not be known everywhere yet; the job tries again.
             print(f"The API server doesn't do it: {error}", file=sys.stderr)

@@ -68,9 +68,20 @@ namespace too, so that no two releases ever share an object.
 {{- end -}}
 {{- end -}}
 
+{{/* The namespaces, as a JSON list, outside of which the gateway has no rights; none where it makes a namespace for each kernel. */}}
+{{- define "eg.kernelHomes" -}}
+{{- if .Values.kernel.shareGatewayNamespace -}}
+{{- list .Release.Namespace | toJson -}}
+{{- else if .Values.kernel.fixedNamespaces -}}
+{{- .Values.kernel.namespaces | toJson -}}
+{{- else -}}
+[]
+{{- end -}}
+{{- end -}}
+
 {{/* Whether the role of kernels is the chart's own. */}}
 {{- define "eg.ownsKernelRole" -}}
-{{- if and (eq .Values.kernel.clusterRole "kernel-controller") (not .Values.kernel.shareGatewayNamespace) .Values.deployment.enabled }}true{{ end -}}
+{{- if and (eq .Values.kernel.clusterRole "kernel-controller") (not (include "eg.kernelHomes" . | fromJsonArray)) .Values.deployment.enabled }}true{{ end -}}
 {{- end -}}
 
 {{- define "eg.kernelRole" -}}
