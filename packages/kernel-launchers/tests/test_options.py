@@ -1,5 +1,6 @@
 import pytest
 
+from kernel_launchers._version import __version__
 from kernel_launchers.errors import InvalidOptions
 from kernel_launchers.options import read_options
 
@@ -60,3 +61,10 @@ def test_a_start_by_phone_home_takes_its_settings_from_the_environment_of_older_
 def test_what_cant_be_meant_is_refused_in_words(arguments, environment, words):
     with pytest.raises(InvalidOptions, match=words):
         read_options(arguments, environment)
+
+
+def test_the_version_is_told(capsys):
+    with pytest.raises(SystemExit) as exit_:
+        read_options(["--version"], {})
+    assert exit_.value.code == 0
+    assert capsys.readouterr().out == f"launch-kernel {__version__}\n"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import List, Mapping, NoReturn, Optional, Sequence, Tuple
 
 from enterprise_gateway_common.connection import CONNECTION_FILE_VARIABLE
+from kernel_launchers._version import __version__
 from kernel_launchers.errors import InvalidOptions
 
 __all__ = ["Options", "PortRange", "read_options"]
@@ -88,6 +89,7 @@ def read_options(arguments: Sequence[str], environment: Mapping[str, str]) -> Op
 
 def _parser() -> _Parser:
     parser = _Parser(prog="launch-kernel", description="Start a Jupyter kernel inside its pod.", allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"launch-kernel {__version__}")
     parser.add_argument("connection_file", nargs="?", help="connection file; the one of the pod's Secret where none is given")
 
     def option(name: str, destination: str, text: str) -> None:
