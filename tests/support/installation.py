@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from tests.support.servers import Product, Server, Workspace
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["IMAGE", "NAME", "Cluster", "Installation", "require_cluster"]
+__all__ = ["IMAGE", "NAME", "Cluster", "Installation", "address_for_pods", "require_cluster"]
 
 NAME = "python_kubernetes"
 IMAGE = os.environ.get("EG_E2E_KERNEL_IMAGE", "elyra/kernel-py:dev")
@@ -31,6 +32,20 @@ def require_cluster() -> None:
     if os.environ.get("REQUIRE_E2E") == "1":
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+def address_for_pods() -> str:
+    """Return the address under which nodes and pods reach this machine: HOST_ADDRESS, else the one that faces a node."""
+    if given := os.environ.get("HOST_ADDRESS"):
+        return given
+    path = "{.items[0].status.addresses[?(@.type=='InternalIP')].address}"
+    node = subprocess.run(
+        ["kubectl", "get", "nodes", "-o", f"jsonpath={path}"], check=True, capture_output=True, text=True
+    ).stdout
+    # Connecting a datagram socket sends nothing; it only chooses the way.
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect((node, 9))
+        return str(probe.getsockname()[0])
 
 
 class Cluster:

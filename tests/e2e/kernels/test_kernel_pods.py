@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 from jupyter_client.manager import AsyncKernelManager
+from tests.support.installation import address_for_pods
 
 from enterprise_gateway.errors import GatewayError, KubernetesError, LaunchFailed, PolicyViolation
 from enterprise_gateway.provisioners.kubernetes import KubernetesProvisioner
@@ -170,7 +171,7 @@ async def test_a_pod_that_is_deleted_by_hand_is_noticed_within_seconds(kernels):
 
 @scenario
 async def test_a_kernel_that_phones_home_answers_and_is_interrupted(kernels):
-    address = os.environ.get("EG_E2E_ADDRESS", "172.29.0.1")
+    address = address_for_pods()
     responses = ResponseListener(advertised_ip=address, port=0)
     await responses.start()
     arguments = ("response-address", "public-key", "port-range")

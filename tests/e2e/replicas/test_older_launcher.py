@@ -9,7 +9,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.support.installation import NAME
+from tests.support.installation import NAME, address_for_pods
 from tests.support.kernel_socket import KernelSocket, text_of
 from tests.support.older_launcher import build_image
 
@@ -60,7 +60,7 @@ def run(server, kernel_id, code):
 
 
 def test_the_older_launcher_works_unmodified_at_every_replica_and_after_a_restart(replicas, kernelspec, until, cluster):
-    one, other = replicas(RESPONSE_IP=os.environ.get("HOST_ADDRESS", "172.29.0.1"), RESPONSE_PORT_RETRIES="20")
+    one, other = replicas(RESPONSE_IP=address_for_pods(), RESPONSE_PORT_RETRIES="20")
     kernel_id = one.start_kernel(kernelspec)
     assert run(one, kernel_id, "x = 6; print(x)") == "6\n"
     with KernelSocket(other, kernel_id) as client:
@@ -78,7 +78,7 @@ def test_the_older_launcher_works_unmodified_at_every_replica_and_after_a_restar
 
 
 def test_a_killed_gateway_finds_such_a_kernel_again(installation, kernelspec):
-    gateway = installation.gateway(RESPONSE_IP=os.environ.get("HOST_ADDRESS", "172.29.0.1"), RESPONSE_PORT_RETRIES="20").start(90)
+    gateway = installation.gateway(RESPONSE_IP=address_for_pods(), RESPONSE_PORT_RETRIES="20").start(90)
     kernel_id = gateway.start_kernel(kernelspec)
     run(gateway, kernel_id, "kept = 1")
     gateway.kill()
