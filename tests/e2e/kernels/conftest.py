@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+import zmq.asyncio
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 
@@ -43,6 +44,7 @@ class Kernels:
     def __init__(self, folder):
         self.folder = folder
         self.instance = f"e2e-{secrets.token_hex(3)}"
+        self._contexts = []
 
     @asynccontextmanager
     async def services(self, *, responses=None, **options):
@@ -61,6 +63,9 @@ class Kernels:
             yield services
         finally:
             await services.stop()
+            # jupyter_client leaves its own to the garbage collector, which may come after the test.
+            while self._contexts:
+                self._contexts.pop().destroy(linger=0)
 
     def manager(self, services, *, argv=None, template=None, metadata=None):
         folder = self.folder / "kernels" / f"k{secrets.token_hex(3)}"
@@ -71,7 +76,9 @@ class Kernels:
         (folder / "kernel.json").write_text(json.dumps(spec))
         (folder / "scripts" / "kernel-pod.yaml.j2").write_text(template or (SPEC / "scripts" / "kernel-pod.yaml.j2").read_text())
         specs = KernelSpecManager(kernel_dirs=[str(folder.parent)], ensure_native_kernel=False)
+        self._contexts.append(zmq.asyncio.Context())
         manager = AsyncKernelManager(
+            context=self._contexts[-1],
             kernel_name=folder.name,
             kernel_spec_manager=specs,
             connection_file=str(folder / "connection.json"),
