@@ -26,7 +26,7 @@ FROM {IMAGE}
 COPY site /opt/older/site
 COPY kernel-launchers/bootstrap/bootstrap-kernel.sh {_TARGET}/
 COPY kernel-launchers/python {_TARGET}/kernel-launchers/python
-ENV PYTHONPATH=/opt/kernel/site:/opt/older/site
+ENV PATH=/opt/kernel/bin:$PATH PYTHONPATH=/opt/older/site
 CMD ["bash", "{_TARGET}/bootstrap-kernel.sh"]
 """
 
