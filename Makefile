@@ -19,6 +19,9 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar=o
 PACKAGES := packages/common packages/gateway packages/kip packages/kernel-launchers
 SOURCES := packages tests build-support deploy/helm
 
+# Tests of a module share what it starts, so they stay in one process. `ARGS='-n 0'` runs all in one, for a debugger.
+IN_PARALLEL := --numprocesses=auto --maxprocesses=4 --dist=loadscope
+
 # Arguments for the program behind run, test, bench, e2e and pants: make run ARGS='--ip=0.0.0.0'.
 ARGS ?=
 
@@ -30,7 +33,7 @@ run: $(STAMP) ## start the gateway with local kernels on 127.0.0.1:8888 (ARGS=�
 ##@ Develop
 
 test: $(STAMP) ## unit and integration tests with a coverage report (ARGS=… for pytest)
-	$(BIN)/pytest --cov --cov-report=term $(ARGS)
+	$(BIN)/pytest $(IN_PARALLEL) --cov --cov-report=term $(ARGS)
 
 lint: $(STAMP) ## ruff, import rules, and whether what is made from a source still agrees with it
 	$(BIN)/ruff check $(SOURCES)
@@ -50,7 +53,7 @@ types: $(STAMP) ## mypy --strict over every package and script
 chart: $(STAMP) ## the Helm chart: lint, renderings, schemas of Kubernetes' releases, hardening (ARGS=… for pytest)
 	$(BIN)/python build-support/chart_pages.py --check
 	$(BIN)/python build-support/static_manifest.py --check
-	$(BIN)/pytest tests/chart $(ARGS)
+	$(BIN)/pytest $(IN_PARALLEL) tests/chart $(ARGS)
 	build-support/checkov
 
 bench: $(STAMP) ## measure against the peers; docs/performance.md says how to read it (ARGS=…)

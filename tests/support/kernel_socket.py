@@ -104,6 +104,13 @@ class KernelSocket:
         assert frame, "the server closed the websocket"
         return decode(frame, self.protocol)
 
+    def round_trip(self, timeout: float = 10) -> None:
+        """Send a ping and wait for its pong, where nothing else is to come."""
+        self.socket.settimeout(timeout)
+        self.socket.ping()
+        opcode, _ = self.socket.recv_data(control_frame=True)
+        assert opcode == websocket.ABNF.OPCODE_PONG, opcode
+
     def wait_closed(self, timeout: float = 10) -> int | None:
         """Skip everything up to the closing frame and return its code; nothing where the server just went away."""
         self.socket.settimeout(timeout)
