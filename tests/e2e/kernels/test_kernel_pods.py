@@ -102,6 +102,7 @@ async def test_polling_costs_no_call(kernels):
         ({}, {"KERNEL_IMAGE": "elyra/does-not-exist:1"}, "not found"),
         ({"argv": ["no-such-program"]}, {}, "no-such-program"),
         ({"argv": ["python3", "-c", "raise SystemExit('the launcher is broken')"]}, {}, "the launcher is broken"),
+        ({"argv": ["sh", "-c", "echo it is broken and hides it; exit 0"]}, {}, "last wrote: it is broken and hides it"),
         ({}, {"KERNEL_CPUS": "4000"}, "nodes are available"),
         ({"argv": ["sleep", "600"], "template": "not a pod"}, {}, "no object"),
     ],

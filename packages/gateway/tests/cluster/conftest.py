@@ -55,6 +55,8 @@ class FakeApi:
         self.watch_error: dict | None = None
         self.nonsense = b""
         """What a watch says in place of its first change."""
+        self.logs = ""
+        """What every container wrote."""
         self._versions = itertools.count(1)
         self._history: list[tuple[int, str, dict]] = []
         self._changed = asyncio.Condition()
@@ -124,6 +126,9 @@ class FakeApi:
     async def read(self, request: web.Request) -> web.Response:
         found = self.objects.get(_key(request))
         return web.json_response(found) if found else _refusal(404, "NotFound", "not found")
+
+    async def log(self, _request: web.Request) -> web.Response:
+        return web.Response(text=self.logs)
 
     async def delete(self, request: web.Request) -> web.Response:
         key, body = _key(request), await request.json()
@@ -205,6 +210,7 @@ class FakeApi:
             application.router.add_patch(root + "/{name}", self.patch)
             application.router.add_put(root + "/{name}", self.replace)
         application.router.add_get("/{prefix:api/v1}/{plural}", self.list_or_watch)
+        application.router.add_get("/api/v1/namespaces/{namespace}/pods/{name}/log", self.log)
         return application
 
 

@@ -188,13 +188,22 @@ class ClusterClient:
             "PUT", document["kind"], metadata.get("namespace"), metadata["name"], body=document, deadline=deadline
         )
 
-    async def log(self, namespace: str, pod: str, *, lines: int, deadline: Deadline) -> str:
-        """Return the last lines that a pod wrote."""
-        query = {"tailLines": str(lines), "limitBytes": "16384"}
-        async with asyncio.timeout(deadline.within(_CALL_SECONDS)):
-            response = await self._send("GET", path("Pod", namespace, pod) + "/log", query=query)
-            await self._raise_for(response, "Pod", namespace, pod)
-            return (await response.read()).decode(errors="replace")
+    async def log(self, namespace: str, pod: str, *, container: str, lines: int, deadline: Deadline) -> str:
+        """Return the last lines that a container wrote, at most 16 KiB of them; asked for once.
+
+        Raises
+        ------
+        KubernetesError
+            They can't be had.
+        """
+        query = {"container": container, "tailLines": str(lines), "limitBytes": "16384"}
+        try:
+            async with asyncio.timeout(deadline.within(_CALL_SECONDS)):
+                response = await self._send("GET", path("Pod", namespace, pod) + "/log", query=query)
+                await self._raise_for(response, "Pod", namespace, pod)
+                return (await response.read()).decode(errors="replace")
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise KubernetesUnavailable(_no_answer(error), kind="Pod", namespace=namespace, name=pod) from error
 
     # ---------------------------------------------------------------------------------------------------------- calls
 

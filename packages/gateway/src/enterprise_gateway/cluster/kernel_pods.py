@@ -47,7 +47,6 @@ class KernelPods:
         self._removal = removal
         self._unanswered = False
         self._prefetched: KernelRecord | None = None
-        self._unanswered = False
         self._untold: Mapping[str, str] = {}
         self.objects: KernelObjects | None = None
         self.watch: PodWatch | None = None

@@ -16,6 +16,7 @@ PodKey = tuple[str, str]
 class ContainerState:
     """How one container of a pod is."""
 
+    name: str
     running: bool
     waiting_reason: str
     waiting_message: str
@@ -111,6 +112,7 @@ def _containers(spec: Mapping[str, Any], status: Mapping[str, Any]) -> tuple[Con
         waiting, ended = state.get("waiting") or {}, state.get("terminated") or {}
         found.append(
             ContainerState(
+                name=container["name"],
                 running="running" in state,
                 waiting_reason=waiting.get("reason", ""),
                 waiting_message=waiting.get("message", ""),

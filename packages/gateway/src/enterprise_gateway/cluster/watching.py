@@ -9,6 +9,7 @@ from enterprise_gateway.cluster.deadline import Deadline
 from enterprise_gateway.cluster.diagnosis import Graces, cause_of_end, cause_of_failure, exit_status, waiting_words
 from enterprise_gateway.cluster.events import last_warning
 from enterprise_gateway.cluster.informer import Picture
+from enterprise_gateway.cluster.last_words import with_last_words
 from enterprise_gateway.cluster.marks import Cause, Ending, ending_of, was_started
 from enterprise_gateway.cluster.pods import PodKey, PodState
 from enterprise_gateway.errors import Gone, LaunchFailed, LaunchTimeout
@@ -99,6 +100,12 @@ class PodWatch:
         detail = f" {self._last.disruption}" if self._last is not None and self._last.disruption else ""
         return f"The kernel's pod was deleted.{detail}"
 
+    async def why_it_never_answered(self, client: ClusterClient) -> str:
+        """Return why a kernel ended that was still starting: with its last lines, though it may claim to have ended well."""
+        if self._last is None or not self._last.ended:
+            return self.words()
+        return cause_of_end(await with_last_words(self._last, client))
+
     def trouble(self) -> str | None:
         """Return what keeps a starting pod from running just now."""
         return waiting_words(self._last) if self._last is not None and not self._last.ended else None
@@ -166,7 +173,7 @@ class PodWatch:
                 if waiting_words(state) != trouble:
                     trouble, since = waiting_words(state), self._clock()
                 if cause := cause_of_failure(state, troubled_for=self._clock() - since, graces=graces):
-                    raise LaunchFailed(cause)
+                    raise LaunchFailed(await self.why_it_never_answered(client) if state.ended else cause)
                 if state.running:
                     return state
             if deadline.left() <= 0:

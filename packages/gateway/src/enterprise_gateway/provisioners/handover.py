@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import zmq
 
+from enterprise_gateway.cluster.client import ClusterClient
 from enterprise_gateway.cluster.deadline import Deadline
 from enterprise_gateway.cluster.pods import PodState
 from enterprise_gateway.cluster.services import ClusterServices, Responses
@@ -55,7 +56,8 @@ class MountedFile:
         The kernel's manager; its session has the key, and its settings say whether to encrypt.
     """
 
-    def __init__(self, manager: Any) -> None:  # noqa: ANN401  any kernel manager
+    def __init__(self, services: ClusterServices, manager: Any) -> None:  # noqa: ANN401  any kernel manager
+        self._client = services.client
         self.values: Mapping[str, str] = {"connection_file": f"{CONNECTION_FOLDER}/{CONNECTION_FILE}"}
         self.variables: Mapping[str, str] = {}
         self._key: bytes = getattr(getattr(manager, "session", None), "key", b"") or secrets.token_hex(32).encode()
@@ -89,7 +91,7 @@ class MountedFile:
         """
         listens = asyncio.ensure_future(_listens(state.ip, PORTS["shell_port"]))
         try:
-            await _before_the_end(listens, watch=watch, deadline=deadline, otherwise="didn't listen")
+            await _before_the_end(listens, watch=watch, client=self._client, deadline=deadline, otherwise="didn't listen")
         finally:
             listens.cancel()
         base = {"transport": "tcp", "signature_scheme": "hmac-sha256"}
@@ -131,7 +133,9 @@ class PhoneHome:
         LaunchFailed
             The kernel ends before it has, or takes too long.
         """
-        await _before_the_end(self._told, watch=watch, deadline=deadline, otherwise="didn't tell its connection")
+        await _before_the_end(
+            self._told, watch=watch, client=self._services.client, deadline=deadline, otherwise="didn't tell its connection"
+        )
         told = self._told.result()
         if told["ip"] != state.ip:
             # Pods may be behind address translation. Whoever told it, this process connects to the kernel's own pod only.
@@ -148,7 +152,9 @@ class PhoneHome:
         self._responses.forget(self._kernel_id)
 
 
-async def _before_the_end(awaited: "asyncio.Future[Any]", *, watch: PodWatch, deadline: Deadline, otherwise: str) -> None:
+async def _before_the_end(
+    awaited: "asyncio.Future[Any]", *, watch: PodWatch, client: ClusterClient, deadline: Deadline, otherwise: str
+) -> None:
     """Return when something has come about, or say why it never will."""
     ended = asyncio.ensure_future(watch.ended())
     waited: set[asyncio.Future[Any]] = {awaited, ended}
@@ -157,7 +163,7 @@ async def _before_the_end(awaited: "asyncio.Future[Any]", *, watch: PodWatch, de
         if awaited.done():
             return
         if ended.done():
-            raise LaunchFailed(watch.words())
+            raise LaunchFailed(await watch.why_it_never_answered(client))
         raise LaunchTimeout(f"The kernel {otherwise} within {deadline.seconds:.0f} seconds.")
     finally:
         ended.cancel()

@@ -155,7 +155,7 @@ class KubernetesProvisioner(KernelProvisionerBase):
 
     async def _handover(self, services: ClusterServices, wanted: str) -> Handover:
         if wanted != "phone-home":
-            return MountedFile(self.parent)
+            return MountedFile(services, self.parent)
         return PhoneHome(services, await services.listen(), kernel_id=self.kernel_id)
 
     def _kernel_pods(self, services: ClusterServices) -> KernelPods:
@@ -189,10 +189,11 @@ class KubernetesProvisioner(KernelProvisionerBase):
 
     async def wait_for_exit(self) -> str:
         """Return why the kernel ended, in words for its user, as soon as it has."""
-        if (watch := self._watch) is None:
+        pods, services = self._pods, self._services
+        if pods is None or services is None or (watch := pods.watch) is None:
             return "The kernel has no pod."
         await watch.ended()
-        return watch.words()
+        return watch.words() if pods.was_started else await watch.why_it_never_answered(services.client)
 
     def waiting_words(self) -> str | None:
         """Return what keeps a starting kernel from running just now."""
