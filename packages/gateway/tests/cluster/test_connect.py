@@ -1,10 +1,14 @@
+import asyncio
 import base64
 import json
+from types import SimpleNamespace
 
 import pytest
 
 from enterprise_gateway.cluster import connect
 from enterprise_gateway.cluster.connect import IN_CLUSTER, find_cluster, own_service_account
+from enterprise_gateway.cluster.deadline import Deadline
+from enterprise_gateway.errors import KubernetesUnavailable, Unavailable
 
 
 def token(claims):
@@ -42,3 +46,40 @@ def test_a_kubeconfig_that_is_named_wins_over_the_pods_own_cluster(account):
     assert find_cluster({**inside, "KUBECONFIG": "/a"}) == "/a"
     assert find_cluster({**inside, "KUBECONFIG": "/a"}, kubeconfig="/b") == "/b"
     assert find_cluster({"HOME": str(account)}) is None
+
+
+KUBECONFIG = {
+    "current-context": "x",
+    "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
+    "clusters": [{"name": "x", "cluster": {"server": "http://127.0.0.1:1"}}],
+    "users": [{"name": "x", "user": {"token": "t"}}],
+}
+
+
+@pytest.mark.parametrize("left", ["", "{", "current-context: x\ncontexts: [", "current-context: [x", "- a"])
+def test_credentials_that_cant_be_read_anew_are_a_server_that_is_away(tmp_path, monkeypatch, left):
+    file = tmp_path / "kubeconfig"
+    file.write_text(json.dumps(KUBECONFIG))
+
+    async def scenario():
+        client = await connect.connect(str(file))
+
+        async def refused(*_arguments, **_options):
+            return SimpleNamespace(status=401, release=lambda: None)
+
+        monkeypatch.setattr(client, "_send_once", refused)
+        file.write_text(left)
+        try:
+            with pytest.raises(KubernetesUnavailable, match="credentials can't be read anew"):
+                await client.get("Pod", "home", "a", deadline=Deadline(0))
+        finally:
+            await client.close()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("text", ["", "{", "current-context: [x", "- a"])
+def test_a_kubeconfig_that_cant_be_read_is_said(tmp_path, text):
+    (tmp_path / "kubeconfig").write_text(text)
+    with pytest.raises(Unavailable, match="configuration can't be used"):
+        asyncio.run(connect.connect(str(tmp_path / "kubeconfig")))

@@ -150,3 +150,31 @@ def test_a_missing_right_is_said_once_and_asked_for_rarely(cluster_type, fault_t
 
     asyncio.run(scenario())
     assert len([record for record in caplog.records if "Without the right to leases" in record.message]) == 1
+
+
+def test_nothing_that_happens_to_a_renewal_ends_the_next_ones(cluster_type, clock, monkeypatch, caplog):
+    async def scenario():
+        async with cluster_type() as cluster:
+            pauses = []
+
+            async def sleep(seconds):
+                pauses.append(seconds)
+                if len(pauses) == 2:
+                    monkeypatch.undo()
+                if len(pauses) == 3:
+                    raise asyncio.CancelledError
+                await asyncio.sleep(0)
+
+            async def fails(_deadline):
+                raise ValueError("nobody foresaw it")
+
+            one = Lease(
+                client=cluster.client, namespace="gateway", name="duties", identity="one", duration=15, clock=clock, sleep=sleep
+            )
+            monkeypatch.setattr(one, "_wanted", fails)
+            with pytest.raises(asyncio.CancelledError):
+                await one.run()
+            assert one.held
+
+    asyncio.run(scenario())
+    assert [record.cause for record in caplog.records if record.levelname == "WARNING"] == ["ValueError('nobody foresaw it')"]

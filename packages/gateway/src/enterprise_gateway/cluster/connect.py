@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from enterprise_gateway.errors import Unavailable
+from enterprise_gateway.errors import KubernetesUnavailable, Unavailable
 
 if TYPE_CHECKING:
     from kubernetes.aio.client import Configuration
@@ -65,7 +65,6 @@ async def connect(cluster: str) -> "ClusterClient":
     """
     # Their import takes 0.3 s and 43 MiB, which a gateway without a cluster doesn't pay.
     from kubernetes.aio.client import ApiClient, Configuration
-    from kubernetes.aio.config import ConfigException
 
     from enterprise_gateway.cluster.client import ClusterClient
 
@@ -73,11 +72,17 @@ async def connect(cluster: str) -> "ClusterClient":
     configuration.connection_pool_maxsize = _CONNECTIONS
     try:
         await _load(cluster, configuration)
-    except (ConfigException, OSError, ValueError, KeyError, TypeError) as error:
+    except Exception as error:
+        # The parsers of its files and tokens have no error in common.
         raise Unavailable("The cluster's configuration can't be used.") from error
 
     async def renew() -> None:
-        await _load(cluster, configuration)
+        try:
+            await _load(cluster, configuration)
+        except Exception as error:
+            # Such a file is often only half written: whoever calls asks again, as where the server is away.
+            words = f"the credentials can't be read anew ({type(error).__name__})"
+            raise KubernetesUnavailable(words, kind="credentials") from error
 
     return ClusterClient(api=ApiClient(configuration), renew=renew)
 

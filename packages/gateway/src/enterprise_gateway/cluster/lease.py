@@ -83,7 +83,8 @@ class Lease:
             before = self.held
             try:
                 await self.claim()
-            except KubernetesError as error:
+            except Exception as error:
+                # Whatever it is: without this loop nobody would ever lead again.
                 self._failed(error)
             else:
                 self.refused, self._trouble = False, ""
@@ -91,14 +92,16 @@ class Lease:
                 _log.info("Lease taken" if self.held else "Lease lost", extra={"lease": self._name, "identity": self._identity})
             await self._sleep(_REFUSED_SECONDS if self.refused else self._duration / 5)
 
-    def _failed(self, error: KubernetesError) -> None:
+    def _failed(self, error: Exception) -> None:
         """Log a failure once, however often it repeats itself."""
         self._written = None
-        self.refused = error.code == _FORBIDDEN
-        if str(error) != self._trouble:
+        told = isinstance(error, KubernetesError)
+        self.refused = isinstance(error, KubernetesError) and error.code == _FORBIDDEN
+        trouble = str(error) if told else repr(error)
+        if trouble != self._trouble:
             what = _WITHOUT_RIGHTS if self.refused else "Lease can't be renewed"
-            _log.warning(what, extra={"lease": self._name, "cause": str(error)})
-        self._trouble = str(error)
+            _log.warning(what, exc_info=None if told else error, extra={"lease": self._name, "cause": trouble})
+        self._trouble = trouble
 
     async def claim(self) -> bool:
         """Return whether this replica holds the lease, after claiming or renewing it where it may."""
