@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from enterprise_gateway.cluster.pods import ContainerState, PodState
 
-__all__ = ["Graces", "cause_of_end", "cause_of_failure", "exit_status", "waiting_words"]
+__all__ = ["Graces", "cause_of_end", "cause_of_failure", "exit_status", "kind_of_trouble", "waiting_words"]
 
 _HOPELESS = frozenset(
     {
@@ -23,6 +23,7 @@ _PULLING = frozenset({"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable",
 _NO_SUCH_IMAGE = re.compile(
     r"not found|manifest unknown|denied|unauthorized|authorization failed|does not exist|403|401", re.IGNORECASE
 )
+_ON_ITS_WAY = frozenset({"", "ContainerCreating", "PodInitializing"})
 _LONGEST_WORDS = 600
 _LAST_LINES = 12
 _UNKNOWN_STATUS = 1
@@ -44,7 +45,7 @@ def cause_of_failure(state: PodState, *, troubled_for: float, graces: Graces) ->
     Parameters
     ----------
     troubled_for
-        Seconds for which the pod's present trouble (see `waiting_words`) has been seen.
+        Seconds for which the pod's present kind of trouble (see `kind_of_trouble`) has been seen.
     """
     if state.ended:
         return cause_of_end(state)
@@ -64,8 +65,24 @@ def waiting_words(state: PodState) -> str | None:
     if state.unschedulable:
         return f"Waiting for a node: {_short(state.unschedulable)}"
     for container in state.containers:
-        if container.waiting_reason not in {"", "ContainerCreating", "PodInitializing"}:
+        if container.waiting_reason not in _ON_ITS_WAY:
             return _with_detail(f"Waiting for the container: {container.waiting_reason}", container.waiting_message)
+    return None
+
+
+def kind_of_trouble(state: PodState) -> str | None:
+    """Return what kind of trouble a starting pod has now, the same however its words change; `None` where it has none.
+
+    The scheduler counts nodes anew in each of its sentences, and the kubelet tells of one failing pull by turns as of an
+    error and as of a pause before the next attempt.
+    """
+    if state.unschedulable:
+        return "unschedulable"
+    for container in state.containers:
+        if container.waiting_reason in _PULLING:
+            return "pulling"
+        if container.waiting_reason not in _ON_ITS_WAY:
+            return container.waiting_reason
     return None
 
 

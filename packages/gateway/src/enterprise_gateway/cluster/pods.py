@@ -6,7 +6,7 @@ from typing import Any
 
 from enterprise_gateway_common import labels
 
-__all__ = ["ContainerState", "PodKey", "PodState", "pod_state"]
+__all__ = ["ContainerState", "PodKey", "PodState", "is_later", "pod_state"]
 
 PodKey = tuple[str, str]
 """Namespace and name."""
@@ -69,6 +69,11 @@ class PodState:
         """Whether the kernel doesn't run any more, or can't be reached for good."""
         over = any(container.exit_code is not None for container in self.containers[:1])
         return over or self.phase in {"Succeeded", "Failed"} or self.node_lost
+
+
+def is_later(pod: PodState, other: PodState) -> bool:
+    """Tell whether a pod was made later than another of its name; `False` for two of the same second."""
+    return pod.uid != other.uid and pod.created > other.created
 
 
 def pod_state(pod: Mapping[str, Any]) -> PodState:

@@ -6,12 +6,19 @@ from collections.abc import Callable
 
 from enterprise_gateway.cluster.client import ClusterClient
 from enterprise_gateway.cluster.deadline import Deadline
-from enterprise_gateway.cluster.diagnosis import Graces, cause_of_end, cause_of_failure, exit_status, waiting_words
+from enterprise_gateway.cluster.diagnosis import (
+    Graces,
+    cause_of_end,
+    cause_of_failure,
+    exit_status,
+    kind_of_trouble,
+    waiting_words,
+)
 from enterprise_gateway.cluster.events import last_warning
 from enterprise_gateway.cluster.informer import Picture
 from enterprise_gateway.cluster.last_words import with_last_words
 from enterprise_gateway.cluster.marks import Cause, Ending, ending_of, was_started
-from enterprise_gateway.cluster.pods import PodKey, PodState
+from enterprise_gateway.cluster.pods import PodKey, PodState, is_later
 from enterprise_gateway.errors import Gone, LaunchFailed, LaunchTimeout
 
 __all__ = ["PodWatch"]
@@ -46,7 +53,7 @@ class PodWatch:
         self.uid = uid
         self._changed = asyncio.Event()
         self._last = seen
-        self._gone = False
+        self._gone = self._shown = False
         self._before: dict[str, PodState] = {}
         self._unsubscribe = informer.subscribe(self._notice)
         if present := informer.objects.get(key):
@@ -56,6 +63,7 @@ class PodWatch:
         """Tell which pod it is, whatever has become of it since it was made."""
         self.uid = uid
         self._last = self._before.get(uid)
+        self._shown = self._last is not None
         present = self._informer.objects.get(self.key)
         self._gone = self._last is not None and (present is None or present.uid != uid)
         self._before.clear()
@@ -170,8 +178,8 @@ class PodWatch:
             if self._gone:
                 raise LaunchFailed("The kernel's pod was deleted while it started.")
             if state is not None:
-                if waiting_words(state) != trouble:
-                    trouble, since = waiting_words(state), self._clock()
+                if (kind := kind_of_trouble(state)) != trouble:
+                    trouble, since = kind, self._clock()
                 if cause := cause_of_failure(state, troubled_for=self._clock() - since, graces=graces):
                     raise LaunchFailed(await self.why_it_never_answered(client) if state.ended else cause)
                 if state.running:
@@ -211,7 +219,8 @@ class PodWatch:
                 self._before[state.uid] = state
             return
         if state is not None and state.uid == self.uid:
-            self._last = state
-        elif self._last is not None:
+            self._last, self._gone, self._shown = state, False, True
+        elif self._shown or (state is not None and self._last is not None and is_later(state, self._last)):
             self._gone = True
+        # Else the informer still tells of an older pod of this name, and comes to this one later.
         self._changed.set()
