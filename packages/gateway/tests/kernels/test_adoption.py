@@ -241,6 +241,53 @@ def test_a_kernel_that_vanishes_while_it_is_looked_at_is_not_known(replica):
     run(steps())
 
 
+def test_a_kernel_whose_kernelspec_comes_after_it_is_known_then(replica, tmp_path, clock, caplog):
+    async def steps():
+        await replica.adoption.begin()
+        replica.picture.show(pod(kernelspec="late"))
+        for _ in range(2):
+            await replica.until(lambda: not replica.adoption._tasks)
+            assert replica.ids() == set()
+            await replica.adoption.look_again()
+        await replica.until(lambda: not replica.adoption._tasks)
+        assert len([record for record in caplog.records if "left alone" in record.message]) == 1
+        (tmp_path / "specs" / "python3").rename(tmp_path / "specs" / "late")
+        clock.now += 61
+        await replica.adoption.look_again()
+        await replica.until(lambda: replica.ids() == {ID})
+
+    run(steps())
+
+
+def test_a_kernel_that_was_left_alone_and_is_gone_is_forgotten(replica):
+    async def steps():
+        await replica.adoption.begin()
+        replica.picture.show(pod(kernelspec="gone"))
+        await replica.until(lambda: replica.adoption._left_alone)
+        replica.picture.remove(pod())
+        await replica.adoption.look_again()
+        assert replica.adoption._left_alone == set()
+
+    run(steps())
+
+
+@pytest.mark.parametrize(
+    ("created", "followed"),
+    [("2026-01-01T00:00:01Z", "u2"), ("2025-12-31T23:59:59Z", "u1"), ("2026-01-01T00:00:00Z", "u1")],
+    ids=["later", "older", "of the same second"],
+)
+def test_of_two_pods_of_one_name_the_later_one_is_adopted(replica, created, followed):
+    async def steps():
+        await replica.adoption.begin()
+        # One that is on its way out isn't looked at, so the API server is asked.
+        replica.picture.objects[pod().key] = pod(uid="u2", created=created, deleting=True)
+        replica.store.pods[ID] = pod()
+        await replica.kernels.find(ID, ANONYMOUS)
+        assert replica.lifecycles[ID].kept.followed.uid == followed
+
+    run(steps())
+
+
 def test_a_kernel_that_is_known_is_only_noticed(replica):
     async def steps():
         await replica.adoption.begin()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from enterprise_gateway.cluster.connection import ClusterConnection
 from enterprise_gateway.cluster.marks import ending_of, last_activity_of, moment_of, was_started
-from enterprise_gateway.cluster.pods import PodKey, PodState
+from enterprise_gateway.cluster.pods import PodKey, PodState, is_later
 from enterprise_gateway.errors import KernelspecNotFound, NotSupported, Unavailable
 from enterprise_gateway.kernels.look_up import LookUpBudget
 from enterprise_gateway.kernels.registry import Kernels
@@ -176,7 +176,9 @@ class Adoption:
             return
         # It may have gone on while the kernelspec was read; one that the watch hasn't shown yet is taken as it was found.
         services = self._cluster.services
-        pod = services.pods.objects.get(pod.key, pod)
+        present = services.pods.objects.get(pod.key)
+        if present is not None and (present.uid == pod.uid or is_later(present, pod)):
+            pod = present
         if pod.key in self._vanished and pod.key not in services.pods.objects:
             return
         moment = last_activity_of(pod) or moment_of(pod.created)
@@ -184,7 +186,17 @@ class Adoption:
             kernel.restore_activity(moment)
         lifecycle.pods.follow(pod, self._records.get(pod.key))
         self._kernels.table.follow(kernel, lifecycle)
+        self._left_alone.discard(pod.kernel_id)
         self._noticed(pod)
+
+    async def look_again(self) -> None:
+        """Adopt the kernels that were left alone and can be by now: their kernelspecs may have come after them."""
+        if not self._left_alone:
+            return
+        pods = [pod for pod in self._cluster.services.pods.objects.values() if pod.kernel_id in self._left_alone]
+        self._left_alone.intersection_update(pod.kernel_id for pod in pods)
+        for pod in pods:
+            self._changed(pod.key, pod)
 
     def _leave_alone(self, pod: PodState, kernelspec: str, cause: str) -> None:
         if pod.kernel_id not in self._left_alone:
