@@ -80,6 +80,30 @@ def test_a_gateway_whose_cluster_doesnt_answer_isnt_ready_until_it_does():
     assert found(parts, parts.failures.clear) == (1, False, True)
 
 
+def test_kernels_are_looked_for_again_whatever_kept_them_from_being_found(caplog):
+    parts = Parts("on")
+    parts.failures = [ValueError("nobody foresaw it")]
+    assert found(parts) == (1, True, True)
+    (record,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert str(record.exc_info[1]) == "nobody foresaw it"
+
+
+@pytest.mark.parametrize("essential", [True, False])
+def test_a_part_that_an_error_ends_is_logged_and_keeps_the_gateway_from_being_ready_where_it_is_essential(essential, caplog):
+    async def breaks():
+        raise ValueError("nobody foresaw it")
+
+    async def scenario():
+        gateway = Gateway(parts=Parts("off"))
+        gateway._spawn(breaks(), "it", essential=essential)
+        await asyncio.wait(gateway._tasks)
+        await asyncio.sleep(0)
+        return "a part of the gateway was ended by an error: it" in gateway.problems()
+
+    assert asyncio.run(scenario()) is essential
+    assert [(record.part, str(record.exc_info[1])) for record in caplog.records] == [("it", "nobody foresaw it")]
+
+
 def test_where_there_is_no_cluster_local_kernels_work_all_the_same():
     parts = Parts("auto", IN_PODS)
     parts.failures = [NotSupported("there is none")]

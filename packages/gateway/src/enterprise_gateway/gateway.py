@@ -70,6 +70,7 @@ class Gateway:
         self._tasks: list[asyncio.Task[None]] = []
         self._kernelspecs_read = False
         self._adopted = False
+        self._broken: list[str] = []
 
     @property
     def url(self) -> str:
@@ -88,6 +89,7 @@ class Gateway:
             problems.append("the kernelspecs haven't been read yet")
         if not self._adopted:
             problems.append("the kernels of the cluster haven't been found yet")
+        problems += [f"a part of the gateway was ended by an error: {part}" for part in self._broken]
         problems += self._parts.cluster.problems()
         return problems
 
@@ -105,11 +107,12 @@ class Gateway:
         self._parts.server.add_sockets(sockets)
         await self._parts.catalogue.all()
         self._kernelspecs_read = True
-        self._spawn(self._find_kernels())
+        self._spawn(self._find_kernels(), "find kernels", essential=True)
         self._every(settings.cull_interval, self._parts.upkeep.cull)
         self._every(_ACTIVITY_INTERVAL_SECONDS, self._parts.upkeep.record_activity)
         self._every(_ORPHAN_INTERVAL_SECONDS, self._parts.upkeep.collect_orphans)
-        self._spawn(self._measure_lag())
+        self._every(_LOOK_AGAIN_SECONDS, self._parts.adoption.look_again)
+        self._spawn(self._measure_lag(), "measure lag")
         _log.info("Gateway listens", extra={"url": self.url})
 
     async def _find_kernels(self) -> None:
@@ -132,6 +135,10 @@ class Gateway:
                 break
             except GatewayError as error:
                 _log.warning("The cluster doesn't answer yet", extra={"cause": error.message})
+                await asyncio.sleep(_RETRY_SECONDS)
+            except Exception:
+                # Nobody foresaw it, and it may pass all the same; until then the gateway isn't ready.
+                _log.exception("The kernels of the cluster can't be found")
                 await asyncio.sleep(_RETRY_SECONDS)
         self._adopted = True
 
@@ -164,10 +171,21 @@ class Gateway:
                     # One failed round must not be the last one.
                     _log.exception("A periodic task failed")
 
-        self._spawn(repeat())
+        self._spawn(repeat(), f"every {seconds:g} seconds")
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        self._tasks.append(asyncio.create_task(work))
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str, *, essential: bool = False) -> None:
+        """Do something beside everything else; a gateway isn't ready any more when an error ends what is essential."""
+
+        def ended(task: asyncio.Task[None]) -> None:
+            # Nobody waits for it; what ends it unasked would go unseen.
+            if not task.cancelled() and (error := task.exception()) is not None:
+                _log.error("A part of the gateway was ended by an error", exc_info=error, extra={"part": name})
+                if essential:
+                    self._broken.append(name)
+
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(ended)
+        self._tasks.append(task)
 
     async def _measure_lag(self) -> None:
         loop = asyncio.get_running_loop()

@@ -40,6 +40,7 @@ __all__ = [
 ]
 
 _DEFAULT_KERNEL_NAME = "python3"
+_CLUSTER_ADMIN = "cluster-admin"
 
 
 def replica_identity() -> str:
@@ -65,6 +66,8 @@ def cluster_connection(settings: GatewaySettings, environment: Mapping[str, str]
         raise ValueError("shared_namespace needs a namespace: set it (EG_NAMESPACE), since this isn't a pod.")
     if settings.shared_namespace and settings.kernel_namespaces:
         raise ValueError("shared_namespace and kernel_namespaces exclude each other.")
+    if settings.kernel_cluster_role == _CLUSTER_ADMIN:
+        raise ValueError("kernel_cluster_role: kernels can't be given the role cluster-admin.")
     for pattern in settings.prohibited_local_ips:
         _check_pattern("prohibited_local_ips", pattern)
     if settings.policy_file:
