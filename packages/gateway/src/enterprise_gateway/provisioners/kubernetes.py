@@ -22,7 +22,7 @@ from enterprise_gateway.cluster.services import ClusterServices
 from enterprise_gateway.cluster.shared import SharedServices, shared_services
 from enterprise_gateway.cluster.store import KernelRecord
 from enterprise_gateway.cluster.watching import PodWatch
-from enterprise_gateway.errors import KernelExists, NotSupported
+from enterprise_gateway.errors import KernelExists, NotSupported, Unavailable
 from enterprise_gateway.launch.command import expects_phone_home, pod_command
 from enterprise_gateway.launch.plan import build_plan
 from enterprise_gateway.launch.request import KernelFacts, LaunchRequest, launch_seconds, parse_request
@@ -216,10 +216,13 @@ class KubernetesProvisioner(KernelProvisionerBase):
                 await self.terminate()
 
     async def _interrupt(self) -> None:
-        if self._command_port is not None:
-            await send_command(self.connection_info["ip"], self._command_port, {"signum": int(signal.SIGINT)})
-            return
         manager = self.parent
+        if self._command_port is not None:
+            taken = await send_command(self.connection_info["ip"], self._command_port, {"signum": int(signal.SIGINT)})
+            # A kernel that is about to end is interrupted too, and ends all the same.
+            if not taken and not getattr(manager, "shutting_down", False):
+                raise Unavailable("The kernel's launcher didn't take the interrupt; the kernel goes on with what it runs.")
+            return
         if manager is None:
             return
         manager._connect_control_socket()  # noqa: SLF001  jupyter_client opens it in no other way
