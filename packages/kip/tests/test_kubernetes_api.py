@@ -78,3 +78,14 @@ def test_a_machine_that_is_no_pod_is_told_so(tmp_path: Path) -> None:
         from_service_account({}, tmp_path)
     with pytest.raises(ConfigurationError, match="token"):
         from_service_account({"KUBERNETES_SERVICE_HOST": "fd00::1"}, tmp_path)
+
+
+@pytest.mark.parametrize("token", [b"", b"s3cr3t\ns3cr3t", b"s3cr3t\xff"])
+def test_a_file_without_a_token_is_a_failure_that_shows_nothing_of_it(
+    web: Any, api: KubernetesApi, tmp_path: Path, token: bytes
+) -> None:
+    (tmp_path / "token").write_bytes(token)
+    with pytest.raises(KubernetesCallFailed, match="doesn't hold a token") as failed:
+        api.node("n1")
+    assert (failed.value.status, web.requests) == (0, [])
+    assert "s3cr3t" not in str(failed.value)

@@ -14,6 +14,7 @@ import requests
 
 from kernel_image_puller.classification import without_secrets
 from kernel_image_puller.errors import ConfigurationError, KubernetesCallFailed
+from kernel_image_puller.tokens import is_one_printable_word
 
 __all__ = ["KubernetesApi", "from_service_account"]
 
@@ -114,7 +115,10 @@ class KubernetesApi:
         content_type: str = "application/json",
     ) -> Document:
         try:
-            token = self._token_file.read_text(encoding="utf-8").strip()
+            # Undecodable bytes become characters that are refused below, without an error that shows them.
+            token = self._token_file.read_text(encoding="ascii", errors="replace").strip()
+            if not is_one_printable_word(token):
+                raise KubernetesCallFailed(f"{verb} {path}: {self._token_file} doesn't hold a token")
             response = self._session().request(
                 verb,
                 self._url + path,
@@ -124,7 +128,7 @@ class KubernetesApi:
                 timeout=_CALL_SECONDS,
                 allow_redirects=False,
             )
-        except (OSError, requests.RequestException) as error:
+        except (OSError, ValueError) as error:
             raise KubernetesCallFailed(f"{verb} {path}: {without_secrets(str(error))}") from error
         if not response.ok:
             message = f"{verb} {path}: {response.status_code} {_words(response)}"

@@ -1,6 +1,8 @@
 import json
+import re
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -93,6 +95,7 @@ def test_the_base_path_of_the_gateway_is_kept(web: Any, make_source: MakeSource)
         (200, {}, b"[]"),
         (200, {}, b'{"kernelspecs": []}'),
         (200, {}, b"{}"),
+        (200, {}, b"[" * 200_000),
     ],
 )
 def test_an_answer_without_kernelspecs_is_a_failure(
@@ -132,3 +135,52 @@ def test_a_token_file_that_is_missing_is_a_failure(make_source: MakeSource) -> N
 
     with pytest.raises(SourceFailed, match="token"):
         make_source(token=read).fetch()
+
+
+def _read_undecodable() -> str:
+    return b"s3cr3t\xff".decode()
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        lambda: "s3cr3t\ns3cr3t",
+        lambda: "s3cr3t\r\nX: y",
+        lambda: "s3cr3t\u20ac",
+        lambda: "s3cr3t x",
+        lambda: "s3cr3t\0",
+        _read_undecodable,
+    ],
+    ids=["two lines", "a header", "not Latin-1", "a blank", "a control character", "not UTF-8"],
+)
+def test_a_token_that_no_header_can_carry_is_named_and_never_shown(
+    web: Any, make_source: MakeSource, token: Callable[[], str]
+) -> None:
+    with pytest.raises(SourceFailed, match="KIP_AUTH_TOKEN") as failed:
+        make_source(token=token).fetch()
+    assert "s3cr3t" not in str(failed.value)
+    assert web.requests == []
+
+
+def test_the_user_part_of_the_gateways_url_is_never_shown(web: Any, make_source: MakeSource) -> None:
+    web.answers = lambda *_request: (500, {}, b"")
+    source = KernelspecsSource(gateway=web.url.replace("//", "//u:s3cr3t@"), token=str, verify=True, timeout=5.0)
+    with pytest.raises(SourceFailed, match="500") as failed:
+        source.fetch()
+    assert "s3cr3t" not in str(failed.value)
+    source.close()
+
+
+def test_a_file_of_certificates_that_is_missing_is_a_failure(tmp_path: Path) -> None:
+    missing = str(tmp_path / "ca.crt")
+    source = KernelspecsSource(gateway="https://127.0.0.1:1", token=str, verify=missing, timeout=1.0)
+    with pytest.raises(SourceFailed, match=re.escape(missing)):
+        source.fetch()
+    source.close()
+
+
+def test_an_address_that_is_none_is_a_failure() -> None:
+    source = KernelspecsSource(gateway="http://[::1", token=str, verify=True, timeout=1.0)
+    with pytest.raises(SourceFailed):
+        source.fetch()
+    source.close()
