@@ -140,3 +140,34 @@ def test_an_entry_for_a_registry_applies_to_every_image_of_it(registry: str) -> 
     entry = _entry(f"https://{registry}/v1/", {"username": "u", "password": "p"}, "place")
     assert entry is not None
     assert entry.matches(parse_image_reference(f"{registry}/any/image:1"))
+
+
+@pytest.fixture
+def locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that refuses to be looked into, for root too."""
+    folder = tmp_path / "locked"
+    folder.mkdir()
+    is_file = Path.is_file
+
+    def refuse(path: Path) -> bool:
+        if path.is_relative_to(folder):
+            raise PermissionError(13, "Permission denied", str(path))
+        return is_file(path)
+
+    monkeypatch.setattr(Path, "is_file", refuse)
+    return folder
+
+
+@pytest.mark.parametrize("below", ["", ".docker/config.json"])
+def test_a_place_that_cannot_be_looked_into_is_reported_once_and_hides_no_other(
+    locked: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, below: str
+) -> None:
+    readable = _write(tmp_path / "config.json", {"r.example": _login("u")})
+    store = CredentialStore(paths=[locked / below, readable])
+    assert [_users(store, "r.example/a") for _ in range(3)] == [["u"]] * 3
+    assert caplog.text.count("can't be looked for") == 1
+
+
+def test_a_locked_folder_among_mounted_secrets_hides_no_other(locked: Path) -> None:
+    _write(locked.parent / "mounted" / "config.json", {"r.example": _login("u")})
+    assert _users(CredentialStore(paths=[locked.parent]), "r.example/a") == ["u"]

@@ -67,6 +67,7 @@ class CredentialStore:
         self._lock = threading.Lock()
         self._fingerprint: tuple[object, ...] | None = None
         self._entries: tuple[_Entry, ...] = ()
+        self._unreadable: frozenset[Path] = frozenset()
 
     def candidates(self, reference: ImageReference) -> tuple[Credential, ...]:
         """Return the credentials that apply to an image, the most specific first."""
@@ -80,7 +81,11 @@ class CredentialStore:
             self._fingerprint = None
 
     def _read_if_changed(self) -> None:
-        files = [found for path in self._paths for found in _files(path)]
+        unreadable: dict[Path, OSError] = {}
+        files = [found for path in self._paths for found in _files(path, unreadable)]
+        for path in unreadable.keys() - self._unreadable:
+            _LOGGER.error("Registry credentials can't be looked for", extra=fields(path=path, error=unreadable[path].strerror))
+        self._unreadable = frozenset(unreadable)
         fingerprint = tuple(_fingerprint(file) for file in files)
         if fingerprint == self._fingerprint:
             return
@@ -90,20 +95,20 @@ class CredentialStore:
         _LOGGER.info("Read registry credentials", extra=fields(files=len(files), entries=len(entries)))
 
 
-def _files(path: Path) -> list[Path]:
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
+def _files(path: Path, unreadable: dict[Path, OSError]) -> list[Path]:
+    """Return the files at a path or below it; what can't be looked at is left out and noted, and hides nothing else."""
+    try:
+        if path.is_file():
+            return [path]
+        if not path.is_dir():
+            return []
+        here = [path / name for name in _FILE_NAMES if (path / name).is_file()]
+        # Kubernetes keeps the versions of a mounted Secret in folders that begin with two dots.
+        folders = [entry for entry in sorted(path.iterdir()) if not entry.name.startswith("..") and entry.is_dir()]
+    except OSError as error:
+        unreadable[path] = error
         return []
-    here = [path / name for name in _FILE_NAMES if (path / name).is_file()]
-    # Kubernetes keeps the versions of a mounted Secret in folders that begin with two dots.
-    below = [
-        file
-        for folder in sorted(path.iterdir())
-        if folder.is_dir() and not folder.name.startswith("..")
-        for file in _files(folder)
-    ]
-    return here + below
+    return here + [file for folder in folders for file in _files(folder, unreadable)]
 
 
 def _fingerprint(file: Path) -> tuple[object, ...]:
