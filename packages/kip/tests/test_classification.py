@@ -95,12 +95,20 @@ def test_the_words_of_other_runtimes_have_the_same_classes(message: str, expecte
         ("429 Too Many Requests, retry-after: 250ms", 0.25),
         ("toomanyrequests: Retry-After: 30", 30.0),
         ("429 Too Many Requests", None),
+        ("toomanyrequests: retry-after: 796.199\u00b5s, allowed: 44000/minute", 796.199e-6),
+        ("toomanyrequests: retry-after: 796.199\u03bcs, allowed: 44000/minute", 796.199e-6),
+        ("toomanyrequests: retry-after: 500us", 500e-6),
+        ("toomanyrequests: retry-after: 500ns", 500e-9),
+        ("toomanyrequests: retry-after: 1m30s, allowed: 44000/minute", 90.0),
+        ("toomanyrequests: retry-after: 2 minutes", 120.0),
+        ("toomanyrequests: retry-after: 12fortnights", None),
+        ("toomanyrequests: retry-after: 1.2.3", None),
     ],
 )
 def test_the_time_that_a_registry_asks_for_is_read(message: str, seconds: float | None) -> None:
     error = classify_pull_message(message)
     assert isinstance(error, RegistryBusy)
-    assert error.retry_after == seconds
+    assert error.retry_after == (None if seconds is None else pytest.approx(seconds))
 
 
 @pytest.mark.parametrize(
@@ -110,6 +118,7 @@ def test_the_time_that_a_registry_asks_for_is_read(message: str, seconds: float 
         "https://storage.example/blob?X-Amz-Signature=s3cr3t&x=1",
         "https://r.example/token?password=s3cr3t",
         'authorization: "Bearer s3cr3ts3cr3t"',
+        "Header part ('token s3cr3ts3cr3t') from ('Authorization', 'token s3cr3ts3cr3t') must be of type str",
         "Basic czNjcjN0OnMzY3IzdA== s3cr3t"[:29],
     ],
 )

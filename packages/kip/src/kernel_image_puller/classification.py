@@ -20,7 +20,7 @@ __all__ = ["classify_pull_message", "without_secrets"]
 
 _USER_IN_URL = re.compile(r"(://)[^/\s@]+@")
 _SECRET_PARAMETER = re.compile(r"(?i)((?:token|password|secret|signature|access_key|x-amz-[a-z-]+)=)[^&\s\"']+")
-_AUTHORIZATION = re.compile(r"(?i)\b(basic|bearer)\s+[A-Za-z0-9+/_=.~-]{8,}")
+_AUTHORIZATION = re.compile(r"(?i)\b(basic|bearer|token)\s+[A-Za-z0-9+/_=.~-]{8,}")
 _MAXIMUM_LENGTH = 600
 
 _DISK_FULL = re.compile(r"no space left on device|disk quota exceeded|not enough (?:disk )?space", re.IGNORECASE)
@@ -46,8 +46,17 @@ _PERMANENT = re.compile(
     r"|manifest verification failed|bad digest|401\b|exceeds? the maximum|status(?: ?code)?:? 4\d\d\b",
     re.IGNORECASE,
 )
-_RETRY_AFTER = re.compile(r"retry[- ]after:? *([0-9.]+) *(ms|s|m|h)?", re.IGNORECASE)
-_UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+# Seconds, or a duration as Go writes it: 1m30s, 250ms; microseconds have the micro sign or the Greek letter.
+_RETRY_AFTER = re.compile(r"retry[- ]after:? *((?:[0-9.]+[a-z\u00b5\u03bc]+)+|[0-9.]+ *[a-z\u00b5\u03bc]*)", re.IGNORECASE)
+_DURATION_PART = re.compile(r"([0-9.]+) *([a-z\u00b5\u03bc]*)")
+_UNIT_SECONDS = {
+    **dict.fromkeys(("h", "hour", "hours"), 3600.0),
+    **dict.fromkeys(("m", "min", "minute", "minutes"), 60.0),
+    **dict.fromkeys(("", "s", "sec", "second", "seconds"), 1.0),
+    "ms": 1e-3,
+    **dict.fromkeys(("us", "\u00b5s", "\u03bcs"), 1e-6),
+    "ns": 1e-9,
+}
 
 
 def without_secrets(text: str) -> str:
@@ -78,6 +87,6 @@ def _retry_after(message: str) -> float | None:
     if found is None:
         return None
     try:
-        return float(found[1]) * _UNIT_SECONDS[(found[2] or "s").lower()]
-    except ValueError:  # such as "1.2.3": the registry's text isn't a number after all
+        return sum(float(count) * _UNIT_SECONDS[unit] for count, unit in _DURATION_PART.findall(found[1].lower()))
+    except (ValueError, KeyError):  # such as "1.2.3" or "2 apples": the registry's text isn't a time after all
         return None
