@@ -59,6 +59,8 @@ class KernelMaker:
         local = functools.partial(GatewayLocalProvisioner, ports=LocalPorts(settings.port_range, ephemeral=ephemeral_range()))
         self._provisioners = Provisioners(own={LOCAL: local, KUBERNETES: functools.partial(_in_cluster, cluster)})
         self._options = LifecycleOptions(
+            launch_timeout=settings.kernel_launch_timeout,
+            max_launch_timeout=settings.max_kernel_launch_timeout,
             kernel_info_timeout=settings.kernel_info_timeout,
             restart_limit=settings.restart_limit,
             stable_start_time=settings.stable_start_time,

@@ -111,7 +111,9 @@ class SharedLifecycle(SharedKernelLifecycle):
 
     def __init__(self, kernel):
         self.kept = Pods()
-        options = LifecycleOptions(kernel_info_timeout=1, restart_limit=1, stable_start_time=1)
+        options = LifecycleOptions(
+            launch_timeout=1, max_launch_timeout=1, kernel_info_timeout=1, restart_limit=1, stable_start_time=1
+        )
         super().__init__(
             kernel=kernel,
             options=options,

@@ -87,8 +87,14 @@ class Made:
 def run(tmp_path):
     """Return a function that runs a scenario with a new kernel and ends everything afterwards."""
 
-    def run_scenario(scenario, argv=IPYKERNEL, *, restart_limit=5, stable_start_time=10.0):
-        options = LifecycleOptions(kernel_info_timeout=30, restart_limit=restart_limit, stable_start_time=stable_start_time)
+    def run_scenario(scenario, argv=IPYKERNEL, *, seconds=30, restart_limit=5, stable_start_time=10.0):
+        options = LifecycleOptions(
+            launch_timeout=seconds,
+            max_launch_timeout=seconds,
+            kernel_info_timeout=seconds,
+            restart_limit=restart_limit,
+            stable_start_time=stable_start_time,
+        )
 
         async def scene():
             made = Made(tmp_path, argv, options)
@@ -128,6 +134,15 @@ def test_a_restart_gives_a_new_process_and_tells_the_listeners(run):
     told, restarts, state = run(scenario)
     assert told == [("restarting", None), ("restarted", None)]
     assert (restarts, state) == ([False], "idle")
+
+
+def test_a_restart_has_the_time_that_the_start_had(run):
+    async def scenario(made):
+        await made.start(timeout=30)
+        await made.lifecycle.restart()
+        assert made.kernel.execution_state == "idle"
+
+    run(scenario, seconds=0.01)
 
 
 def test_a_kernel_that_dies_is_started_again_and_its_clients_are_told_why(run):

@@ -7,7 +7,7 @@ import pytest
 
 from enterprise_gateway.cluster.marks import Cause, Ending
 from enterprise_gateway.errors import KernelExists, KubernetesUnavailable, LaunchFailed, LaunchTimeout
-from enterprise_gateway.kernels import shared_lifecycle
+from enterprise_gateway.kernels import lifecycle, shared_lifecycle
 from enterprise_gateway.kernels.lifecycle import LifecycleOptions
 from enterprise_gateway.kernels.shared_lifecycle import SharedKernelLifecycle
 
@@ -21,6 +21,16 @@ CONNECTION = {
 SHUT_DOWN = Ending(cause=Cause.SHUTDOWN, at="2026-01-01T00:00:00Z", words="nobody used it")
 RESTART = Ending(cause=Cause.RESTART, at="2026-01-01T00:00:00Z")
 GIVEN_UP = Ending(cause=Cause.GIVEN_UP, at="2026-01-01T00:00:00Z", words="it died too often")
+
+
+def options(seconds, *, restart_limit=5):
+    return LifecycleOptions(
+        launch_timeout=seconds,
+        max_launch_timeout=900,
+        kernel_info_timeout=seconds,
+        restart_limit=restart_limit,
+        stable_start_time=10,
+    )
 
 
 class Pods:
@@ -89,7 +99,8 @@ class Kit:
     def __init__(self, kernel, monkeypatch, restart_limit):
         self.kernel, self.pods, self.duties = kernel, Pods(), Duties()
         self.answers, self.ended, self.restarts, self.heard = asyncio.Event(), [], [], []
-        self.restart_failures = []
+        self.restart_failures, self.may_end = [], asyncio.Event()
+        self.may_end.set()
         monkeypatch.setattr(shared_lifecycle, "wait_until_it_answers", self._answer)
         monkeypatch.setattr("enterprise_gateway.kernels.lifecycle.wait_until_it_answers", self._answer)
         manager = kernel.manager
@@ -100,7 +111,7 @@ class Kit:
         manager.provisioner = None
         self.lifecycle = SharedKernelLifecycle(
             kernel=kernel,
-            options=LifecycleOptions(kernel_info_timeout=5, restart_limit=restart_limit, stable_start_time=10),
+            options=options(5, restart_limit=restart_limit),
             on_restart=self.restarts.append,
             provisioner=provisioner,
             duties=self.duties,
@@ -113,14 +124,26 @@ class Kit:
         await self.answers.wait()
         return {}
 
-    async def _restart(self, *, now):
+    async def _restart(self, *, now, ended):
         self.pods.told.append(("launched", ""))
+        await self.may_end.wait()
+        ended()
         if self.restart_failures:
             raise self.restart_failures.pop(0)
         self.pods._new_pod()
 
     async def _shutdown(self, **_options):
         self.pods.told.append(("ended", ""))
+
+    async def answers_late(self):
+        """Have a kernel that is being started answer after some turns of the loop."""
+        self.answers.clear()
+        self.pods.told.clear()
+        while ("launched", "") not in self.pods.told:
+            await asyncio.sleep(0)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        self.answers.set()
 
     def kernel_restarting(self, reason):
         self.heard.append(f"restarting {reason}")
@@ -318,9 +341,10 @@ def test_a_kernel_that_dies_too_often_is_given_up_and_the_others_are_told(scenar
     scenario(steps, restart_limit=2)
 
 
-def test_a_restart_that_nobody_finishes_is_the_kernels_end(scenario):
+def test_a_restart_that_nobody_finishes_is_the_kernels_end(scenario, monkeypatch):
     async def steps(kit):
-        kit.lifecycle._patience = 0.01
+        kit.lifecycle._options = options(0.01)
+        monkeypatch.setattr(shared_lifecycle, "_TAKEOVER_SECONDS", 0)
         await kit.followed()
         kit.pods.end.set_result(RESTART)
         await kit.until("dead")
@@ -370,7 +394,7 @@ def test_a_restart_that_meets_the_start_of_another_replica_is_that_start(scenari
 def test_a_restart_elsewhere_that_never_ends_is_told_in_time(make_kernel, monkeypatch):
     async def steps():
         kit = Kit(make_kernel(), monkeypatch, 5)
-        kit.lifecycle._options = LifecycleOptions(kernel_info_timeout=0.01, restart_limit=5, stable_start_time=10)
+        kit.lifecycle._options = options(0.01)
         try:
             await kit.followed()
             kit.pods.end.set_result(RESTART)
@@ -441,3 +465,60 @@ def test_a_supervision_that_fails_is_not_silent(scenario, caplog):
 
     scenario(steps)
     assert "Supervision of a kernel failed" in caplog.text
+
+
+def test_a_restart_has_the_time_that_the_kernels_start_had(scenario):
+    async def steps(kit):
+        kit.lifecycle._options = options(0)
+        kit.pods.records = [SimpleNamespace(environment={"KERNEL_LAUNCH_TIMEOUT": "600"})]
+        await kit.followed()
+        await asyncio.gather(kit.lifecycle.restart(), kit.answers_late())
+        assert kit.kernel.execution_state == "idle"
+        kit.duties.mine.set()
+        late = asyncio.create_task(kit.answers_late())
+        await asyncio.sleep(0)
+        kit.pods.end.set_result("it died")
+        await late
+        await kit.until("idle")
+        assert kit.restarts == [False, True]
+
+    scenario(steps)
+
+
+def test_a_restart_has_the_gateways_time_where_the_kernels_own_cant_be_read(scenario):
+    async def steps(kit):
+        kit.lifecycle._options = options(600)
+        kit.pods.records = [SimpleNamespace(environment={"KERNEL_LAUNCH_TIMEOUT": "soon"})]
+        await kit.followed()
+        await asyncio.gather(kit.lifecycle.restart(), kit.answers_late())
+
+    scenario(steps)
+
+
+def test_the_end_of_a_kernel_takes_nothing_of_the_time_of_its_next_start(scenario):
+    async def steps(kit):
+        kit.lifecycle._options = options(0)
+        await kit.followed()
+        kit.answers.clear()
+        kit.may_end.clear()
+        restart = asyncio.create_task(kit.lifecycle.restart())
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert not restart.done()
+        kit.may_end.set()
+        with pytest.raises(LaunchTimeout, match="didn't answer within 0 seconds"):
+            await restart
+
+    scenario(steps)
+
+
+def test_a_kernel_that_doesnt_end_isnt_waited_for_without_end(scenario, monkeypatch):
+    async def steps(kit):
+        monkeypatch.setattr(lifecycle, "_END_SECONDS", 0)
+        kit.kernel.manager.shutdown_wait_time = 0
+        await kit.followed()
+        kit.may_end.clear()
+        with pytest.raises(LaunchTimeout, match="didn't end within 0 seconds"):
+            await kit.lifecycle.restart()
+
+    scenario(steps)

@@ -62,7 +62,9 @@ class Replica:
         self.kernel.execution_state = ExecutionState.IDLE
         self.kernel.last_activity = NOW
         self.leads, self.culled = acts, []
-        options = LifecycleOptions(kernel_info_timeout=1, restart_limit=1, stable_start_time=1)
+        options = LifecycleOptions(
+            launch_timeout=1, max_launch_timeout=1, kernel_info_timeout=1, restart_limit=1, stable_start_time=1
+        )
         duties = SimpleNamespace(may_act=lambda started_here: self.leads)  # noqa: ARG005
         provisioner = SimpleNamespace(pods=Pods(installation, who))
         lifecycle = SharedKernelLifecycle(

@@ -25,14 +25,19 @@ __all__ = ["KernelLifecycle", "LifecycleOptions"]
 _log = logging.getLogger(__name__)
 
 _SLACK_SECONDS = 2.0
+_END_SECONDS = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class LifecycleOptions:
     """What an administrator decides about every kernel's life."""
 
+    launch_timeout: float
+    """Seconds for the start of a kernel whose client asked for no other number."""
+    max_launch_timeout: float
+    """The most that a client can ask for."""
     kernel_info_timeout: float
-    """Seconds within which a restarted kernel must answer."""
+    """Seconds that a restarted kernel gets at least, where its start got fewer."""
     restart_limit: int
     """Deaths in a row after which a kernel isn't started again."""
     stable_start_time: float
@@ -70,6 +75,7 @@ class KernelLifecycle:
         self._lock = asyncio.Lock()
         self._supervision: asyncio.Task[None] | None = None
         self._ended = False
+        self._launch_timeout = options.launch_timeout
         self.phases: Mapping[str, float] = {}
         """Seconds that the parts of the latest start took."""
 
@@ -92,11 +98,11 @@ class KernelLifecycle:
         LaunchTimeout
             It didn't answer in time.
         """
-        # A provisioner that knows what a start waits for keeps the deadline itself and says more when it is over.
-        slack = _SLACK_SECONDS if says_what_it_waits_for(self._kernel.manager.provisioner) else 0.0
+        # Its restarts pull the same image and wait for the same nodes.
+        self._launch_timeout = timeout
         async with self._lock:
             try:
-                async with asyncio.timeout(timeout + slack):
+                async with asyncio.timeout(timeout + self._slack):
                     await self._launch(lambda: self._kernel.manager.start_kernel(**arguments))
             except TimeoutError as error:
                 await self._destroy()
@@ -110,6 +116,15 @@ class KernelLifecycle:
             self._kernel.started()
             self._tell_start()
             self._supervise(deaths=0)
+
+    @property
+    def _slack(self) -> float:
+        # A provisioner that knows what a start waits for keeps the deadline itself and says more when it is over.
+        return _SLACK_SECONDS if says_what_it_waits_for(self._kernel.manager.provisioner) else 0.0
+
+    @property
+    def _restart_seconds(self) -> float:
+        return max(self._launch_timeout, self._options.kernel_info_timeout)
 
     async def _launch(self, begin: Callable[[], Awaitable[object]]) -> None:
         """Begin a start and return when the kernel answers.
@@ -233,12 +248,28 @@ class KernelLifecycle:
         self._tell_start()
 
     async def _relaunch(self, *, now: bool) -> None:
+        """End the kernel and start it; the start has all of its time, however long the end took.
+
+        Raises
+        ------
+        LaunchFailed
+            It could not be started again.
+        """
+        manager, loop = self._kernel.manager, asyncio.get_running_loop()
+        end_seconds, has_ended = manager.shutdown_wait_time + _END_SECONDS, False
         try:
-            async with asyncio.timeout(self._options.kernel_info_timeout):
-                await self._launch(lambda: self._kernel.manager.restart(now=now))
+            async with asyncio.timeout(end_seconds) as limit:
+
+                def ended() -> None:
+                    nonlocal has_ended
+                    has_ended = True
+                    limit.reschedule(loop.time() + self._restart_seconds + self._slack)
+
+                await self._launch(lambda: manager.restart(now=now, ended=ended))
         except TimeoutError as error:
-            seconds = self._options.kernel_info_timeout
-            raise LaunchTimeout(f"The restarted kernel didn't answer within {seconds:g} seconds.") from error
+            if not has_ended:
+                raise LaunchTimeout(f"The kernel that is restarted didn't end within {end_seconds:g} seconds.") from error
+            raise LaunchTimeout(f"The restarted kernel didn't answer within {self._restart_seconds:g} seconds.") from error
 
     async def _end_supervision(self) -> None:
         if self._supervision is not None:

@@ -1,5 +1,6 @@
 """jupyter_client's manager of one kernel, with the kernelspec and the provisioner that this gateway chose."""
 
+from collections.abc import Callable
 from typing import Any
 
 from jupyter_client.connect import KernelConnectionInfo, port_names
@@ -46,10 +47,18 @@ class GatewayKernelManager(AsyncKernelManager):
         self._close_control_socket()
         self.cleanup_connection_file()
 
-    async def restart(self, *, now: bool) -> None:
-        """End the kernel, at once or after asking it, and start it with the arguments of its first start."""
+    async def restart(self, *, now: bool, ended: Callable[[], None]) -> None:
+        """End the kernel, at once or after asking it, and start it with the arguments of its first start.
+
+        Parameters
+        ----------
+        ended
+            Called between the two: what a start is given begins then.
+        """
         self.restarting = True
         try:
-            await self.restart_kernel(now=now)
+            await self.shutdown_kernel(now=now, restart=True)
+            ended()
+            await self.start_kernel(**(self._launch_args or {}))
         finally:
             self.restarting = False

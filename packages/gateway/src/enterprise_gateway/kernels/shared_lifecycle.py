@@ -8,12 +8,13 @@ the kernel starts it again, and the others follow.
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from enterprise_gateway.cluster.marks import Cause, Ending
-from enterprise_gateway.errors import GatewayError, KernelExists, LaunchFailed, LaunchTimeout
+from enterprise_gateway.errors import BadRequest, GatewayError, KernelExists, LaunchFailed, LaunchTimeout
+from enterprise_gateway.kernels.environment import launch_timeout
 from enterprise_gateway.kernels.kernel import ExecutionState, Kernel
 from enterprise_gateway.kernels.lifecycle import KernelLifecycle, LifecycleOptions
 from enterprise_gateway.kernels.readiness import wait_until_it_answers
@@ -98,7 +99,6 @@ class SharedKernelLifecycle(KernelLifecycle):
         self._provisioner = provisioner
         self._duties = duties
         self._on_end = on_end
-        self._patience = options.kernel_info_timeout + _TAKEOVER_SECONDS
         self._announcement: asyncio.Task[None] | None = None
         self._proof: asyncio.Task[None] | None = None
         self._starts_it_again = False
@@ -114,6 +114,10 @@ class SharedKernelLifecycle(KernelLifecycle):
     def may_act(self) -> bool:
         """Whether it is this replica that may do what nobody asked for: cull the kernel, start it again."""
         return self._duties.may_act(started_here=self.started_here)
+
+    @property
+    def _patience(self) -> float:
+        return self._restart_seconds + _TAKEOVER_SECONDS
 
     def is_over(self, uid: str) -> bool:
         """Tell whether the kernel is dead and a pod is another one's than it had."""
@@ -274,6 +278,7 @@ class SharedKernelLifecycle(KernelLifecycle):
         record = await self._record()
         self._provisioner.adopt(record)
         kernel.environment = record.environment
+        self._launch_timeout = self._recorded_timeout(record.environment)
         arguments = {"env": dict(record.environment), "kernel_id": kernel.kernel_id}
         kernel.manager.adopt(self._provisioner.connection_info, arguments)
         kernel.connect()
@@ -294,6 +299,14 @@ class SharedKernelLifecycle(KernelLifecycle):
             for task in (answer, ended, known):
                 task.cancel()
             await asyncio.gather(answer, ended, known, return_exceptions=True)
+
+    def _recorded_timeout(self, environment: Mapping[str, str]) -> float:
+        options = self._options
+        try:
+            return launch_timeout(environment, default=options.launch_timeout, maximum=options.max_launch_timeout)
+        except BadRequest:
+            # Who started the kernel took no notice of it; what runs can be used all the same.
+            return options.launch_timeout
 
     async def _known_to_answer(self) -> None:
         """Return when another replica had an answer, and the kernel has had the time to answer here as well."""
@@ -369,9 +382,9 @@ class SharedKernelLifecycle(KernelLifecycle):
 
     async def _in_time(self, step: Coroutine[Any, Any, None]) -> None:
         """Do what another replica's restart needs, within the time that a restart has."""
-        seconds = self._options.kernel_info_timeout
+        seconds = self._restart_seconds
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(seconds + self._slack):
                 await step
         except TimeoutError as error:
             raise LaunchTimeout(f"The restarted kernel didn't answer within {seconds:g} seconds.") from error
