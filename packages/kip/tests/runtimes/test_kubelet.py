@@ -35,6 +35,9 @@ class FakeCluster:
         self.created: list[dict[str, Any]] = []
         self.deleted: list[str] = []
         self.away = False
+        self.busy: list[int] = []
+        """Statuses that the next calls which create a pod answer with."""
+        self.owner: dict[str, Any] = {"labels": {"app.kubernetes.io/instance": "one"}}
 
     def _answer(self) -> None:
         if self.away:
@@ -49,7 +52,7 @@ class FakeCluster:
         self._answer()
         if name == "own":
             spec = {"containers": [{"image": "kip:1"}], "imagePullSecrets": [{"name": "s"}], "serviceAccountName": "sa"}
-            return {"metadata": {"name": "own", "uid": "u-1"}, "spec": spec}
+            return {"metadata": {"name": "own", "uid": "u-1", **self.owner}, "spec": spec}
         if name not in self.objects:
             raise KubernetesCallFailed(f"{namespace}/{name} not found", status=404)
         return {**self.objects[name], "status": self.statuses(self.objects[name])}
@@ -62,6 +65,8 @@ class FakeCluster:
     def create_pod(self, namespace: str, pod: dict[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
         del namespace
         self._answer()
+        if self.busy:
+            raise KubernetesCallFailed("not now", status=self.busy.pop(0))
         if pod["metadata"]["name"] in self.objects:
             raise KubernetesCallFailed("already exists", status=409)
         if dry_run:
@@ -254,6 +259,78 @@ def test_an_api_server_that_is_away_is_no_failure_of_the_image(runtime: KubeletR
         runtime.images()
 
 
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_an_api_server_that_is_busy_is_away_and_decides_nothing_about_image_volumes(
+    runtime: KubeletRuntime, cluster: FakeCluster, status: int
+) -> None:
+    cluster.busy = [status]
+    with pytest.raises(RuntimeAway):
+        runtime.pull(_order())
+    runtime.pull(_order())
+    (pod,) = cluster.created
+    assert "image" in pod["spec"]["volumes"][0]
+    cluster.busy = [status]
+    with pytest.raises(RuntimeAway):
+        runtime.pull(_order())
+
+
+@pytest.mark.parametrize(("status", "volumes"), [(400, False), (403, False), (422, False), (409, True)])
+def test_only_an_answer_about_the_pod_decides_about_image_volumes(
+    runtime: KubeletRuntime,
+    cluster: FakeCluster,
+    status: int,
+    volumes: bool,  # noqa: FBT001  a row of the table
+) -> None:
+    cluster.busy = [status]
+    runtime.pull(_order())
+    assert [any("image" in volume for volume in pod["spec"]["volumes"]) for pod in cluster.created] == [volumes]
+
+
+@pytest.mark.parametrize(("status", "expected"), [(503, RuntimeAway), (429, RuntimeAway), (404, TransientPullError)])
+def test_a_pod_that_cannot_be_looked_at_is_no_failure_of_the_image(
+    runtime: KubeletRuntime, cluster: FakeCluster, status: int, expected: type[PullFailed]
+) -> None:
+    def refuse(_pod: dict[str, Any]) -> dict[str, Any]:
+        raise KubernetesCallFailed("not now", status=status)
+
+    cluster.statuses = refuse
+    with pytest.raises(expected):
+        runtime.pull(_order())
+    assert cluster.objects == {}
+
+
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [
+        ({"labels": {"app.kubernetes.io/instance": "one"}}, {"labels": {"app.kubernetes.io/instance": "two"}}),
+        (
+            {"ownerReferences": [{"kind": "DaemonSet", "name": "one", "controller": True}]},
+            {"ownerReferences": [{"kind": "DaemonSet", "name": "two", "controller": True}]},
+        ),
+    ],
+    ids=["labels", "no labels"],
+)
+def test_two_installations_in_a_namespace_leave_each_others_pods_alone(
+    cluster: FakeCluster, clock: Any, one: dict[str, Any], two: dict[str, Any]
+) -> None:
+    def pull_with(owner: dict[str, Any]) -> dict[str, Any]:
+        cluster.owner = owner
+        made = KubeletRuntime(
+            api=cluster, node="n1", namespace="ns", own_pod="own", image="", clock=clock, wait=lambda _event, _seconds: False
+        )
+        made.pull(_order())
+        return cluster.created[-1]
+
+    first = pull_with(one)
+    cluster.objects[first["metadata"]["name"]] = first
+    second = pull_with(two)
+    assert cluster.objects == {first["metadata"]["name"]: first}
+    assert second["metadata"]["name"] != first["metadata"]["name"]
+    again = pull_with({**one, "name": "replaced"})
+    assert again["metadata"]["name"] == first["metadata"]["name"], "also after the puller's pod was replaced"
+    assert cluster.objects == {}
+
+
 def test_a_pod_that_is_refused_says_why(runtime: KubeletRuntime, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_arguments: object, **_options: object) -> dict[str, Any]:
         raise KubernetesCallFailed("403 pods is forbidden: exceeded quota", status=403)
@@ -280,17 +357,22 @@ def test_with_a_full_status_the_proof_counts_for_an_hour(runtime: KubeletRuntime
 
 
 def test_pods_of_a_puller_that_was_killed_are_removed_once(runtime: KubeletRuntime, cluster: FakeCluster) -> None:
-    labels = {"enterprise-gateway.jupyter.org/role": "image-pull", "enterprise-gateway.jupyter.org/node": "n1"}
+    labels = {
+        "enterprise-gateway.jupyter.org/role": "image-pull",
+        "enterprise-gateway.jupyter.org/node": "n1",
+        "app.kubernetes.io/instance": "one",
+    }
     cluster.objects = {
         "old": {"metadata": {"name": "old", "labels": labels}},
         "elsewhere": {"metadata": {"name": "elsewhere", "labels": {**labels, "enterprise-gateway.jupyter.org/node": "n2"}}},
+        "other": {"metadata": {"name": "other", "labels": {**labels, "app.kubernetes.io/instance": "two"}}},
     }
     runtime.images()
     assert cluster.deleted == [], "looking changes nothing"
     runtime.pull(_order())
     runtime.pull(_order())
     assert cluster.deleted.count("old") == 1
-    assert "elsewhere" in cluster.objects
+    assert cluster.objects.keys() == {"elsewhere", "other"}
 
 
 def test_it_is_called_by_the_kubelets_version(runtime: KubeletRuntime) -> None:

@@ -37,7 +37,7 @@ _PULL_REASONS = frozenset(
 )
 _PERMANENT_REASONS = frozenset({"InvalidImageName", "SignatureValidationFailed"})
 _START_REASONS = frozenset({"CreateContainerError", "CreateContainerConfigError", "RunContainerError"})
-_CONFLICT = 409
+_CONFLICT, _TOO_MANY_REQUESTS, _SERVER_ERRORS = 409, 429, 500
 
 
 class KubeletApi(Protocol):
@@ -147,9 +147,9 @@ class KubeletRuntime:
             if not self._image_volumes:
                 self._pull_with(maker.with_noop_program(order), order)
         except KubernetesCallFailed as error:
-            if error.status:
-                raise PermanentPullError(f"the pod that pulls {order.reference} is refused: {error}") from error
-            raise RuntimeAway(str(error)) from error
+            if _says_nothing(error):
+                raise RuntimeAway(str(error)) from error
+            raise PermanentPullError(f"the pod that pulls {order.reference} is refused: {error}") from error
         with self._lock:
             self._proved[str(order.reference)] = self._clock.monotonic()
         return 0
@@ -185,14 +185,14 @@ class KubeletRuntime:
             return self._maker
 
     def _uses_image_volumes(self, maker: PodMaker, order: PullOrder) -> bool:
-        """Ask the cluster once: a server without image volumes drops that part of a pod and then misses it."""
+        """Ask the cluster until it has answered: a server without image volumes drops that part of a pod and then misses it."""
         if self._image_volumes is None:
             try:
                 pod = self._api.create_pod(self._namespace, maker.with_image_volume(order), dry_run=True)
                 volumes = pod.get("spec", {}).get("volumes") or []
                 self._image_volumes = any("image" in volume for volume in volumes)
             except KubernetesCallFailed as error:
-                if not error.status:
+                if _says_nothing(error):
                     raise
                 self._image_volumes = error.status == _CONFLICT
         return self._image_volumes
@@ -231,9 +231,9 @@ class KubeletRuntime:
             try:
                 status = self._api.pod(self._namespace, name).get("status", {})
             except KubernetesCallFailed as error:
-                if error.status:
-                    raise TransientPullError(f"{order.reference}: its pod is gone: {error}") from error
-                raise
+                if _says_nothing(error):
+                    raise
+                raise TransientPullError(f"{order.reference}: its pod is gone: {error}") from error
             if _outcome(status, order):
                 return
             if self._clock.monotonic() > deadline:
@@ -242,6 +242,11 @@ class KubeletRuntime:
 
 class _ImageVolumeRefused(PullFailed):
     """The image is there, and the runtime can't mount it."""
+
+
+def _says_nothing(error: KubernetesCallFailed) -> bool:
+    """Tell whether the API server is away, busy or broken, so that this is no answer about a pod or an image."""
+    return not error.status or error.status == _TOO_MANY_REQUESTS or error.status >= _SERVER_ERRORS
 
 
 def _outcome(status: dict[str, Any], order: PullOrder) -> bool:

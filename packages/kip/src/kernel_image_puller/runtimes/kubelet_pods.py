@@ -50,12 +50,15 @@ class PodMaker:
 
     @property
     def selector(self) -> str:
-        """The label selector of all pods that this puller makes."""
-        return f"{ROLE_LABEL}={PULL_POD_ROLE},{NODE_LABEL}={_label_value(self.node)}"
+        """The label selector of all pods that this installation's puller makes on this node."""
+        return ",".join(f"{label}={value}" for label, value in self._own_labels.items())
 
     def name(self, reference: ImageReference) -> str:
-        """Return the pod's name: the same image on the same node has the same one, so it is never pulled twice."""
-        digest = hashlib.sha256(f"{self.node} {reference}".encode()).hexdigest()[:20]
+        """Return the pod's name: the same image on the same node has the same one, so it is never pulled twice.
+
+        The puller of another installation in the namespace has other names, so that neither removes the other's pods.
+        """
+        digest = hashlib.sha256(f"{self._instance} {self.node} {reference}".encode()).hexdigest()[:20]
         return f"kip-pull-{digest}"
 
     def with_image_volume(self, order: PullOrder) -> dict[str, Any]:
@@ -86,6 +89,21 @@ class PodMaker:
         volume = {"name": "tools", "emptyDir": {"sizeLimit": "1Mi"}}
         return self._pod(order.reference, {"initContainers": [helper], "containers": targets, "volumes": [volume]})
 
+    @property
+    def _instance(self) -> str:
+        """What tells this installation from others in its namespace, also after its puller's pod was replaced."""
+        metadata = self.owner.get("metadata", {})
+        controllers = [reference["name"] for reference in metadata.get("ownerReferences") or () if reference.get("controller")]
+        return str((metadata.get("labels") or {}).get(labels.INSTANCE) or next(iter(controllers), metadata.get("name", "")))
+
+    @property
+    def _own_labels(self) -> dict[str, str]:
+        return {
+            ROLE_LABEL: PULL_POD_ROLE,
+            NODE_LABEL: _label_value(self.node),
+            labels.INSTANCE: _label_value(self._instance),
+        }
+
     def _container(self, name: str, image: str, command: list[str], pull_policy: str) -> dict[str, Any]:
         return {
             "name": name,
@@ -114,8 +132,7 @@ class PodMaker:
                 "labels": {
                     labels.APP: labels.APP_VALUE,
                     labels.COMPONENT: labels.COMPONENT_PULLER,
-                    ROLE_LABEL: PULL_POD_ROLE,
-                    NODE_LABEL: _label_value(self.node),
+                    **self._own_labels,
                 },
                 "annotations": {_IMAGE_ANNOTATION: str(reference)},
                 "ownerReferences": [
@@ -146,7 +163,7 @@ def _names(order: PullOrder) -> tuple[str, ...]:
     return order.written or (str(order.reference),)
 
 
-def _label_value(node: str) -> str:
-    if len(node) <= _LONGEST_LABEL:
-        return node
-    return node[: _LONGEST_LABEL - 9] + "-" + hashlib.sha256(node.encode()).hexdigest()[:8]
+def _label_value(name: str) -> str:
+    if len(name) <= _LONGEST_LABEL:
+        return name
+    return name[: _LONGEST_LABEL - 9] + "-" + hashlib.sha256(name.encode()).hexdigest()[:8]
