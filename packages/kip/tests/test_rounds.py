@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from kernel_image_puller.cleanup import Cleaner
-from kernel_image_puller.errors import RuntimeAway, SourceFailed
+from kernel_image_puller.errors import KubernetesCallFailed, RuntimeAway, SourceFailed
 from kernel_image_puller.node import Node
 from kernel_image_puller.rounds import Rounds
 from kernel_image_puller.runtimes.protocol import StoredImage
@@ -52,6 +52,16 @@ class FakeRuntime:
         return Path("/images")
 
 
+class FakeNodes:
+    def __init__(self) -> None:
+        self.labels: dict[str, str] | None = None
+
+    def node(self, name: str) -> dict[str, Any]:
+        if self.labels is None:
+            raise KubernetesCallFailed(f"no answer for {name}")
+        return {"metadata": {"labels": self.labels}}
+
+
 @pytest.fixture
 def source() -> FakeSource:
     return FakeSource("a")
@@ -64,14 +74,14 @@ def runtime() -> FakeRuntime:
 
 @pytest.fixture
 def make_rounds(clock: Any, make_schedule: Any, source: FakeSource, runtime: FakeRuntime) -> Callable[..., tuple[Rounds, Any]]:
-    def make(*, interval: float = 300.0, free: float = 50.0, node: str = "n") -> tuple[Rounds, Any]:
+    def make(*, interval: float = 300.0, free: float = 50.0, node: str = "n", served: Node | None = None) -> tuple[Rounds, Any]:
         schedule = make_schedule()
         any_runtime: Any = runtime
         rounds = Rounds(
             sources=CombinedSources(sources=[source], clock=clock),
             runtime=any_runtime,
             schedule=schedule,
-            node=Node(name=node, labels={}, api=None, min_free_percent=15.0, clock=clock, room=lambda _path: free),
+            node=served or Node(name=node, labels={}, api=None, min_free_percent=15.0, clock=clock, room=lambda _path: free),
             rules=WantingRules(),
             cleaner=Cleaner(runtime=any_runtime, after_seconds=0, state_file=None, clock=clock),
             interval=interval,
@@ -194,6 +204,26 @@ def test_an_image_for_other_nodes_is_not_pulled_here(make_rounds: Any, source: F
     rounds.round()
     assert schedule.snapshot() == ()
     assert [entry.image for entry in rounds.wanted.elsewhere] == ["a"]
+
+
+def test_a_round_without_the_nodes_labels_is_not_complete_and_the_next_one_comes_soon(
+    make_rounds: Any, source: FakeSource, runtime: FakeRuntime, clock: Any
+) -> None:
+    source.selector = (("gpu", "yes"),)
+    nodes = FakeNodes()
+    node = Node(name="n", labels={}, api=nodes, min_free_percent=15.0, clock=clock, room=lambda _path: 50.0)
+    rounds, schedule = make_rounds(served=node)
+    rounds.round()
+    assert not rounds.first_sync_done(), "the image may be for this node"
+    assert rounds.last_sync is None
+    assert rounds.next_wait() <= 1.0
+    nodes.labels = {"gpu": "yes"}
+    rounds.round()
+    assert [status.reference for status in schedule.snapshot()] == [A]
+    runtime.stored = {A}
+    rounds.round()
+    assert rounds.first_sync_done()
+    assert rounds.next_wait() >= 270
 
 
 def test_waking_ends_the_wait_and_stopping_ends_the_run(make_rounds: Any, runtime: FakeRuntime) -> None:

@@ -54,6 +54,11 @@ def test_a_gpu_image_goes_only_to_nodes_with_the_label() -> None:
         decided = decide([request], RULES, labels)
         assert not decided.images
         assert [entry.image for entry in decided.elsewhere] == ["gpu"]
+        assert decided.undecided is (labels is None)
+
+
+def test_without_a_node_selector_unknown_labels_leave_nothing_undecided() -> None:
+    assert not decide([ImageRequest("a", "x")], RULES, None).undecided
 
 
 def test_an_image_that_one_kernelspec_wants_everywhere_is_everywhere() -> None:

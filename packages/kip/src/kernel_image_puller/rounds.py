@@ -132,16 +132,16 @@ class Rounds:
             _LOGGER.info("The container runtime answers again", extra=fields(runtime=self._runtime.name))
             self.runtime_error = ""
         self._schedule.reconcile(wanted.images, present, hold=hold)
-        self._complete_round = self._complete_round or self._sources.complete
+        self._complete_round = self._complete_round or self._knows_everything()
         # Only what all sources say together tells that nobody wants an image.
-        if self._sources.healthy:
+        if self._sources.healthy and not wanted.undecided:
             self._cleaner.clean(wanted.images.keys(), images)
             self.last_sync = self._clock.wall()
         self.first_sync_done()
 
     def next_wait(self) -> float:
         """Return the seconds to the next round."""
-        if self.runtime_error or not self._sources.complete:
+        if self.runtime_error or not self._knows_everything():
             self._hasty_rounds = min(self._hasty_rounds + 1, 30)
             longest = _LONGEST_WAIT_FOR_RUNTIME if self.runtime_error else self._interval
             return min(2.0 ** (self._hasty_rounds - 1), longest, self._interval) * _drift()
@@ -150,6 +150,10 @@ class Rounds:
             # Nodes that were started together, by a rollout, part after their first round: each at its own time.
             return self._interval * (0.5 + 0.5 * _fraction(self._node.name))
         return self._interval * _drift()
+
+    def _knows_everything(self) -> bool:
+        """Tell whether every source has answered, and for which of their images this node is."""
+        return self._sources.complete and not self.wanted.undecided
 
     def _wait(self, seconds: float) -> None:
         with self._condition:

@@ -57,6 +57,8 @@ class WantedImages:
     """Names that no runtime takes, or of a registry that isn't allowed."""
     elsewhere: tuple[Rejection, ...] = ()
     """Images for nodes with other labels."""
+    undecided: bool = False
+    """Whether some of these might be for this node after all, because its labels aren't known yet."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,11 +74,12 @@ def decide(requests: Iterable[ImageRequest], rules: WantingRules, node_labels: M
     """Return what a node with these labels should have.
 
     Several names of one image become one image. `Always` wins over `IfNotPresent`, because who asked for it needs it.
-    With labels that aren't known (`None`) an image with a node selector is not for this node.
+    With labels that aren't known (`None`) an image with a node selector is not for this node as yet: that is undecided.
     """
     images: dict[str, WantedImage] = {}
     rejected: list[Rejection] = []
     elsewhere: list[Rejection] = []
+    undecided = False
     for request in requests:
         try:
             reference = parse_image_reference(request.image, rules.default_registry)
@@ -88,11 +91,12 @@ def decide(requests: Iterable[ImageRequest], rules: WantingRules, node_labels: M
             continue
         mismatch = _label_mismatch(request.node_selector, node_labels)
         if mismatch:
+            undecided = undecided or node_labels is None
             elsewhere.append(Rejection(request.image, request.wanted_by, mismatch))
             continue
         name = str(reference)
         images[name] = _merged(images.get(name), reference, request, rules.policy)
-    return WantedImages(images, tuple(rejected), tuple(elsewhere))
+    return WantedImages(images, tuple(rejected), tuple(elsewhere), undecided)
 
 
 def _merged(known: WantedImage | None, reference: ImageReference, request: ImageRequest, policy: PullPolicy) -> WantedImage:
