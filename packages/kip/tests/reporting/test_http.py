@@ -11,11 +11,21 @@ from kernel_image_puller.reporting.http import Page, PageServer
 
 @pytest.fixture
 def server() -> Iterator[PageServer]:
+    yield from _serving(5.0)
+
+
+@pytest.fixture
+def hasty_server() -> Iterator[PageServer]:
+    """A server that leaves a connection little time."""
+    yield from _serving(0.5)
+
+
+def _serving(patience: float) -> Iterator[PageServer]:
     def broken() -> Page:
         raise ZeroDivisionError
 
     pages = {"/ok": lambda: Page(b"ok\n"), "/no": lambda: Page(b"", status=HTTPStatus.SERVICE_UNAVAILABLE), "/broken": broken}
-    made = PageServer(host="127.0.0.1", port=0, pages=pages)
+    made = PageServer(host="127.0.0.1", port=0, pages=pages, patience=patience)
     thread = threading.Thread(target=made.run)
     thread.start()
     yield made
@@ -51,6 +61,11 @@ def test_clients_that_say_nothing_take_no_more_than_their_places(server: PageSer
     assert extra.recv(1) == b"", "closed, not served"
     for connection in [*silent, extra]:
         connection.close()
+    _wait_for_a_place(server)
+
+
+def _wait_for_a_place(server: PageServer) -> None:
+    """A connection is closed a moment before its place is free."""
     deadline = threading.Event()
     for _ in range(100):
         try:
@@ -60,3 +75,31 @@ def test_clients_that_say_nothing_take_no_more_than_their_places(server: PageSer
         else:
             return
     pytest.fail("the places were not given back")
+
+
+@pytest.mark.parametrize("request_part", [b"", b"GET /ok HTTP/1.0\r\nX: "], ids=["request line", "headers"])
+def test_clients_that_send_a_byte_now_and_then_lose_their_places_in_time(hasty_server: PageServer, request_part: bytes) -> None:
+    slow = [socket.create_connection(("127.0.0.1", hasty_server.port)) for _ in range(8)]
+    for connection in slow:
+        connection.sendall(request_part)
+        connection.settimeout(0.02)
+    left = set(slow)
+    for _ in range(100):
+        left = {connection for connection in left if _still_open(connection)}
+        if not left:
+            break
+    assert not left
+    _wait_for_a_place(hasty_server)
+    for connection in slow:
+        connection.close()
+
+
+def _still_open(connection: socket.socket) -> bool:
+    """Send a byte, and tell whether the other side still wants more."""
+    try:
+        connection.sendall(b"x")
+        return connection.recv(1) != b""
+    except TimeoutError:
+        return True
+    except ConnectionError:
+        return False

@@ -1,19 +1,25 @@
 """The pages `/livez`, `/readyz`, `/healthz`, `/metrics` and `/status`, for probes, Prometheus and people.
 
 Nothing here is secret and nothing here changes anything, so there is no login; everything is bounded, so that a slow or
-hostile client can't hurt: eight connections at a time, one request for each, closed after five seconds of silence.
+hostile client can't hurt: eight connections at a time, one request for each, closed after five seconds whether the client
+is silent or only slow.
 """
 
 import http.server
+import io
 import logging
 import socket
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kernel_image_puller.logs import fields
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 __all__ = ["Page", "PageServer"]
 
@@ -43,13 +49,18 @@ class PageServer(http.server.ThreadingHTTPServer):
         The port; 0 takes a free one.
     pages
         Path to the function that makes the page.
+    patience
+        Seconds that a connection may take from its beginning to its end.
     """
 
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, *, host: str, port: int, pages: Mapping[str, Callable[[], Page]]) -> None:
+    def __init__(
+        self, *, host: str, port: int, pages: Mapping[str, Callable[[], Page]], patience: float = _CONNECTION_SECONDS
+    ) -> None:
         self.pages = pages
+        self.patience = patience
         self._stopping = False
         self._free = threading.BoundedSemaphore(_MOST_CONNECTIONS)
         if ":" in host:
@@ -93,11 +104,46 @@ class PageServer(http.server.ThreadingHTTPServer):
         _LOGGER.warning("A page could not be served", exc_info=True, extra=fields(client=client_address))  # noqa: LOG014  as said
 
 
+class _Deadline:
+    """What is left of the time that one connection has."""
+
+    def __init__(self, connection: socket.socket, seconds: float) -> None:
+        self._connection = connection
+        self._end = time.monotonic() + seconds
+
+    def limit_next_call(self) -> None:
+        """Let the next call on the connection take no longer than what is left; raises `TimeoutError` if that is nothing."""
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the time for this connection is over")
+        self._connection.settimeout(left)
+
+
+class _Incoming(io.RawIOBase):
+    """What a client sends. A limit for each read would let it send one byte now and then, for ever."""
+
+    def __init__(self, connection: socket.socket, deadline: _Deadline) -> None:
+        self._connection = connection
+        self._deadline = deadline
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "WriteableBuffer") -> int:
+        self._deadline.limit_next_call()
+        return self._connection.recv_into(buffer)
+
+
 class _Handler(http.server.BaseHTTPRequestHandler):
     server: PageServer
-    timeout = _CONNECTION_SECONDS
     server_version = "kernel-image-puller"
     sys_version = ""
+
+    def setup(self) -> None:
+        super().setup()
+        self._deadline = _Deadline(self.connection, self.server.patience)
+        self.rfile.close()
+        self.rfile = io.BufferedReader(_Incoming(self.connection, self._deadline))
 
     def do_GET(self) -> None:
         self._answer(with_body=True)
@@ -112,12 +158,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         make = self.server.pages.get(self.path.partition("?")[0])
         page = make() if make is not None else Page(b"not found\n", status=HTTPStatus.NOT_FOUND)
         try:
+            self._deadline.limit_next_call()
             self.send_response(page.status)
             self.send_header("Content-Type", page.content_type)
             self.send_header("Content-Length", str(len(page.body)))
             self.send_header("Cache-Control", "no-store")
             self.end_headers()
             if with_body:
+                self._deadline.limit_next_call()
                 self.wfile.write(page.body)
         except (ConnectionError, TimeoutError):
             # The client has gone; there is nobody left to tell.
