@@ -290,6 +290,47 @@ def test_of_two_pods_of_one_name_the_later_one_is_adopted(replica, created, foll
     run(steps())
 
 
+def test_a_kernel_is_found_though_its_older_pod_vanishes_meanwhile(replica):
+    async def steps():
+        await replica.adoption.begin()
+        old = pod(uid="u0", created="2025-12-31T00:00:00Z", deleting=True)
+        replica.picture.show(old)
+        replica.store.pods[ID] = pod()
+        finding = asyncio.create_task(replica.kernels.find(ID, ANONYMOUS))
+        await replica.until(lambda: replica.store.questions)
+        replica.picture.remove(old)
+        await finding
+        assert replica.lifecycles[ID].kept.followed.uid == "u1"
+
+    run(steps())
+
+
+def test_a_kernel_whose_pod_vanishes_while_the_api_server_is_asked_for_it_is_not_known(replica):
+    async def steps():
+        await replica.adoption.begin()
+        replica.store.pods[ID] = pod()
+        finding = asyncio.create_task(replica.kernels.find(ID, ANONYMOUS))
+        await replica.until(lambda: replica.store.questions)
+        replica.picture.show(pod(deleting=True))
+        replica.picture.remove(pod())
+        with pytest.raises(KernelNotFound):
+            await finding
+
+    run(steps())
+
+
+def test_a_kernel_whose_pod_is_followed_by_another_one_while_it_is_looked_at_is_found_in_that_one(replica):
+    async def steps():
+        await replica.adoption.begin()
+        replica.picture.show(pod())
+        replica.picture.remove(pod())
+        replica.picture.show(pod(uid="u2"))
+        await replica.until(lambda: replica.ids() == {ID})
+        assert replica.lifecycles[ID].kept.followed.uid == "u2"
+
+    run(steps())
+
+
 def test_a_kernel_that_is_known_is_only_noticed(replica):
     async def steps():
         await replica.adoption.begin()

@@ -69,7 +69,8 @@ class Adoption:
         self._questions: dict[str, asyncio.Task[PodState | None]] = {}
         self._records: dict[PodKey, KernelRecord] = {}
         self._left_alone: set[str] = set()
-        self._vanished: set[PodKey] = set()  # while somebody looks at one of them
+        self._shown: dict[PodKey, str] = {}  # the uid that the picture has, which doesn't tell whose pod vanishes
+        self._vanished: set[str] = set()  # while somebody looks at one of them
         self._expected = self._subscribed = False
 
     async def begin(self) -> None:
@@ -131,10 +132,13 @@ class Adoption:
     # ------------------------------------------------------------------------------------------------------- adopting
 
     def _changed(self, key: PodKey, pod: PodState | None) -> None:
-        if pod is None:
+        before = self._shown.pop(key, None)
+        if pod is not None:
+            self._shown[key] = pod.uid
+        if before is not None and (pod is None or pod.uid != before) and (self._tasks or self._questions):
             # Whoever follows the kernel sees its pod's end; who is only about to would wait for it for ever.
-            if self._tasks or self._questions:
-                self._vanished.add(key)
+            self._vanished.add(before)
+        if pod is None:
             return
         if self._kernels.table.knows(pod.kernel_id, pod.uid):
             self._kernels.pod_seen(pod.kernel_id)
@@ -177,9 +181,10 @@ class Adoption:
         # It may have gone on while the kernelspec was read; one that the watch hasn't shown yet is taken as it was found.
         services = self._cluster.services
         present = services.pods.objects.get(pod.key)
-        if present is not None and (present.uid == pod.uid or is_later(present, pod)):
+        gone = pod.uid in self._vanished
+        if present is not None and (gone or present.uid == pod.uid or is_later(present, pod)):
             pod = present
-        if pod.key in self._vanished and pod.key not in services.pods.objects:
+        if pod.uid in self._vanished:
             return
         moment = last_activity_of(pod) or moment_of(pod.created)
         if moment is not None:
