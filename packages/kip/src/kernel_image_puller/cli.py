@@ -6,6 +6,7 @@ import logging
 import os
 import queue
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,8 @@ _DESCRIPTION = """Has the images of kernelspecs on this node before a kernel ask
 _EPILOG = """Every option can be given in the environment by the name in brackets; the command line wins.
 Exit status: 0 all well, 1 an image or a part of the program failed, 2 a setting can't be used."""
 
+_INDENT = " " * 24
+
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line, with one option for every setting."""
@@ -43,7 +46,7 @@ def make_parser() -> argparse.ArgumentParser:
         # One option for each of forty settings would hide what there is to do.
         usage="%(prog)s [run | check | write-noop PATH] [--once] [--SETTING VALUE ...]",
         description=_DESCRIPTION,
-        epilog=_EPILOG,
+        epilog=f"{_only_in_the_environment()}\n{_EPILOG}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -138,13 +141,29 @@ def _write_noop(path: str | None) -> int:
     return 0
 
 
+def _only_in_the_environment() -> str:
+    """Return the section of the settings that have no option, in the form of the others."""
+    lines = ["Only in the environment, because every process of the machine can read a command line:"]
+    for declaration in declarations(Settings):
+        if declaration.secret:
+            text = f"{declaration.help} [{_facts(declaration)}]"
+            lines += [
+                f"  {declaration.environment[0]}",
+                *textwrap.wrap(text, 78, initial_indent=_INDENT, subsequent_indent=_INDENT),
+            ]
+    return "\n".join([*lines, ""])
+
+
 def _option(declaration: SettingDeclaration) -> str:
     return "--" + declaration.name.replace("_", "-")
 
 
 def _help(declaration: SettingDeclaration) -> str:
+    text = f"{declaration.help} [{', '.join(declaration.environment)}; {_facts(declaration)}]"
+    return text.replace("%", "%%")
+
+
+def _facts(declaration: SettingDeclaration) -> str:
     default = declaration.default
     shown = ",".join(default) if isinstance(default, tuple) else default
-    text = f"{declaration.help} [{', '.join(declaration.environment)}; {declaration.kind.description}"
-    text += f"; default {shown}]" if shown not in ("", None) else "; not set by default]"
-    return text.replace("%", "%%")
+    return f"{declaration.kind.description}; " + (f"default {shown}" if shown not in ("", None) else "not set by default")

@@ -96,7 +96,7 @@ class Settings:
         number(minimum=0.1),
         environment=("KIP_FETCH_TIMEOUT",),
         group=_SOURCES,
-        help="Seconds that one request to a source may take.",
+        help="Seconds that the gateway may take to accept a connection, and again for every further part of its answer.",
     )
     images: tuple[str, ...] = setting(
         (),
