@@ -6,6 +6,7 @@ from enterprise_gateway.cluster.deadline import Deadline
 from enterprise_gateway.cluster.removal import Removal
 from enterprise_gateway.cluster.start import ObjectMaker
 from enterprise_gateway.errors import KernelExists, LaunchFailed
+from enterprise_gateway_common import labels
 
 PULL_SECRET = {
     "metadata": {"name": "registry", "namespace": "gateway"},
@@ -177,5 +178,110 @@ def test_a_namespace_that_never_goes_ends_a_start_with_its_time(cluster_type, pl
             await cluster.api.put("namespaces", {"metadata": going})
             with pytest.raises(LaunchFailed, match="already exists"):
                 await make(cluster, plan, seconds=0.1)
+
+    asyncio.run(scenario())
+
+
+def of_an_earlier_start(plan, **metadata):
+    """Make the metadata of a document of the template that another start of the kernel made."""
+    own = {labels.KERNEL_ID: plan.kernel_id, labels.KERNEL_LAUNCH: "l0"}
+    return {"metadata": {"name": "extra", "namespace": plan.namespace, "labels": own, **metadata}}
+
+
+def maker_of(cluster, sleep):
+    return ObjectMaker(client=cluster.client, removal=Removal(client=cluster.client), gateway_namespace="gateway", sleep=sleep)
+
+
+def test_a_kernel_whose_documents_are_just_going_waits_for_room(cluster_type, plan):
+    async def scenario():
+        async with cluster_type() as cluster:
+            earlier = await cluster.api.put("configmaps", of_an_earlier_start(plan))
+
+            async def gone_at_last(seconds):
+                await cluster.pause(seconds)
+                if len(cluster.pauses) == 3:
+                    await cluster.api.remove("configmaps", plan.namespace, "extra")
+
+            await maker_of(cluster, gone_at_last).make(plan, deadline=Deadline(5))
+            assert cluster.api.objects["configmaps", plan.namespace, "extra"]["metadata"]["uid"] != earlier["metadata"]["uid"]
+            assert ("DELETE", f"/api/v1/namespaces/{plan.namespace}/configmaps/extra") not in cluster.api.requests
+
+    asyncio.run(scenario())
+
+
+def test_a_document_of_an_earlier_start_that_nobody_collects_is_taken_away(cluster_type, plan):
+    async def scenario():
+        async with cluster_type() as cluster:
+            earlier = await cluster.api.put("configmaps", of_an_earlier_start(plan))
+            await make(cluster, plan)
+            assert cluster.api.objects["configmaps", plan.namespace, "extra"]["metadata"]["uid"] != earlier["metadata"]["uid"]
+
+    asyncio.run(scenario())
+
+
+def test_a_document_that_is_never_gone_ends_a_start_with_its_time(cluster_type, plan):
+    async def scenario():
+        async with cluster_type() as cluster:
+            await cluster.api.put("configmaps", of_an_earlier_start(plan, deletionTimestamp="2026-01-01T00:00:00Z"))
+            with pytest.raises(LaunchFailed, match="already exists"):
+                await make(cluster, plan, seconds=0.1)
+            assert not [path for method, path in cluster.api.requests if method == "DELETE" and "/configmaps/" in path]
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("own", [{}, {labels.KERNEL_ID: "another", labels.KERNEL_LAUNCH: "l0"}])
+def test_a_document_of_somebody_else_is_neither_waited_for_nor_deleted(cluster_type, plan, own):
+    async def scenario():
+        async with cluster_type() as cluster:
+            await cluster.api.put("configmaps", of_an_earlier_start(plan, labels=own))
+            with pytest.raises(LaunchFailed, match="already exists"):
+                await make(cluster, plan)
+            assert cluster.pauses == []
+            assert not [path for method, path in cluster.api.requests if method == "DELETE" and "/configmaps/" in path]
+
+    asyncio.run(scenario())
+
+
+def test_a_start_that_meets_the_documents_of_a_faster_one_leaves_them_to_its_pod(cluster_type, plan):
+    async def scenario():
+        async with cluster_type() as cluster:
+            await cluster.api.put("configmaps", of_an_earlier_start(plan))
+            faster = {"name": plan.names.pod, "namespace": plan.namespace, "labels": {"kernel_id": plan.kernel_id}}
+
+            async def pod_comes(seconds):
+                await cluster.pause(seconds)
+                if len(cluster.pauses) == 2:
+                    await cluster.api.put("pods", {"metadata": faster})
+
+            with pytest.raises(KernelExists):
+                await maker_of(cluster, pod_comes).make(plan, deadline=Deadline(5))
+            assert "configmaps/extra" in cluster.api.left()
+            assert f"secrets/{plan.names.secret}" not in cluster.api.left()
+
+    asyncio.run(scenario())
+
+
+def test_documents_are_their_secrets_until_there_is_a_pod(cluster_type, fault_type, plan):
+    """The Secret is all that the collector of orphans has to find where the gateway is killed in between."""
+
+    async def scenario():
+        async with cluster_type() as cluster:
+            reached = asyncio.Event()
+
+            def fault(_count, request):
+                if request.path.endswith("/pods"):
+                    reached.set()
+                    return fault_type(hang=True)
+                return None
+
+            cluster.api.fault = fault
+            start = asyncio.create_task(make(cluster, plan))
+            await reached.wait()
+            secret = cluster.api.objects["secrets", plan.namespace, plan.names.secret]["metadata"]
+            document = cluster.api.objects["configmaps", plan.namespace, "extra"]["metadata"]
+            assert [(owner["kind"], owner["uid"]) for owner in document["ownerReferences"]] == [("Secret", secret["uid"])]
+            start.cancel()
+            await asyncio.gather(start, return_exceptions=True)
 
     asyncio.run(scenario())

@@ -24,6 +24,8 @@ _log = logging.getLogger(__name__)
 _UNDO_SECONDS = 1.5
 _ACCOUNT_RETRY_SECONDS = 0.05
 _ROOM_SECONDS = 0.5
+# So often the garbage collector may be found to be still busy with what an earlier start of the kernel had.
+_ROUNDS_FOR_OTHERS = 6
 _FORBIDDEN = 403
 
 
@@ -102,9 +104,10 @@ class ObjectMaker:
             await self._copy_pull_secret(plan, name, made, deadline)
         if plan.role_binding is not None:
             await self._create(plan, plan.role_binding, made, deadline, reuse=True)
-        owned = [await self._create(plan, document, made, deadline) for document in (plan.secret, *plan.documents)]
+        secret = await self._create(plan, plan.secret, made, deadline)
+        documents = [await self._create_document(plan, document, secret, made, deadline) for document in plan.documents]
         pod = await self._create_pod(plan, made, deadline)
-        for document in owned:
+        for document in (secret, *documents):
             await self._give_to(pod, document, deadline)
         return KernelObjects(plan.namespace, namespace_uid is not None, plan.names.pod, pod["metadata"]["uid"], namespace_uid)
 
@@ -133,6 +136,38 @@ class ObjectMaker:
             else:
                 made[made.index(target)] = target._replace(uid=created["metadata"]["uid"])
                 return {**created, "kind": target.kind}
+
+    async def _create_document(
+        self, plan: LaunchPlan, document: Mapping[str, Any], secret: Document, made: list[_Made], deadline: Deadline
+    ) -> Document:
+        """Return a document of the template, made; one of an earlier start of this kernel makes room for it.
+
+        Raises
+        ------
+        KernelExists
+            Another process' start made the one that is in the way, and has a pod by now.
+        """
+        # Until there is a pod it is the Secret's, which the collector of orphans finds where this process ends here.
+        document = {**document, "metadata": {**document["metadata"], "ownerReferences": [_owner("Secret", secret)]}}
+        target = _Made(document["kind"], document["metadata"]["namespace"], document["metadata"]["name"], None)
+        met = 0
+        while True:
+            try:
+                return await self._create(plan, document, made, deadline)
+            except ObjectExists as error:
+                found = await self._find(target, deadline)
+                if found is not None and not _is_of_another_start(found, plan):
+                    raise
+                if await self._is_of_this_kernel(plan, deadline):
+                    raise KernelExists from error
+                if deadline.left() <= 2 * _ROOM_SECONDS:
+                    raise
+                met += 1
+                if found is not None and met >= _ROUNDS_FOR_OTHERS and "deletionTimestamp" not in found["metadata"]:
+                    # Nobody is about to make the pod that it is for.
+                    uid = found["metadata"]["uid"]
+                    await self._client.delete(target.kind, target.namespace, target.name, uid=uid, deadline=deadline)
+                await self._sleep(_ROOM_SECONDS)
 
     async def _find(self, target: _Made, deadline: Deadline) -> Document | None:
         try:
@@ -179,9 +214,8 @@ class ObjectMaker:
 
     async def _give_to(self, pod: Document, document: Document, deadline: Deadline) -> None:
         """Have an object end with the pod."""
-        owner = {"apiVersion": "v1", "kind": "Pod", "name": pod["metadata"]["name"], "uid": pod["metadata"]["uid"]}
         metadata = document["metadata"]
-        body = {"metadata": {"ownerReferences": [owner]}}
+        body = {"metadata": {"ownerReferences": [_owner("Pod", pod)]}}
         await self._client.patch(document["kind"], metadata["namespace"], metadata["name"], body, deadline=deadline)
 
     # ------------------------------------------------------------------------------------------------------- undoing
@@ -194,6 +228,16 @@ class ObjectMaker:
         ]
         # Whoever waits for the start gave it a time; where that is over it is told at once that it failed, and why.
         await self._removal.take_away(doomed, patience=_UNDO_SECONDS + deadline.within(_UNDO_SECONDS))
+
+
+def _owner(kind: str, document: Document) -> dict[str, str]:
+    return {"apiVersion": "v1", "kind": kind, "name": document["metadata"]["name"], "uid": document["metadata"]["uid"]}
+
+
+def _is_of_another_start(found: Document, plan: LaunchPlan) -> bool:
+    """Tell whether an object belongs to the kernel, and not to this start of it."""
+    own = found["metadata"].get("labels") or {}
+    return own.get(labels.KERNEL_ID) == plan.kernel_id and own.get(labels.KERNEL_LAUNCH) != plan.launch_id
 
 
 def _grace(kind: str) -> int | None:
