@@ -65,6 +65,17 @@ def following(cluster_type, pod):
 _OWN = {labels.APP: labels.APP_VALUE, labels.KERNEL_ID: "k1", labels.KERNEL_LAUNCH: "l1"}
 
 
+def paused(pods):
+    """Have waits for a change of the pod be over at once; return how long they would have been."""
+    pauses = []
+
+    async def changed(seconds):
+        pauses.append(seconds)
+
+    pods.watch.changed = changed
+    return pauses
+
+
 def test_an_end_that_was_announced_is_told_from_a_death(following):
     async def scenario(cluster, pods):
         end = asyncio.create_task(pods.ended())
@@ -105,6 +116,73 @@ def test_a_kernel_that_tells_its_connection_has_no_record_before_it_did(followin
         # As the replica does that waited for it.
         await pods.record_activity(datetime(2026, 1, 1, tzinfo=UTC))
         assert (await record).connection_info["key"] == b"topsecret"
+
+    following(scenario)
+
+
+def test_a_change_of_the_pod_while_its_record_is_read_isnt_missed(following):
+    async def scenario(cluster, pods):
+        reads = []
+
+        class Store:
+            async def record(self, pod):
+                reads.append(pod)
+                if len(reads) == 1:
+                    before = pods.state
+                    await cluster.api.put("pods", cluster.make(annotations={**RECORD, labels.LAST_ACTIVITY_ANNOTATION: "x"}))
+                    while pods.state is before:
+                        await asyncio.sleep(0.001)
+                    return None
+                return "record"
+
+        pauses = paused(pods)
+        pods._store = Store()
+        assert await pods.record() == "record"
+        assert pauses == []
+
+    following(scenario)
+
+
+def test_without_a_change_a_record_is_looked_for_ever_more_rarely(following):
+    async def scenario(cluster, pods):
+        pauses = paused(pods)
+
+        class Store:
+            async def record(self, pod):
+                return "record" if len(pauses) == 7 else None
+
+        pods._store = Store()
+        assert await pods.record() == "record"
+        assert pauses == [2, 4, 8, 16, 32, 60, 60]
+
+    following(scenario)
+
+
+def test_a_pod_that_is_gone_before_it_had_a_record_is_waited_for_no_longer(following):
+    async def scenario(cluster, pods):
+        record = asyncio.create_task(pods.record())
+        await cluster.api.remove("pods", "home", "kernel")
+        with pytest.raises(LaunchFailed, match="deleted"):
+            await record
+
+    following(scenario)
+
+
+def test_a_pod_in_another_namespace_isnt_the_kernels_whatever_its_labels_say(following):
+    async def scenario(cluster, pods):
+        following_next = asyncio.create_task(pods.next_pod())
+        forged = cluster.make(uid="u8")
+        forged["metadata"]["namespace"] = "elsewhere"
+        await cluster.api.put("pods", forged, "ADDED")
+        while ("elsewhere", "kernel") not in pods._informer.objects:
+            await asyncio.sleep(0.001)
+        assert pods._others() == []
+        await cluster.api.remove("pods", "home", "kernel")
+        await cluster.api.put("pods", cluster.make(uid="u2"), "ADDED")
+        await following_next
+        assert (pods.state.namespace, pods.state.uid) == ("home", "u2")
+        await pods.take_away(restart=True, others=True)
+        assert cluster.api.left() == ["pods/kernel"]
 
     following(scenario)
 

@@ -133,10 +133,14 @@ def test_a_pod_whose_start_or_end_nobody_finished_is_taken_away(cluster_type, po
             await cluster.api.put("pods", left("was-shut-down", annotations={**started, **ending}, **ended))
             await cluster.api.put("pods", left("died", annotations=started, **ended))
             await cluster.api.put("pods", left("runs", annotations={**started, **ending}, **RUNNING))
+            await cluster.api.put("pods", left("hangs", annotations=DESCRIBED, **RUNNING))
+            await cluster.api.put("pods", left("isnt-marked-yet", annotations=DESCRIBED, **RUNNING))
+            await cluster.api.put("pods", left("has-no-record", **RUNNING))
             store = await store_of(cluster)
-            taken = await store.collect_orphans(older_than=60, now=datetime(2026, 1, 1, 1, 1, tzinfo=UTC))
-            assert sorted(taken) == ["Pod never-answered", "Pod never-ran", "Pod was-shut-down"]
-            assert cluster.api.left() == ["pods/died", "pods/runs"]
+            now = datetime(2026, 1, 1, 1, 1, tzinfo=UTC)
+            taken = await store.collect_orphans(older_than=60, now=now, answering={"isnt-marked-yet"})
+            assert sorted(taken) == ["Pod hangs", "Pod never-answered", "Pod never-ran", "Pod was-shut-down"]
+            assert cluster.api.left() == ["pods/died", "pods/has-no-record", "pods/isnt-marked-yet", "pods/runs"]
 
     asyncio.run(scenario())
 

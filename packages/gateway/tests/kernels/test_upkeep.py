@@ -96,8 +96,9 @@ class Replica:
             await asyncio.sleep(0)
         self.while_waiting()
 
-    async def collect_orphans(self, *, older_than, now):
+    async def collect_orphans(self, *, older_than, now, answering):
         self.collected += 1
+        self.answering = answering
         return ["Pod x"]
 
 
@@ -208,3 +209,24 @@ def test_orphans_are_taken_away_by_the_one_that_leads(replicas):
     for replica in replicas:
         asyncio.run(replica.upkeep.collect_orphans())
     assert [replica.collected for replica in replicas] == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("state", "answers"),
+    [
+        (ExecutionState.IDLE, True),
+        (ExecutionState.BUSY, True),
+        (ExecutionState.STARTING, False),
+        (ExecutionState.RESTARTING, False),
+    ],
+)
+def test_a_kernel_that_never_answered_is_neither_marked_as_started_nor_kept_from_the_collector(
+    replicas, installation, state, answers
+):
+    one, _ = replicas
+    one.kernel.execution_state = state
+    asyncio.run(one.upkeep.record_activity())
+    asyncio.run(one.upkeep.flush())
+    asyncio.run(one.upkeep.collect_orphans())
+    assert bool(installation.writes) is answers
+    assert one.answering == ({"1"} if answers else set())

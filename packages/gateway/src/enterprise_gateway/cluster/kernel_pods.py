@@ -25,6 +25,7 @@ _END_SECONDS = 30.0
 _PATIENCE_SECONDS = 5.0
 _MARK_SECONDS = 5.0
 _RECORD_SECONDS = 2.0
+_LONGEST_RECORD_SECONDS = 60.0
 # A replica that announced a restart and hasn't begun with it by then isn't there any more.
 _STALE_SECONDS = 120.0
 
@@ -96,15 +97,19 @@ class KernelPods:
 
     def _others(self) -> list[PodState]:
         uid = self.objects.pod_uid if self.objects is not None else ""
-        pods = self._informer.objects.values()
-        return [pod for pod in pods if pod.kernel_id == self._kernel_id and pod.uid != uid and not pod.deleting]
+        return [pod for pod in self._informer.objects.values() if self._is_own(pod) and pod.uid != uid and not pod.deleting]
+
+    def _is_own(self, pod: PodState) -> bool:
+        # Somebody who may make pods in another namespace may label them as he likes.
+        home = self.objects.namespace if self.objects is not None else pod.namespace
+        return (pod.kernel_id, pod.namespace) == (self._kernel_id, home)
 
     async def next_pod(self) -> None:
         """Follow another pod of this kernel as soon as there is one."""
         changed = asyncio.Event()
 
         def noticed(_key: PodKey, pod: PodState | None) -> None:
-            if pod is not None and pod.kernel_id == self._kernel_id:
+            if pod is not None and self._is_own(pod):
                 changed.set()
 
         unsubscribe = self._informer.subscribe(noticed)
@@ -128,17 +133,20 @@ class KernelPods:
         KubernetesError
             The record can't be read.
         """
-        watch = self._present()
+        watch, pause = self._present(), _RECORD_SECONDS
         while True:
             pod = await watch.runs_or_ended()
             record, self._prefetched = self._prefetched, None
             record = record or await self._store.record(pod)
             if record is not None:
                 return record
-            if pod.ended:
+            if not watch.alive:
                 raise LaunchFailed(watch.words())
-            # A kernel that tells its connection itself: the replica that waits for it marks the pod when it knows.
-            await watch.changed(_RECORD_SECONDS)
+            # A kernel that tells its connection itself: the replica that waits for it marks the pod when it knows. One that
+            # was killed in between did not, so there are looks without a change too, ever more rarely.
+            if watch.state is pod:
+                await watch.changed(pause)
+                pause = min(2 * pause, _LONGEST_RECORD_SECONDS)
 
     async def ended(self) -> Ending | str:
         """Return when the kernel doesn't run any more: with the end that was announced, or with why it died."""

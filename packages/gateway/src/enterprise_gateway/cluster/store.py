@@ -5,7 +5,7 @@ A gateway that didn't start a kernel reads its record and goes on with it; nothi
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -120,19 +120,21 @@ class KernelStore:
         body = {"metadata": {"uid": pod.uid, "annotations": dict(annotations)}}
         await self._client.patch("Pod", pod.namespace, pod.name, body, deadline=Deadline(seconds))
 
-    async def collect_orphans(self, *, older_than: float, now: datetime) -> list[str]:
+    async def collect_orphans(self, *, older_than: float, now: datetime, answering: Collection[str] = ()) -> list[str]:
         """Take away what gateways left that died in the middle of a start or of an end; return what was taken.
 
         Parameters
         ----------
         older_than
             Seconds: what is younger may belong to a start that is under way.
+        answering
+            Kernels that are known to answer, though their pods don't say so yet.
         """
         pods = list(self._pods.objects.values())
         taken = [
             name
             for pod in pods
-            if _abandoned(pod) and _age(pod.created, now) >= older_than
+            if _abandoned(pod, answering=pod.kernel_id in answering) and _age(pod.created, now) >= older_than
             if (name := await self._take("Pod", pod.namespace, pod.name, pod.uid, grace=0))
         ]
         homes = {(pod.namespace, pod.kernel_id) for pod in pods}
@@ -169,11 +171,12 @@ def _launch_of(secret: Document) -> tuple[str, str, str]:
     return secret["metadata"]["namespace"], own.get(labels.KERNEL_ID, ""), own.get(labels.KERNEL_LAUNCH, "")
 
 
-def _abandoned(pod: PodState) -> bool:
-    """Tell whether nobody takes a pod for a kernel: its start was never over, or its end was announced and came."""
+def _abandoned(pod: PodState, *, answering: bool) -> bool:
+    """Tell whether nobody takes an old pod for a kernel: its start was never over, or its end was announced and came."""
     if ending_of(pod) is not None:
         return pod.ended or pod.deleting
-    return not was_started(pod) and not pod.running
+    # One that runs may be an older gateway's, which marks nothing: then it has no record.
+    return not was_started(pod) and not (pod.running and (answering or labels.RECORD_VERSION_ANNOTATION not in pod.annotations))
 
 
 def _record(pod: PodState, secret: Document) -> KernelRecord | None:

@@ -15,7 +15,7 @@ from enterprise_gateway.cluster.connection import ClusterConnection
 from enterprise_gateway.cluster.marks import in_use_at, last_activity_of, question_of, text_of
 from enterprise_gateway.cluster.pods import PodState
 from enterprise_gateway.kernels.culling import cull_reason, idle_timeout, kernels_to_cull
-from enterprise_gateway.kernels.kernel import Kernel
+from enterprise_gateway.kernels.kernel import ExecutionState, Kernel
 from enterprise_gateway.kernels.registry import Kernels
 from enterprise_gateway.kernels.shared_lifecycle import SharedKernelLifecycle
 from enterprise_gateway_common import labels
@@ -29,6 +29,7 @@ _ANSWER_SECONDS = 5.0
 _SHORTEST_RECORD_SECONDS = 15.0
 _LONGEST_RECORD_SECONDS = 900.0
 _RECORDS_AT_ONCE = 32
+_NOT_ANSWERING = frozenset({ExecutionState.STARTING, ExecutionState.RESTARTING, ExecutionState.DEAD})
 
 
 class Upkeep:
@@ -142,6 +143,9 @@ class Upkeep:
         places = asyncio.Semaphore(_RECORDS_AT_ONCE)
 
         async def record(kernel: Kernel, lifecycle: SharedKernelLifecycle) -> None:
+            if kernel.execution_state in _NOT_ANSWERING:
+                # What is written tells the others, and the collector of orphans, that the kernel answers.
+                return
             pod = lifecycle.pods.state
             written = last_activity_of(pod) if pod is not None else None
             if written is None or kernel.last_activity - written > timedelta(seconds=tolerance(kernel)):
@@ -154,6 +158,8 @@ class Upkeep:
         """Take away what gateways left that died in the middle of a start or of an end."""
         if not (self._cluster.connected and self._cluster.services.leadership.leads):
             return
-        taken = await self._cluster.services.store.collect_orphans(older_than=self._orphan_age, now=self._now())
+        answering = {kernel.kernel_id for kernel in self._kernels.all() if kernel.execution_state not in _NOT_ANSWERING}
+        store = self._cluster.services.store
+        taken = await store.collect_orphans(older_than=self._orphan_age, now=self._now(), answering=answering)
         for name in taken:
             _log.info("Orphan taken away", extra={"object": name})
