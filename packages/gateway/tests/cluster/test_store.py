@@ -87,7 +87,7 @@ def test_a_kernel_whose_record_cant_be_read_is_left_alone(cluster_type, seen, ca
 def test_only_what_belongs_to_no_pod_and_is_old_is_taken_away(cluster_type, seen):
     async def scenario():
         async with cluster_type() as cluster:
-            await cluster.api.put("pods", seen())
+            await cluster.api.put("pods", seen(**{labels.LAST_ACTIVITY_ANNOTATION: "2026-01-01T00:00:00Z"}))
             await cluster.api.put("secrets", secret())
             orphan = {**OWN, labels.KERNEL_ID: "gone"}
             await cluster.api.put("secrets", secret("old", own=orphan))
