@@ -96,7 +96,7 @@ class Duties:
 class Kit:
     """A lifecycle whose kernel answers when a test lets it."""
 
-    def __init__(self, kernel, monkeypatch, restart_limit):
+    def __init__(self, kernel, monkeypatch, restart_limit=5, seconds=5):
         self.kernel, self.pods, self.duties = kernel, Pods(), Duties()
         self.answers, self.ended, self.restarts, self.heard = asyncio.Event(), [], [], []
         self.restart_failures, self.may_end = [], asyncio.Event()
@@ -111,7 +111,7 @@ class Kit:
         manager.provisioner = None
         self.lifecycle = SharedKernelLifecycle(
             kernel=kernel,
-            options=options(5, restart_limit=restart_limit),
+            options=options(seconds, restart_limit=restart_limit),
             on_restart=self.restarts.append,
             provisioner=provisioner,
             duties=self.duties,
@@ -169,9 +169,9 @@ class Kit:
 def scenario(make_kernel, monkeypatch):
     """Run a scenario and end what it began."""
 
-    def run(steps, *, restart_limit=5):
+    def run(steps, *, restart_limit=5, seconds=5):
         async def with_kit():
-            kit = Kit(make_kernel(), monkeypatch, restart_limit)
+            kit = Kit(make_kernel(), monkeypatch, restart_limit, seconds)
             try:
                 async with asyncio.timeout(10):
                     await steps(kit)
@@ -343,14 +343,13 @@ def test_a_kernel_that_dies_too_often_is_given_up_and_the_others_are_told(scenar
 
 def test_a_restart_that_nobody_finishes_is_the_kernels_end(scenario, monkeypatch):
     async def steps(kit):
-        kit.lifecycle._options = options(0.01)
         monkeypatch.setattr(shared_lifecycle, "_TAKEOVER_SECONDS", 0)
         await kit.followed()
         kit.pods.end.set_result(RESTART)
         await kit.until("dead")
         assert kit.ended == [False]
 
-    scenario(steps)
+    scenario(steps, seconds=0.01)
 
 
 def test_what_is_done_on_purpose_is_told_before_it_is_done(scenario):
@@ -393,8 +392,7 @@ def test_a_restart_that_meets_the_start_of_another_replica_is_that_start(scenari
 
 def test_a_restart_elsewhere_that_never_ends_is_told_in_time(make_kernel, monkeypatch):
     async def steps():
-        kit = Kit(make_kernel(), monkeypatch, 5)
-        kit.lifecycle._options = options(0.01)
+        kit = Kit(make_kernel(), monkeypatch, seconds=0.01)
         try:
             await kit.followed()
             kit.pods.end.set_result(RESTART)
@@ -469,7 +467,6 @@ def test_a_supervision_that_fails_is_not_silent(scenario, caplog):
 
 def test_a_restart_has_the_time_that_the_kernels_start_had(scenario):
     async def steps(kit):
-        kit.lifecycle._options = options(0)
         kit.pods.records = [SimpleNamespace(environment={"KERNEL_LAUNCH_TIMEOUT": "600"})]
         await kit.followed()
         await asyncio.gather(kit.lifecycle.restart(), kit.answers_late())
@@ -482,22 +479,20 @@ def test_a_restart_has_the_time_that_the_kernels_start_had(scenario):
         await kit.until("idle")
         assert kit.restarts == [False, True]
 
-    scenario(steps)
+    scenario(steps, seconds=0)
 
 
 def test_a_restart_has_the_gateways_time_where_the_kernels_own_cant_be_read(scenario):
     async def steps(kit):
-        kit.lifecycle._options = options(600)
         kit.pods.records = [SimpleNamespace(environment={"KERNEL_LAUNCH_TIMEOUT": "soon"})]
         await kit.followed()
         await asyncio.gather(kit.lifecycle.restart(), kit.answers_late())
 
-    scenario(steps)
+    scenario(steps, seconds=600)
 
 
 def test_the_end_of_a_kernel_takes_nothing_of_the_time_of_its_next_start(scenario):
     async def steps(kit):
-        kit.lifecycle._options = options(0)
         await kit.followed()
         kit.answers.clear()
         kit.may_end.clear()
@@ -509,7 +504,7 @@ def test_the_end_of_a_kernel_takes_nothing_of_the_time_of_its_next_start(scenari
         with pytest.raises(LaunchTimeout, match="didn't answer within 0 seconds"):
             await restart
 
-    scenario(steps)
+    scenario(steps, seconds=0)
 
 
 def test_a_kernel_that_doesnt_end_isnt_waited_for_without_end(scenario, monkeypatch):
