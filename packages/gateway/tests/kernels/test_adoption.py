@@ -19,7 +19,7 @@ from enterprise_gateway.errors import (
     Unavailable,
 )
 from enterprise_gateway.identity import ANONYMOUS, Identity
-from enterprise_gateway.kernels.adoption import Adoption
+from enterprise_gateway.kernels.adoption import Adoption, _owners
 from enterprise_gateway.kernels.lifecycle import LifecycleOptions
 from enterprise_gateway.kernels.requests import StartRequest
 from enterprise_gateway.kernels.shared_lifecycle import SharedKernelLifecycle
@@ -589,3 +589,15 @@ def test_a_kernel_that_is_being_ended_takes_nobodys_place(replica, kit):
         await task
 
     run(steps())
+
+
+def test_what_a_kernel_put_into_its_own_namespace_takes_nobodys_place():
+    def pod(name, namespace, kernel_id, username):
+        metadata = {"name": name, "namespace": namespace, "uid": name, "labels": {labels.KERNEL_ID: kernel_id}}
+        return pod_state({"metadata": {**metadata, "annotations": {labels.USERNAME_ANNOTATION: username}}})
+
+    another = str(uuid.uuid4())
+    shared = [pod("theirs", "shared", another, "Bob"), pod("third", "shared", "3", "Carol")]
+    home = f"alice-{ID}"
+    forged = [pod("forged", home, another, "Alice"), pod("more", home, "4", "Bob"), pod("claims", home, str(uuid.uuid4()), "Bob")]
+    assert _owners([pod("own", home, ID, "Alice"), *shared, *forged]) == {ID: "Alice", another: "Bob", "3": "Carol"}

@@ -21,6 +21,7 @@ from enterprise_gateway.kernels.rules import KernelFactory
 from enterprise_gateway.kernels.shared_lifecycle import SharedKernelLifecycle
 from enterprise_gateway.kernelspecs.catalogue import KernelspecCatalogue
 from enterprise_gateway_common import labels
+from enterprise_gateway_common.names import kernel_object_name
 
 if TYPE_CHECKING:
     from enterprise_gateway.cluster.services import ClusterServices
@@ -255,7 +256,21 @@ class Adoption:
 
 
 def _owners(pods: Iterable[PodState]) -> Mapping[str, str]:
-    return {pod.kernel_id: pod.annotations.get(labels.USERNAME_ANNOTATION, "") for pod in pods if _has_a_place(pod)}
+    """Return the owners of kernels; what a kernel put beside itself into its own namespace is nobody's kernel."""
+    present = [(pod, _owner(pod), _is_at_home(pod)) for pod in pods]
+    homes = {pod.namespace for pod, _, at_home in present if at_home}
+    return {
+        pod.kernel_id: owner for pod, owner, at_home in present if _has_a_place(pod) and (at_home or pod.namespace not in homes)
+    }
+
+
+def _owner(pod: PodState) -> str:
+    return pod.annotations.get(labels.USERNAME_ANNOTATION, "")
+
+
+def _is_at_home(pod: PodState) -> bool:
+    """Tell whether a pod's namespace is the one that is made for its kernel; a kernel can't choose its namespace's name."""
+    return _is_uuid(pod.kernel_id) and pod.namespace == kernel_object_name(_owner(pod), pod.kernel_id)
 
 
 def _has_a_place(pod: PodState) -> bool:
