@@ -54,32 +54,45 @@ def test_a_page_that_breaks_breaks_no_other(server: PageServer, caplog: pytest.L
     assert "ZeroDivisionError" in caplog.text
 
 
-def test_clients_that_say_nothing_take_no_more_than_their_places(server: PageServer) -> None:
-    silent = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(8)]
-    extra = socket.create_connection(("127.0.0.1", server.port))
-    extra.settimeout(5)
-    assert extra.recv(1) == b"", "closed, not served"
-    for connection in [*silent, extra]:
+def test_clients_that_say_nothing_keep_nobody_from_being_served_and_the_oldest_makes_room(server: PageServer) -> None:
+    silent = [_connect(server) for _ in range(8)]
+    assert _get(server, "/ok").text == "ok\n"
+    assert silent[0].recv(1) == b"", "closed, not served"
+    for connection in silent[1:]:
+        connection.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            connection.recv(1)
+    for connection in silent:
         connection.close()
-    _wait_for_a_place(server)
 
 
-def _wait_for_a_place(server: PageServer) -> None:
-    """A connection is closed a moment before its place is free."""
-    deadline = threading.Event()
-    for _ in range(100):
-        try:
-            assert _get(server, "/ok").text == "ok\n"
-        except requests.ConnectionError:
-            deadline.wait(0.05)
-        else:
-            return
-    pytest.fail("the places were not given back")
+def test_without_a_place_in_time_a_connection_is_closed(server: PageServer) -> None:
+    over, making = threading.Event(), threading.Semaphore(0)
+
+    def slow() -> Page:
+        making.release()
+        over.wait(30)
+        return Page(b"late")
+
+    server.pages = {"/slow": slow}
+    taken = [_connect(server) for _ in range(8)]
+    for connection in taken:
+        connection.sendall(b"GET /slow HTTP/1.0\r\n\r\n")
+        assert making.acquire(timeout=5)
+    extra = _connect(server)
+    assert extra.recv(1) == b""
+    over.set()
+    for connection in [*taken, extra]:
+        connection.close()
+
+
+def _connect(server: PageServer) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", server.port), timeout=5)
 
 
 @pytest.mark.parametrize("request_part", [b"", b"GET /ok HTTP/1.0\r\nX: "], ids=["request line", "headers"])
 def test_clients_that_send_a_byte_now_and_then_lose_their_places_in_time(hasty_server: PageServer, request_part: bytes) -> None:
-    slow = [socket.create_connection(("127.0.0.1", hasty_server.port)) for _ in range(8)]
+    slow = [_connect(hasty_server) for _ in range(8)]
     for connection in slow:
         connection.sendall(request_part)
         connection.settimeout(0.02)
@@ -89,7 +102,7 @@ def test_clients_that_send_a_byte_now_and_then_lose_their_places_in_time(hasty_s
         if not left:
             break
     assert not left
-    _wait_for_a_place(hasty_server)
+    assert _get(hasty_server, "/ok").text == "ok\n"
     for connection in slow:
         connection.close()
 

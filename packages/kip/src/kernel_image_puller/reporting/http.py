@@ -2,9 +2,10 @@
 
 Nothing here is secret and nothing here changes anything, so there is no login; everything is bounded, so that a slow or
 hostile client can't hurt: eight connections at a time, one request for each, closed after five seconds whether the client
-is silent or only slow.
+is silent or only slow. The ninth takes the place of the oldest, so that a probe is served whoever keeps the others.
 """
 
+import contextlib
 import http.server
 import io
 import logging
@@ -26,6 +27,7 @@ __all__ = ["Page", "PageServer"]
 _LOGGER = logging.getLogger(__name__)
 _MOST_CONNECTIONS = 8
 _CONNECTION_SECONDS = 5.0
+_PLACE_SECONDS = 1.0
 _Request = socket.socket | tuple[bytes, socket.socket]
 
 
@@ -55,6 +57,8 @@ class PageServer(http.server.ThreadingHTTPServer):
 
     daemon_threads = True
     block_on_close = False
+    # With the usual five, a probe among some clients that come at once would have to knock again a second later.
+    request_queue_size = 64
 
     def __init__(
         self, *, host: str, port: int, pages: Mapping[str, Callable[[], Page]], patience: float = _CONNECTION_SECONDS
@@ -63,6 +67,8 @@ class PageServer(http.server.ThreadingHTTPServer):
         self.patience = patience
         self._stopping = False
         self._free = threading.BoundedSemaphore(_MOST_CONNECTIONS)
+        self._lock = threading.Lock()
+        self._served: dict[_Request, None] = {}
         if ":" in host:
             self.address_family = socket.AF_INET6
         super().__init__((host, port), _Handler)
@@ -84,10 +90,14 @@ class PageServer(http.server.ThreadingHTTPServer):
         self.socket.shutdown(socket.SHUT_RDWR)
 
     def process_request(self, request: _Request, client_address: Any) -> None:  # noqa: ANN401  the base class says so
-        """Serve a connection in a thread of its own if there is one left, and close it otherwise."""
+        """Serve a connection in a thread of its own; if all are taken, the oldest connection has to go."""
         if not self._free.acquire(blocking=False):
-            self.shutdown_request(request)
-            return
+            self._end_oldest()
+            if not self._free.acquire(timeout=_PLACE_SECONDS):
+                self.shutdown_request(request)
+                return
+        with self._lock:
+            self._served[request] = None
         super().process_request(request, client_address)
 
     def process_request_thread(self, request: _Request, client_address: Any) -> None:  # noqa: ANN401  as above
@@ -95,7 +105,19 @@ class PageServer(http.server.ThreadingHTTPServer):
         try:
             super().process_request_thread(request, client_address)
         finally:
+            with self._lock:
+                self._served.pop(request, None)
             self._free.release()
+
+    def _end_oldest(self) -> None:
+        with self._lock:
+            oldest = next(iter(self._served), None)
+            if oldest is not None:
+                del self._served[oldest]
+        if isinstance(oldest, socket.socket):
+            # It may have ended by itself at this moment.
+            with contextlib.suppress(OSError):
+                oldest.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Log what went wrong with one connection; the next one is served all the same."""
