@@ -17,11 +17,29 @@ from tests.support.servers import Product, Server, Workspace
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["IMAGE", "NAME", "Cluster", "Installation", "address_for_pods", "require_cluster"]
+__all__ = ["IMAGE", "NAME", "Cluster", "Installation", "address_for_pods", "require_cluster", "template_with_documents"]
 
 NAME = "python_kubernetes"
 IMAGE = os.environ.get("EG_E2E_KERNEL_IMAGE", "elyra/kernel-py:dev")
 _KERNELSPEC = Path(__file__).parents[2] / "deploy" / "kernelspecs" / NAME
+_DOCUMENTS = """
+---
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: {{ kernel_pod_name }}-motd
+data:
+  motd: welcome
+---
+apiVersion: v1
+kind: Service
+metadata:
+  name: {{ kernel_pod_name }}
+spec:
+  clusterIP: None
+  selector:
+    kernel_id: {{ kernel_id }}
+"""
 
 
 def require_cluster() -> None:
@@ -32,6 +50,11 @@ def require_cluster() -> None:
     if os.environ.get("REQUIRE_E2E") == "1":
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+def template_with_documents() -> str:
+    """Return the template that is delivered, with a ConfigMap and a Service beside the pod."""
+    return (_KERNELSPEC / "scripts" / "kernel-pod.yaml.j2").read_text() + _DOCUMENTS
 
 
 def address_for_pods() -> str:
@@ -64,7 +87,7 @@ class Cluster:
 
     def labelled(self, selector: str) -> list[str]:
         """Return every object with some labels that isn't being deleted already, as kind and name."""
-        text = self.kubectl("get", "pods,secrets,configmaps,rolebindings,namespaces", "-A", "-l", selector, "-o", "json")
+        text = self.kubectl("get", "pods,secrets,configmaps,services,rolebindings,namespaces", "-A", "-l", selector, "-o", "json")
         items = json.loads(text)["items"]
         return sorted(
             f"{item['kind']}/{item['metadata']['name']}" for item in items if "deletionTimestamp" not in item["metadata"]

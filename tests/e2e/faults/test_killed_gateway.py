@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 from tests.support.api_proxy import Fault
-from tests.support.installation import NAME
+from tests.support.installation import NAME, template_with_documents
 from tests.support.kernel_socket import KernelSocket, text_of
 from tests.support.waiting import wait_until
 
@@ -20,6 +21,7 @@ from enterprise_gateway.cluster.connect import connect, find_cluster
 from enterprise_gateway.cluster.services import ClusterOptions, ClusterServices
 from enterprise_gateway.launch.plan import LaunchSettings
 from enterprise_gateway.launch.policy import PolicyFile
+from enterprise_gateway_common import labels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,13 +53,21 @@ def settings(cluster) -> Iterator[dict[str, str]]:
     cluster.kubectl("delete", "clusterrole", f"{cluster.instance}-role")
 
 
+@pytest.fixture
+def shared_namespace(cluster) -> Iterator[str]:
+    name = f"e2e-shared-{secrets.token_hex(3)}"
+    cluster.kubectl("create", "namespace", name)
+    yield name
+    cluster.kubectl("delete", "namespace", name, "--wait=false")
+
+
 def is_of_a_start(call) -> bool:
     """Tell the calls that make a start's objects from those of the watches and from marks on pods that run."""
     on_pods = call.path.endswith("/pods") if call.method == "GET" else call.method == "PATCH" and "/pods/" in call.path
     return not call.is_watch and not on_pods
 
 
-def killed_in_step(installation, proxy, kubeconfig, settings, step) -> tuple[str, bool]:
+def killed_in_step(installation, proxy, kubeconfig, settings, step, *, name=NAME) -> tuple[str, bool]:
     """Kill a gateway when the n-th call of a start has taken effect; return the kernel's id and whether there was one."""
     server = installation.gateway(kubeconfig=kubeconfig, **settings).start()
     kernel_id, seen = str(uuid.uuid4()), []
@@ -71,7 +81,7 @@ def killed_in_step(installation, proxy, kubeconfig, settings, step) -> tuple[str
 
     proxy.fault = fault
     with ThreadPoolExecutor(1) as pool:
-        body = {"name": NAME, "env": {"KERNEL_ID": kernel_id}}
+        body = {"name": name, "env": {"KERNEL_ID": kernel_id, "KERNEL_USERNAME": "ada"}}
         start = pool.submit(server.request, "POST", "/api/kernels", json=body)
         wait_until(lambda: proxy.took_effect.is_set() or start.done(), timeout=60)
         reached = proxy.took_effect.is_set()
@@ -82,6 +92,14 @@ def killed_in_step(installation, proxy, kubeconfig, settings, step) -> tuple[str
         else:
             assert start.result().status_code == 201, start.result().text
     return kernel_id, reached
+
+
+def wait_until_marked(cluster, kernel_ids) -> None:
+    """Return when the gateway has written on all pods that their kernels answer, without which they are orphans one day."""
+    wait_until(
+        lambda: all(labels.LAST_ACTIVITY_ANNOTATION in cluster.pod(each)["metadata"]["annotations"] for each in kernel_ids),
+        timeout=60,
+    )
 
 
 async def collect(instance: str) -> list[str]:
@@ -119,6 +137,7 @@ def test_a_gateway_that_is_killed_in_any_step_of_a_start_leaves_a_kernel_or_noth
     for kernel_id in usable:
         with KernelSocket(server, kernel_id) as client:
             assert text_of(client.run("print(6 * 7)")) == "42\n"
+    wait_until_marked(cluster, usable)
     asyncio.run(collect(cluster.instance))
     for kernel_id in steps.values():
         if kernel_id not in usable:
@@ -129,3 +148,28 @@ def test_a_gateway_that_is_killed_in_any_step_of_a_start_leaves_a_kernel_or_noth
             wait_until(lambda kernel_id=kernel_id: cluster.objects(kernel_id) == [], timeout=30)
     # From the pod on there is something to go on with.
     assert {steps[number] for number in (6, 7, 8)} <= usable
+
+
+def test_a_gateway_that_is_killed_in_a_shared_namespace_leaves_nothing_that_its_template_made(
+    installation, cluster, proxy, kubeconfig, shared_namespace
+):
+    name = installation.add_kernelspec("documents", template=template_with_documents())
+    settings = {"NAMESPACE": shared_namespace, "SHARED_NAMESPACE": "True", "LEADER_ELECTION": "False"}
+    steps: dict[int, str] = {}
+    for step in range(1, 20):
+        kernel_id, reached = killed_in_step(installation, proxy, kubeconfig, settings, step, name=name)
+        steps[step] = kernel_id
+        if not reached:
+            break
+    # Secret, ConfigMap, Service, pod, three owner references; the last start wasn't disturbed.
+    assert len(steps) == 8
+    server = installation.gateway(**settings).start()
+    usable = {steps[number] for number in (4, 5, 6, 7, 8)}
+    wait_until(lambda: usable <= server.kernel_ids(), timeout=30)
+    wait_until_marked(cluster, usable)
+    for kernel_id in usable:
+        server.stop_kernel(kernel_id)
+    wait_until(lambda: not any(cluster.pods(kernel_id) for kernel_id in usable), timeout=30)
+    asyncio.run(collect(cluster.instance))
+    for kernel_id in steps.values():
+        wait_until(lambda kernel_id=kernel_id: cluster.objects(kernel_id) == [], timeout=30)

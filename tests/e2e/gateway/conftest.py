@@ -25,8 +25,14 @@ def cluster() -> Cluster:
 
 
 @pytest.fixture
-def gateway(tmp_path: Path, cluster: Cluster) -> Iterator[Callable[..., Server]]:
-    """Return a function that makes a gateway of the cluster's installation; what runs at the end is ended."""
-    installation = Installation(folder=tmp_path, cluster=cluster)
-    yield installation.gateway
-    installation.close()
+def installation(tmp_path: Path, cluster: Cluster) -> Iterator[Installation]:
+    """The cluster's installation; what runs at the end is ended."""
+    made = Installation(folder=tmp_path, cluster=cluster)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def gateway(installation: Installation) -> Callable[..., Server]:
+    """Return a function that makes a gateway of the cluster's installation."""
+    return installation.gateway

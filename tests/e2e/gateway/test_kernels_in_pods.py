@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.support.installation import template_with_documents
 from tests.support.kernel_socket import KernelSocket, text_of
 
 if TYPE_CHECKING:
@@ -47,6 +49,26 @@ def test_the_end_of_a_kernel_leaves_nothing(gateway, cluster):
     server = gateway().start()
     kernel_id = server.start_kernel(NAME)
     assert cluster.objects(kernel_id)
+    server.stop_kernel(kernel_id)
+    until(lambda: cluster.objects(kernel_id) == [])
+
+
+def test_what_a_template_makes_beside_the_pod_is_the_pods_and_is_made_anew_with_a_restart(installation, gateway, cluster):
+    def owners():
+        found = json.loads(cluster.kubectl("get", "configmaps,services", "-A", "-l", f"kernel_id={kernel_id}", "-o", "json"))
+        return {item["kind"]: [owner["uid"] for owner in item["metadata"]["ownerReferences"]] for item in found["items"]}
+
+    server = gateway().start()
+    installation.add_kernelspec("documents", template=template_with_documents())
+    kernel_id = server.start_kernel("documents", env={"KERNEL_USERNAME": "ada"})
+    pods = [cluster.pod(kernel_id)["metadata"]["uid"]]
+    assert owners() == {"ConfigMap": pods, "Service": pods}
+    run(server, kernel_id, "kept = 1")
+    for _ in range(2):
+        assert server.request("POST", f"/api/kernels/{kernel_id}/restart", json={}).status_code == 200
+        assert run(server, kernel_id, "print('kept' in globals())") == "False\n"
+        pods = [cluster.pod(kernel_id)["metadata"]["uid"]]
+        assert owners() == {"ConfigMap": pods, "Service": pods}
     server.stop_kernel(kernel_id)
     until(lambda: cluster.objects(kernel_id) == [])
 
