@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.support.messages import Message
     from tests.support.servers import Server
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.alone, pytest.mark.cluster, pytest.mark.timeout(300)]
 
 _SECONDS = 5
 _NODE_LOST_SECONDS = 60

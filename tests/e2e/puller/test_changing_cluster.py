@@ -17,7 +17,13 @@ if TYPE_CHECKING:
 
     from puller_cluster import Installation, Kubectl
 
-pytestmark = [pytest.mark.cluster, pytest.mark.docker, pytest.mark.containerd, pytest.mark.timeout(400)]
+pytestmark = [
+    pytest.mark.alone,
+    pytest.mark.cluster,
+    pytest.mark.docker,
+    pytest.mark.containerd,
+    pytest.mark.timeout(400),
+]
 
 ADDED = "kip-e2e.example.org/added"
 QUICK = {"KIP_IMAGE_FETCHER": "StaticListFetcher", "KIP_INTERVAL": "5", "KIP_RETRY_WAIT": "0.5", "KIP_RETRY_MAX_WAIT": "2"}

@@ -22,7 +22,8 @@ def _is_stream(message: dict[str, Any]) -> bool:
 def two_lines(gate: Path) -> str:
     """Return a cell that prints a line, and another once the gate is open: a machine that is busy may take its time between."""
     wait = f"while not pathlib.Path({str(gate)!r}).exists(): time.sleep(0.002)"
-    return f"import time, pathlib\nprint('one', flush=True)\n{wait}\nprint('two')"
+    # `print` writes the line's end by itself, which a kernel may send as a message of its own.
+    return f"import sys, time, pathlib\nsys.stdout.write('one\\n'); sys.stdout.flush()\n{wait}\nprint('two')"
 
 
 @pytest.mark.parametrize("departure", ["drop", "close"])
