@@ -170,7 +170,7 @@ def test_a_clock_that_jumps_neither_hurries_nor_stops_anything(
 ) -> None:
     environment, set_clock = jumping_clock
     push_image(registry.address, "clock/quick", "1")
-    push_image(registry.address, "clock/slow", "1", size=600_000)
+    pushed = push_image(registry.address, "clock/slow", "1", size=600_000)
     host = f"127.0.0.1:{faulty.port}/clock"
     quick, slow, missing = f"{host}/quick:1", f"{host}/slow:1", f"{registry.address}/clock/missing:1"
     gateway.set_images({"quick": quick, "slow": slow, "missing": missing})
@@ -192,6 +192,7 @@ def test_a_clock_that_jumps_neither_hurries_nor_stops_anything(
     puller.wait_for(quick, "present")
     puller.wait_for(missing, "failed")
     wait_until(lambda: faulty.count("/slow/blobs/") > 0, seconds=20, what="the slow pull has begun")
+    before = puller.resources()
     for offset in (2 * DAY, -3 * DAY):
         set_clock(offset)
         shown = time.strftime("%Y-%m-%d", time.gmtime(time.time() + offset))
@@ -207,6 +208,11 @@ def test_a_clock_that_jumps_neither_hurries_nor_stops_anything(
     faulty.fault = lambda _method, _path: None
     puller.wait_for(slow, "present", seconds=60)
     assert puller.images()[slow]["tries"] <= 1
+    assert faulty.count(pushed.layer_digest) == 1
+    assert puller.metrics()['kip_image_pulls_total{outcome="success"}'] == 4, (
+        "the slow one, and the quick one again after each removal"
+    )
+    puller.assert_nothing_is_left_over(before)
     assert puller.stop() < 1.0
 
 

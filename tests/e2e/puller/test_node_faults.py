@@ -68,6 +68,7 @@ def test_an_image_that_is_removed_by_hand_comes_back_only_so_often(
     image = f"127.0.0.1:{faulty.port}/node/removed:1"
     puller = start_puller(KIP_CRI_ENDPOINT=containerd.endpoint, KIP_IMAGES=image, KIP_INTERVAL="1", KIP_MAX_PULLS_PER_HOUR="2")
     puller.wait_for(image, "present")
+    before = puller.resources()
     containerd.remove(image)
     wait_until(lambda: image in containerd.images(), seconds=10, what="it is back")
     puller.wait_for(image, "present")
@@ -75,6 +76,10 @@ def test_an_image_that_is_removed_by_hand_comes_back_only_so_often(
     puller.wait_for(image, "held", seconds=10)
     assert image not in containerd.images()
     assert puller.metrics()['kip_image_pulls_total{outcome="success"}'] == 2
+    faulty.forget()
+    time.sleep(3)
+    assert faulty.requests == []
+    puller.assert_nothing_is_left_over(before)
     puller.stop()
 
 
@@ -84,11 +89,16 @@ def test_one_image_under_three_names_is_pulled_once(
     pushed = push_image(registry.address, "node/names", "latest")
     host = f"127.0.0.1:{faulty.port}"
     names = f"{host}/node/names,{host}/node/names:latest,{host}/node/names@{pushed.digest}"
-    puller = start_puller(KIP_CRI_ENDPOINT=containerd.endpoint, KIP_IMAGES=names)
+    puller = start_puller(KIP_CRI_ENDPOINT=containerd.endpoint, KIP_IMAGES=names, KIP_INTERVAL="1")
     puller.wait_for(f"{host}/node/names:latest", "present")
+    before = puller.resources()
     puller.wait_for(f"{host}/node/names@{pushed.digest}", "present")
     assert len(puller.images()) == 2
     assert faulty.count(pushed.layer_digest) == 1
+    faulty.forget()
+    time.sleep(3)
+    assert faulty.requests == []
+    puller.assert_nothing_is_left_over(before)
     puller.stop()
 
 

@@ -102,9 +102,17 @@ def test_a_slow_registry_holds_up_no_other_and_its_pull_is_cancelled_in_time(
         KIP_CRI_ENDPOINT=containerd.endpoint, KIP_IMAGES=",".join([*slow, quick]), KIP_PULL_TIMEOUT="4", KIP_NUM_RETRIES="1"
     )
     puller.wait_for(quick, "present", seconds=3.5)
-    failed = puller.wait_for(slow[0], "failed", seconds=20)
-    assert "not pulled within 4 s" in failed["last_error"]
-    assert failed["reason"] == "transient"
+    before = puller.resources()
+    for image in slow:
+        failed = puller.wait_for(image, "failed", seconds=20)
+        assert "not pulled within 4 s" in failed["last_error"]
+        assert failed["reason"] == "transient"
+    assert puller.metrics()['kip_image_pulls_total{outcome="transient"}'] == len(slow)
+    assert faulty.count("/manifests/") <= 8 * len(slow)
+    faulty.forget()
+    time.sleep(3)
+    assert faulty.requests == [], "neither the puller nor the runtime goes on"
+    puller.assert_nothing_is_left_over(before)
     assert puller.stop() < 1.0
 
 
@@ -148,4 +156,11 @@ def test_a_broken_manifest_is_final_and_hides_no_other(
     puller.wait_for(broken, "failed")
     assert whole in containerd.images()
     assert broken not in containerd.images()
+    before, asked = puller.resources(), faulty.count("/whole/")
+    time.sleep(7)
+    tries = puller.metrics()['kip_image_pulls_total{outcome="permanent"}']
+    assert 1 <= tries <= 4, "once in a round"
+    assert faulty.count("/broken/") <= 8 * tries
+    assert faulty.count("/whole/") == asked
+    puller.assert_nothing_is_left_over(before)
     puller.stop()
