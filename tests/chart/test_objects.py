@@ -30,6 +30,14 @@ def _names(rendering: Rendering) -> set[tuple[str, str, str]]:
     return {(each["kind"], each["metadata"].get("namespace", ""), each["metadata"]["name"]) for each in rendering.objects}
 
 
+def test_the_gateway_tolerates_the_taint_that_waits_for_images(render: Callable[..., Rendering]) -> None:
+    own = {"key": "own", "operator": "Exists"}
+    values = {"deployment": {"tolerations": [own]}, "kip": {"startupTaint": "not-ready"}}
+    pod = render(values).one("Deployment")["spec"]["template"]["spec"]
+
+    assert pod["tolerations"] == [own, {"key": "not-ready", "operator": "Exists"}]
+
+
 def test_every_object_has_the_labels_by_which_it_is_found(rendering: Rendering) -> None:
     for each in rendering.objects:
         labels = each["metadata"]["labels"]
