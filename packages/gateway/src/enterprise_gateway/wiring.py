@@ -140,7 +140,7 @@ def build_gateway(
         Route(
             path="/api/images",
             handler=ImagesHandler,
-            services={"catalogue": catalogue, "node_images": cluster.node_images},
+            services={"catalogue": catalogue, "kernels": kernels, "node_images": cluster.node_images},
         ),
         *_health_routes(settings, lambda: [problem for ask in problems for problem in ask()]),
     ]

@@ -1,12 +1,12 @@
 from enterprise_gateway.cluster.pullers import nodes_with, puller_state
-from enterprise_gateway_common.node_images import NODE_IMAGES_ANNOTATION, NodeImages, encode_node_images
+from enterprise_gateway_common.node_images import MAXIMUM_BYTES, NODE_IMAGES_ANNOTATION, NodeImages, encode_node_images
 
 IMAGE = "docker.io/elyra/kernel-py:1"
 
 
-def pod(name, annotation=None):
+def pod(name, annotation=None, node="one"):
     annotations = {} if annotation is None else {NODE_IMAGES_ANNOTATION: annotation}
-    return {"metadata": {"namespace": "kip", "name": name, "uid": name, "annotations": annotations}}
+    return {"metadata": {"namespace": "kip", "name": name, "uid": name, "annotations": annotations}, "spec": {"nodeName": node}}
 
 
 def told(node, state):
@@ -22,8 +22,19 @@ def test_a_puller_that_says_nothing_or_nothing_known_leaves_its_node_unknown():
         assert puller_state(pod("a", annotation)).images is None
 
 
+def test_a_pod_that_speaks_of_another_node_than_its_own_is_not_heard():
+    for node in ("two", None):
+        assert puller_state(pod("a", told("one", "present"), node)).images is None
+
+
+def test_an_annotation_of_more_than_the_bound_is_not_heard():
+    text = told("one", "present")
+    assert puller_state(pod("a", text.ljust(MAXIMUM_BYTES))).images is not None
+    assert puller_state(pod("a", text.ljust(MAXIMUM_BYTES + 1))).images is None
+
+
 def test_only_nodes_where_the_image_is_present_have_it():
     states = [
-        puller_state(pod(node, told(node, state))) for node, state in (("b", "present"), ("c", "pulling"), ("a", "present"))
+        puller_state(pod(node, told(node, state), node)) for node, state in (("b", "present"), ("c", "pulling"), ("a", "present"))
     ]
     assert nodes_with(IMAGE, {state.key: state for state in states}) == ["a", "b"]

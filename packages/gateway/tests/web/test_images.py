@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 from jupyter_client.kernelspec import KernelSpec
@@ -45,3 +46,19 @@ def test_a_kernelspec_whose_image_cannot_be_read_hides_no_other():
 
 def test_without_a_cluster_the_table_has_no_nodes(gateway):
     assert gateway().request("GET", "/api/images").json() == {"nodes": [], "images": []}
+
+
+def test_a_user_learns_nothing_of_a_kernelspec_that_the_user_may_not_start(gateway, kernelspec_folder):
+    config = {"image_name": "elyra/secret:1", "authorized_users": "alice"}
+    metadata = {"process_proxy": {"class_name": "KubernetesProcessProxy", "config": config}}
+    content = {"argv": ["x"], "display_name": "x", "language": "x", "metadata": metadata}
+    (kernelspec_folder / "restricted" / "kernel.json").write_text(json.dumps(content))
+    running = gateway()
+    seen = {user: running.request("GET", f"/api/images?user={user}").json()["images"] for user in ("alice", "bob")}
+    assert seen == {"alice": [{"image": "docker.io/elyra/secret:1", "kernelspecs": ["restricted"], "nodes": {}}], "bob": []}
+
+
+def test_what_pullers_keep_for_others_is_left_out_of_a_users_table():
+    told = NodeImages("one", {"docker.io/elyra/x:1": "present", "docker.io/elyra/y:1": "present"})
+    found = image_table({"a": kernelspec("a", "elyra/x:1")}, [told], only_wanted=True)
+    assert [image["image"] for image in found["images"]] == ["docker.io/elyra/x:1"]

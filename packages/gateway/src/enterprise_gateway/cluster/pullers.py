@@ -7,6 +7,7 @@ from typing import Any
 
 from enterprise_gateway_common import labels
 from enterprise_gateway_common.node_images import (
+    MAXIMUM_BYTES,
     NODE_IMAGES_ANNOTATION,
     InvalidNodeImages,
     NodeImages,
@@ -37,17 +38,30 @@ class PullerState:
 
 
 def puller_state(document: Mapping[str, Any]) -> PullerState:
-    """Return what is kept of a puller's pod."""
+    """Return what is kept of a puller's pod.
+
+    Nothing it says counts where it speaks of another node than its own, or at a greater length than a puller does.
+    """
     metadata = document["metadata"]
     text = (metadata.get("annotations") or {}).get(NODE_IMAGES_ANNOTATION)
     images = None
     if text is not None:
         try:
-            images = decode_node_images(text)
+            images = _own_images(text, (document.get("spec") or {}).get("nodeName"))
         except InvalidNodeImages as error:
             # A newer puller than this gateway knows, during an upgrade: its node counts as unknown.
             _log.debug("A puller's annotation can't be read", extra={"pod": metadata["name"], "cause": str(error)})
     return PullerState(namespace=metadata["namespace"], name=metadata["name"], uid=metadata["uid"], images=images)
+
+
+def _own_images(text: str, node: str | None) -> NodeImages:
+    # Whoever may make pods can give one a puller's labels: such a pod may lie about its own node, no further.
+    if len(text) > MAXIMUM_BYTES:
+        raise InvalidNodeImages(f"it is longer than {MAXIMUM_BYTES} bytes")
+    images = decode_node_images(text)
+    if images.node != node:
+        raise InvalidNodeImages("it is of another node than the pod's")
+    return images
 
 
 def nodes_with(reference: str, pullers: Mapping[tuple[str, str], PullerState]) -> list[str]:
