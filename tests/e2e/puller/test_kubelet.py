@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import time
 from pathlib import Path
@@ -137,6 +138,38 @@ def test_a_puller_that_ends_takes_its_pulls_along(
     wait_until(lambda: len(_pull_pods(installation)) == len(kubectl.nodes()), seconds=90, what="every node pulls")
     installation.run("delete", "daemonset", "kernel-image-puller")
     wait_until(lambda: _pull_pods(installation) == [], seconds=30, what="the pods that pull are gone")
+
+
+def test_two_installations_in_one_namespace_pull_the_same_image_side_by_side(
+    kubectl: Kubectl,
+    installation: Installation,
+    registry: Registry,
+    faulty: FaultyRegistry,
+    let_nodes_reach: Callable[[int], str],
+) -> None:
+    repository = f"kip-e2e/both-{os.urandom(4).hex()}"
+    push_image(registry.address, repository, "1", size=400_000)
+    image = f"{let_nodes_reach(faulty.port)}/{repository}:1"
+    faulty.fault = lambda _method, path: Fault(bytes_per_second=10_000) if "/blobs/" in path else None
+    installation.apply(
+        "kernel-image-puller.yaml",
+        only_on=kubectl.nodes()[-1],
+        KIP_IMAGE_FETCHER="StaticListFetcher",
+        KIP_IMAGES=image,
+        KIP_INTERVAL="1",
+    )
+    wait_until(lambda: len(_pull_pods(installation)) == 1, seconds=60, what="the first one pulls")
+    second = kubectl.json("-n", installation.namespace, "get", "daemonset", "kernel-image-puller")
+    second["metadata"] = {"name": "second", "namespace": installation.namespace}
+    labels = {"app.kubernetes.io/instance": "second", "enterprise-gateway.jupyter.org/role": "second-puller"}
+    second["spec"]["selector"]["matchLabels"] = second["spec"]["template"]["metadata"]["labels"] = labels
+    installation.run("apply", "-f", "-", text=json.dumps(second))
+    wait_until(lambda: len(_pull_pods(installation)) == 2, seconds=60, what="both pull")
+    both = _pull_pods(installation)
+    time.sleep(8)
+    assert _pull_pods(installation) == both, "neither removes the other's pod"
+    installation.run("rollout", "status", "daemonset/second", "--timeout=90s")
+    installation.wait_until_told({kubectl.nodes()[-1]: {image: "present"}})
 
 
 def _pull_pods(installation: Installation) -> list[str]:
