@@ -67,6 +67,7 @@ def gateway(kubectl: Kubectl, tmp_path: Path, image: str, installation: Installa
             "INSTANCE": installation.namespace,
             "KERNEL_CLUSTER_ROLE": "",
             "KERNEL_LAUNCH_TIMEOUT": "60",
+            "PULLER_NAMESPACES": installation.namespace,
         },
         environment={"KUBECONFIG": os.environ["KUBECONFIG"]},
     )

@@ -53,6 +53,9 @@ async def make_cluster_services(cluster: str, settings: GatewaySettings, *, iden
         graces=Graces(unschedulable=settings.unschedulable_grace, image_pull=settings.image_pull_grace),
         launch_timeout=settings.kernel_launch_timeout,
         watched_namespaces=launch.only_namespaces,
+        # Elsewhere whoever may make a pod could say that a node has an image. Without a namespace of its own the gateway is a
+        # program of somebody who may see all of the cluster.
+        puller_namespaces=settings.puller_namespaces or ((own,) if own else launch.only_namespaces),
         # What a kernel gets was decided before it reaches the provisioner.
         pass_environment=frozenset({"*"}),
     )

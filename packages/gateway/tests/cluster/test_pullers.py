@@ -1,4 +1,10 @@
+import asyncio
+
+from enterprise_gateway.cluster.deadline import Deadline
 from enterprise_gateway.cluster.pullers import nodes_with, puller_state
+from enterprise_gateway.cluster.services import ClusterOptions, ClusterServices
+from enterprise_gateway.launch.policy import PolicyFile
+from enterprise_gateway_common import labels
 from enterprise_gateway_common.node_images import MAXIMUM_BYTES, NODE_IMAGES_ANNOTATION, NodeImages, encode_node_images
 
 IMAGE = "docker.io/elyra/kernel-py:1"
@@ -38,3 +44,22 @@ def test_only_nodes_where_the_image_is_present_have_it():
         puller_state(pod(node, told(node, state), node)) for node, state in (("b", "present"), ("c", "pulling"), ("a", "present"))
     ]
     assert nodes_with(IMAGE, {state.key: state for state in states}) == ["a", "b"]
+
+
+def test_pullers_of_other_namespaces_than_the_named_are_not_heard(cluster_type):
+    async def scenario():
+        async with cluster_type() as cluster:
+            for namespace in ("kip", "kernels"):
+                document = pod("a", told("one", "present"))
+                own = {labels.APP: labels.APP_VALUE, labels.COMPONENT: labels.COMPONENT_PULLER}
+                document["metadata"] |= {"namespace": namespace, "labels": own}
+                await cluster.api.put("pods", document, "ADDED")
+            options = ClusterOptions(puller_namespaces=("kip",))
+            services = ClusterServices(client=cluster.client, policy=PolicyFile(None), options=options)
+            services.start()
+            await services.pullers.wait_synced(Deadline(5))
+            heard = list(services.pullers.objects)
+            await services.stop()
+            return heard
+
+    assert asyncio.run(scenario()) == [("kip", "a")]

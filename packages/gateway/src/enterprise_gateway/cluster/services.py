@@ -41,6 +41,8 @@ class ClusterOptions:
     """Seconds for a start that names none."""
     watched_namespaces: tuple[str, ...] = ()
     """The only namespaces to watch, where the gateway has rights in no other; nothing for all."""
+    puller_namespaces: tuple[str, ...] = ()
+    """The only namespaces whose pullers are believed; nothing for all."""
     pass_environment: frozenset[str] = frozenset()
     """Names that kernels get beside KERNEL_* and the kernelspec's; `*` where the whole environment was composed for them."""
 
@@ -112,10 +114,11 @@ class ClusterServices:
         self.removal = Removal(client=client)
         self.maker = ObjectMaker(client=client, removal=self.removal, gateway_namespace=options.launch.gateway_namespace)
         self.store = KernelStore(client=client, pods=self.pods, label_selector=selector, namespaces=only)
-        # The pullers are the installation's, not the kernels'.
-        home = options.launch.gateway_namespace or only[0] if only else None
-        self.pullers: Informer[PullerState] = Informer(
-            client=client, kind="Pod", namespace=home, label_selector=PULLER_SELECTOR, convert=puller_state
+        self.pullers: Picture[PullerState] = JoinedPictures(
+            [
+                Informer(client=client, kind="Pod", namespace=namespace, label_selector=PULLER_SELECTOR, convert=puller_state)
+                for namespace in options.puller_namespaces or (None,)
+            ]
         )
         self._tasks: list[asyncio.Task[None]] = []
 

@@ -72,4 +72,4 @@ def _options() -> ClusterOptions:
         kernel_cluster_role=os.environ.get("EG_KERNEL_CLUSTER_ROLE") or None,
         default_image=os.environ.get("EG_KERNEL_IMAGE") or None,
     )
-    return ClusterOptions(launch=launch)
+    return ClusterOptions(launch=launch, puller_namespaces=(own,) if own else ())

@@ -81,6 +81,14 @@ class KubernetesSettings:
         group=_KUBERNETES,
         help="Cluster role that a kernel's service account gets in a namespace that the gateway makes; empty for none.",
     )
+    puller_namespaces: tuple[str, ...] = setting(
+        (),
+        ordered_names,
+        environment=("EG_PULLER_NAMESPACES",),
+        group=_KUBERNETES,
+        help="Namespaces whose image pullers are heard when they say which images their nodes have; in none of them may kernels "
+        "make pods. Unset takes the gateway's own, or all where it has none.",
+    )
     kernel_image: str | None = setting(
         None,
         optional(text),
