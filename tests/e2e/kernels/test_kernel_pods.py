@@ -251,7 +251,7 @@ async def test_a_start_whose_nth_call_fails_leaves_nothing(kernels):
         while True:
             number, failed = number + 1, False
             calls.clear()
-            manager = kernels.manager(services, argv=["sleep", "60"])
+            manager = kernels.manager(services)
             words = ""
             try:
                 await manager.start_kernel(env=USER)

@@ -9,6 +9,7 @@ import os
 import ssl
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -215,7 +216,9 @@ class Containerd:
 
     def __init__(self, folder: Path, *, program: str, room_megabytes: int = 0, metrics_port: int = 0) -> None:
         self.folder = folder
-        self.socket = folder / "run" / "containerd.sock"
+        # A socket's path has at most 107 characters.
+        self._run_folder = tempfile.TemporaryDirectory(prefix="kip-")
+        self.socket = Path(self._run_folder.name) / "containerd.sock"
         self.endpoint = f"unix://{self.socket}"
         self._program = program
         self._room = folder / "root"
@@ -251,12 +254,15 @@ class Containerd:
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        self.socket.parent.mkdir(exist_ok=True)
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [self._program, "--config", str(self.folder / "config.toml")], stdout=log, stderr=log
             )
-        wait_until(self._answers, seconds=20, what=f"containerd answers, see {self.folder}/log")
+        try:
+            wait_until(self._answers, seconds=20, what=f"containerd answers, see {self.folder}/log")
+        except BaseException:
+            self.kill()
+            raise
 
     def _answers(self) -> bool:
         done = subprocess.run(
@@ -290,3 +296,4 @@ class Containerd:
         self.kill()
         if self._mounted:
             self._run("umount", "--lazy", str(self._room))
+        self._run_folder.cleanup()
