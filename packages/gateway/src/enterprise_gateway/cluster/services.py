@@ -120,6 +120,7 @@ class ClusterServices:
                 for namespace in options.puller_namespaces or (None,)
             ]
         )
+        self._turn = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -153,6 +154,14 @@ class ClusterServices:
         self._tasks = []
         await self.removal.stop()
         await self.client.close()
+
+    async def turn(self) -> None:
+        """Return when the caller may occupy the process for some milliseconds.
+
+        Of many starts at once each gets a turn of its own, and whatever else there is to do is done between two of them.
+        """
+        async with self._turn:
+            await asyncio.sleep(0)
 
     def pods_of(self, kernel_id: str) -> KernelPods:
         """Return what follows the pods of one kernel; it follows none yet."""

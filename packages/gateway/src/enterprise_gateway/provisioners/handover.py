@@ -6,6 +6,7 @@ import json
 import logging
 import secrets
 import socket
+import time
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -26,7 +27,9 @@ _log = logging.getLogger(__name__)
 
 _ANY_PORT = "0..0"
 _CONNECT_SECONDS = 1.0
-_CONNECT_PAUSE_SECONDS = 0.05
+# Of the time that has been waited: a kernel of a busy node isn't asked for a hundred times, and none waits much longer for it.
+_CONNECT_PAUSE_PART = 0.1
+_CONNECT_PAUSE_SECONDS = 0.05, 0.5
 
 
 class Handover(Protocol):
@@ -172,6 +175,7 @@ async def _before_the_end(
 async def _listens(ip: str, port: int) -> None:
     """Return when somebody listens on a port: a running container says nothing of the program in it."""
     family, address = _socket_address(ip, port)
+    begun = time.monotonic()
     while True:
         # A bare socket: a stream for each of dozens of attempts would be most of what a start costs this process.
         with socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as attempt:
@@ -182,7 +186,12 @@ async def _listens(ip: str, port: int) -> None:
                 pass
             else:
                 return
-        await asyncio.sleep(_CONNECT_PAUSE_SECONDS)
+        await asyncio.sleep(_connect_pause(time.monotonic() - begun))
+
+
+def _connect_pause(waited: float) -> float:
+    shortest, longest = _CONNECT_PAUSE_SECONDS
+    return min(max(shortest, _CONNECT_PAUSE_PART * waited), longest)
 
 
 def _socket_address(ip: str, port: int) -> tuple[socket.AddressFamily, tuple[Any, ...]]:

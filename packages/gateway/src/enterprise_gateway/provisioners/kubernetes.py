@@ -85,6 +85,7 @@ class KubernetesProvisioner(KernelProvisionerBase):
         """
         phases = self.phases = LaunchPhases()
         services = await self._cluster()
+        await services.turn()
         request = self._request(kwargs.get("env") or {}, services)
         policy = services.policy.current()
         deadline = Deadline(
