@@ -234,7 +234,7 @@ def _certificate(folder, name: str):
 
 def test_a_token_of_an_existing_secret_is_used() -> None:
     with Release(values={"auth": {"existingSecret": "mine", "key": "the-token"}}) as release:
-        data = base64.b64encode(b"chosen by somebody").decode()
+        data = base64.b64encode(b"chosen-by-somebody\n").decode()
         secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "mine"}, "data": {"the-token": data}}
         kubectl("create", "-n", release.namespace, "-f", "-", text=json.dumps(secret))
         release.install()

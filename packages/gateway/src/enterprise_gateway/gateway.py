@@ -1,6 +1,7 @@
 """One running gateway: what is started, in which order, and how it ends."""
 
 import asyncio
+import ipaddress
 import logging
 import signal
 from collections.abc import Awaitable, Callable, Coroutine
@@ -114,6 +115,10 @@ class Gateway:
         self._every(_LOOK_AGAIN_SECONDS, self._parts.adoption.look_again)
         self._spawn(self._measure_lag(), "measure lag")
         _log.info("Gateway listens", extra={"url": self.url})
+        if not (settings.auth_token or settings.auth_tokens_file or _is_loopback(settings.ip)):
+            _log.warning(
+                "Everybody who reaches this address may use the gateway; EG_AUTH_TOKEN sets a token", extra={"ip": settings.ip}
+            )
 
     async def _find_kernels(self) -> None:
         """Adopt what runs in the cluster, however long the cluster takes to answer, as soon as there is need of one."""
@@ -232,3 +237,10 @@ class Gateway:
         await parts.server.close_all_connections()
         parts.context.destroy(linger=0)
         _log.info("Gateway stopped")
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return address == "localhost"

@@ -25,6 +25,7 @@ from enterprise_gateway.settings import GatewaySettings
 from enterprise_gateway.web.access import Access, Authorizer, CrossOriginHeaders, TokenFile
 from enterprise_gateway.web.base import Edge
 from enterprise_gateway.websocket.options import V1_PROTOCOL, WebsocketOptions
+from enterprise_gateway_common.tokens import is_one_printable_word
 
 if TYPE_CHECKING:
     from enterprise_gateway.cluster.services import ClusterServices
@@ -177,11 +178,11 @@ def edge_of(settings: GatewaySettings, metrics: GatewayMetrics) -> Edge:
     Raises
     ------
     ValueError, OSError
-        The file of tokens or the class of the authorizer can't be used.
+        The token, the file of tokens or the class of the authorizer can't be used.
     """
     return Edge(
         access=Access(
-            token=settings.auth_token,
+            token=_token(settings),
             token_file=_token_file(settings.auth_tokens_file),
             allow_origin=settings.allow_origin,
             authorized_origin=settings.authorized_origin,
@@ -201,6 +202,18 @@ def edge_of(settings: GatewaySettings, metrics: GatewayMetrics) -> Edge:
         base_url=settings.base_url,
         max_body_size=settings.max_body_size,
     )
+
+
+def _token(settings: GatewaySettings) -> str:
+    # A file that a Secret was made of often ends with a line end, which no header could carry.
+    token = settings.auth_token.strip()
+    if token and not is_one_printable_word(token):
+        raise ValueError("auth_token: the token must be printable ASCII without blanks.")
+    if settings.require_token and not token and not settings.auth_tokens_file:
+        raise ValueError(
+            "auth_token: it is empty, and require_token doesn't allow that. Was the Secret made with an empty token?"
+        )
+    return token
 
 
 def _token_file(path: str | None) -> TokenFile | None:

@@ -81,7 +81,7 @@ def test_a_changed_file_takes_effect_and_a_broken_one_does_not(file):
     assert dict(tokens.users()) == {b"new": "alice"}
 
 
-@pytest.mark.parametrize("line", ["alice", "alice:", ":token", "alice:one\nbob:one"])
+@pytest.mark.parametrize("line", ["alice", "alice:", ":token", "alice:one\nbob:one", "alice:o one"])
 def test_a_file_that_is_wrong_at_the_start_is_refused_without_its_tokens(tmp_path, line):
     path = tmp_path / "tokens"
     path.write_text(line)

@@ -12,9 +12,9 @@ from urllib.parse import quote
 
 import requests
 
+from enterprise_gateway_common.tokens import is_one_printable_word
 from kernel_image_puller.classification import without_secrets
 from kernel_image_puller.errors import ConfigurationError, KubernetesCallFailed
-from kernel_image_puller.tokens import is_one_printable_word
 
 __all__ = ["KubernetesApi", "from_service_account"]
 

@@ -23,6 +23,14 @@ class AccessSettings:
         help="Token that every request must carry, as `Authorization: token …`, `Authorization: Bearer …` or `?token=…`. "
         "Empty means that no token is needed.",
     )
+    require_token: bool = setting(
+        False,
+        boolean,
+        environment=("EG_REQUIRE_TOKEN",),
+        group=_ACCESS,
+        help="Refuse to start where there is neither auth_token nor auth_tokens_file: a Secret that turns out to be empty lets "
+        "nobody in rather than everybody.",
+    )
     auth_tokens_file: str | None = setting(
         None,
         optional(text),

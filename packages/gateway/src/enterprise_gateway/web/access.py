@@ -11,6 +11,7 @@ from tornado.httputil import HTTPServerRequest
 
 from enterprise_gateway.errors import Forbidden, Unauthenticated
 from enterprise_gateway.identity import ANONYMOUS, Identity
+from enterprise_gateway_common.tokens import is_one_printable_word
 
 __all__ = ["Access", "Authorizer", "CrossOriginHeaders", "TokenFile"]
 
@@ -64,6 +65,8 @@ class TokenFile:
             user, colon, token = (part.strip() for part in line.partition(":"))
             if not (user and colon and token):
                 raise ValueError(f"line {number} of the file of tokens is not user:token")
+            if not is_one_printable_word(token):
+                raise ValueError(f"line {number} of the file of tokens has a token that isn't printable ASCII without blanks")
             if token.encode() in users:
                 raise ValueError(f"line {number} of the file of tokens repeats a token")
             users[token.encode()] = user

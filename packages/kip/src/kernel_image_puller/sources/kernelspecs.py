@@ -7,10 +7,10 @@ from typing import Any
 import requests
 
 from enterprise_gateway_common.kernelspec_metadata import MalformedMetadataError, kernelspec_images
+from enterprise_gateway_common.tokens import is_one_printable_word
 from kernel_image_puller.classification import without_secrets
 from kernel_image_puller.errors import SourceFailed
 from kernel_image_puller.sources.protocol import SourceAnswer
-from kernel_image_puller.tokens import is_one_printable_word
 from kernel_image_puller.wanted import ImageRequest, PullPolicy
 
 __all__ = ["KernelspecsSource"]
