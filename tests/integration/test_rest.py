@@ -6,7 +6,7 @@ import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.support.kernel_socket import KernelSocket, text_of
@@ -169,6 +169,23 @@ def test_the_limits_of_kernels_are_kept_when_many_start_at_once(own_server: Call
         answers = list(executor.map(lambda _: server.request("POST", "/api/kernels", json={}), range(4)))
     assert sorted(answer.status_code for answer in answers) == [201, 201, 403, 403]
     assert {answer.json()["reason"] for answer in answers if answer.status_code == 403} == {"Resource Limit"}
+
+
+def test_a_session_that_gets_another_kernel_ends_the_one_before_unless_a_session_has_it(server: Server) -> None:
+    def open_session(**kernel: str) -> dict[str, Any]:
+        body = {"path": f"{uuid.uuid4()}.ipynb", "type": "notebook", "name": "a", "kernel": kernel}
+        session: dict[str, Any] = server.request("POST", "/api/sessions", json=body).json()
+        return session
+
+    first = open_session(name="python3")
+    kernel_id = first["kernel"]["id"]
+    second = open_session(id=kernel_id)
+    for session, lives in ((first, True), (second, False)):
+        changed = server.request("PATCH", f"/api/sessions/{session['id']}", json={"kernel": {"name": "python3"}}).json()
+        assert changed["kernel"]["id"] != kernel_id
+        assert (kernel_id in server.kernel_ids()) is lives
+    for session in (first, second):
+        assert server.request("DELETE", f"/api/sessions/{session['id']}").status_code == 204
 
 
 def test_a_session_has_a_kernel_and_passes_env_on(server: Server) -> None:

@@ -11,7 +11,7 @@ import zmq
 import zmq.asyncio
 from jupyter_client.kernelspec import KernelSpec
 
-from enterprise_gateway.errors import LaunchFailed, LaunchTimeout
+from enterprise_gateway.errors import Conflict, LaunchFailed, LaunchTimeout
 from enterprise_gateway.kernels.kernel import Kernel
 from enterprise_gateway.kernels.lifecycle import KernelLifecycle, LifecycleOptions
 from enterprise_gateway.kernels.manager import GatewayKernelManager
@@ -204,7 +204,7 @@ def test_a_cancelled_start_leaves_no_process(run):
 
 def test_interrupting_what_is_not_running_is_said(run):
     async def scenario(made):
-        with pytest.raises(LaunchFailed, match="isn't running"):
+        with pytest.raises(Conflict, match="isn't running"):
             await made.lifecycle.interrupt()
 
     run(scenario)

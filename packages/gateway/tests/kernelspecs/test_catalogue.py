@@ -83,6 +83,8 @@ def test_a_swapped_link_is_seen_as_kubernetes_swaps_them(make, tmp_path, clock):
         "[]",
         '{"argv": "x"}',
         '{"argv": []}',
+        '{"argv": ["x"], "env": {"N": 1}}',
+        '{"argv": ["x"], "env": 5}',
         '{"argv": ["x"], "metadata": 5}',
         '{"argv": ["x"], "metadata": {"process_proxy": 1}}',
     ],

@@ -167,3 +167,12 @@ def test_a_user_is_shown_what_that_user_may_start(gateway, answer):
     assert set(running.request("GET", "/api/kernelspecs?user=bob").json()["kernelspecs"]) == {"broken", "yarn"}
     assert set(running.request("GET", "/api/kernelspecs?user=alice").json()["kernelspecs"]) == {"broken", "yarn", "restricted"}
     assert answer(running.request("GET", "/api/kernelspecs/restricted?user=bob")).status == 403
+    assert answer(running.request("GET", "/kernelspecs/restricted/kernel.json?user=bob")).status == 403
+    assert running.request("GET", "/kernelspecs/restricted/kernel.json?user=alice").status_code == 200
+
+
+def test_the_error_for_an_unknown_kernelspec_names_only_those_that_the_user_may_start(gateway, answer):
+    running = gateway()
+    assert answer(running.request("GET", "/api/kernelspecs/nope?user=bob")).message.endswith("here: broken, yarn.")
+    body = {"name": "nope", "env": {"KERNEL_USERNAME": "bob"}}
+    assert answer(running.request("POST", "/api/kernels", json=body)).message.endswith("here: broken, yarn.")

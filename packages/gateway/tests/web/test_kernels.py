@@ -1,3 +1,6 @@
+import contextlib
+import http.client
+
 import pytest
 
 
@@ -24,7 +27,7 @@ def test_an_unknown_kernel_name_is_404_with_the_names_that_exist(gateway, answer
     found = answer(start(gateway(), "nope"))
     assert (found.status, found.message) == (
         404,
-        "No such kernel named 'nope'. Kernels that exist here: broken, restricted, yarn.",
+        "No such kernel named 'nope'. Kernels that exist here: broken, yarn.",
     )
 
 
@@ -72,6 +75,14 @@ def test_a_body_beyond_the_bound_is_refused_with_and_without_a_declared_length(g
     body = b'{"x": "' + b"y" * 4096 + b'"}'
     assert answer(running.request("POST", "/api/kernels", data=body)).status == 413
     assert answer(running.request("POST", "/api/kernels", data=iter([body]))).status == 413
+
+
+def test_a_length_of_more_digits_than_python_reads_is_refused(gateway):
+    with contextlib.closing(http.client.HTTPConnection(*gateway().address, timeout=10)) as connection:
+        connection.putrequest("POST", "/api/kernels")
+        connection.putheader("Content-Length", "9" * 5000)
+        connection.endheaders()
+        assert connection.getresponse().status in {400, 413}
 
 
 @pytest.mark.parametrize(("method", "rest"), [("GET", ""), ("DELETE", ""), ("POST", "/interrupt"), ("POST", "/restart")])

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from enterprise_gateway.errors import GatewayError, LaunchFailed, LaunchTimeout
+from enterprise_gateway.errors import Conflict, GatewayError, LaunchFailed, LaunchTimeout
 from enterprise_gateway.kernels.activity import ActivityMonitor
 from enterprise_gateway.kernels.kernel import Kernel
 from enterprise_gateway.kernels.readiness import wait_until_it_answers
@@ -325,11 +325,11 @@ class KernelLifecycle:
 
         Raises
         ------
-        LaunchFailed
+        Conflict
             There is no running kernel to interrupt.
         """
         if not self._kernel.manager.has_kernel:
-            raise LaunchFailed(f"Kernel {self._kernel.kernel_id} isn't running.", reason="Kernel isn't running")
+            raise Conflict(f"Kernel {self._kernel.kernel_id} isn't running.", reason="Kernel isn't running")
         await self._kernel.manager.interrupt_kernel()
 
     async def _destroy(self) -> None:

@@ -14,7 +14,7 @@ from enterprise_gateway.kernels.limits import check_limits
 from enterprise_gateway.kernels.requests import StartRequest, owner_of, requested_kernel_id
 from enterprise_gateway.kernels.rules import Alone, Elsewhere, KernelFactory, KernelMetrics, KernelRules
 from enterprise_gateway.kernels.table import Entry, KernelTable
-from enterprise_gateway.kernelspecs.authorization import check_may_start
+from enterprise_gateway.kernelspecs.authorization import check_may_start, visible_to
 from enterprise_gateway.kernelspecs.catalogue import Kernelspec, KernelspecCatalogue
 from enterprise_gateway.provisioners.registry import runs_here
 
@@ -142,7 +142,8 @@ class Kernels:
         user = owner_of(requested, identity, default=rules.default_user)
         kernel_id = requested_kernel_id(requested)
         timeout = launch_timeout(requested, default=rules.launch_timeout, maximum=rules.max_launch_timeout)
-        kernelspec = await self._catalogue.get(request.kernel_name or rules.default_kernel_name)
+        name = request.kernel_name or rules.default_kernel_name
+        kernelspec = await self._catalogue.get(name, visible=lambda all_: visible_to(user, all_, rules.users))
         check_may_start(user, kernelspec.name, kernelspec.metadata, rules.users)
         if self._prepare is not None:
             await self._prepare(kernelspec)

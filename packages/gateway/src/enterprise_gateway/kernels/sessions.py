@@ -103,6 +103,10 @@ class Sessions:
         self._sessions[session_id] = session
         return session
 
+    def uses(self, kernel_id: str) -> bool:
+        """Tell whether there is a session of a kernel."""
+        return any(session.kernel.kernel_id == kernel_id for session in self._sessions.values())
+
     async def end(self, session_id: str, identity: Identity) -> None:
         """End a session and its kernel.
 

@@ -107,8 +107,15 @@ class KernelspecCatalogue:
             await asyncio.shield(self._under_way)
         return self._reading.kernelspecs
 
-    async def get(self, name: str) -> Kernelspec:
+    async def get(
+        self, name: str, *, visible: Callable[[Mapping[str, Kernelspec]], Mapping[str, Kernelspec]] | None = None
+    ) -> Kernelspec:
         """Return one kernelspec, its name compared without case.
+
+        Parameters
+        ----------
+        visible
+            Chooses those that the asking user may know of; without it all are named.
 
         Raises
         ------
@@ -116,12 +123,11 @@ class KernelspecCatalogue:
             There is none; the text names those that exist.
         """
         kernelspecs = await self.all()
-        try:
-            return kernelspecs[name.lower()]
-        except KeyError:
-            known = ", ".join(kernelspecs) or "none"
+        if (found := kernelspecs.get(name.lower())) is None:
+            known = ", ".join(visible(kernelspecs) if visible else kernelspecs) or "none"
             shown = name[:128].encode("unicode_escape").decode()
-            raise KernelspecNotFound(f"No such kernel named '{shown}'. Kernels that exist here: {known}.") from None
+            raise KernelspecNotFound(f"No such kernel named '{shown}'. Kernels that exist here: {known}.")
+        return found
 
     async def _read(self) -> _Reading:
         try:
@@ -160,6 +166,9 @@ def _read_kernelspec(name: str, folder: Path) -> Kernelspec:
     document = json.loads((folder / "kernel.json").read_text(encoding="utf-8"))
     if not isinstance(document, dict):
         raise TypeError("kernel.json is not an object")
+    environment = document.get("env", {})
+    if not isinstance(environment, dict) or not all(isinstance(text, str) for text in environment.values()):
+        raise ValueError("env is no object of texts")
     # traitlets would take a text for a list of its letters.
     if not isinstance(document.get("argv"), list) or not document["argv"]:
         raise ValueError("argv is no list with at least one text")

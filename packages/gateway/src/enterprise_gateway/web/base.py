@@ -28,6 +28,7 @@ _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _REQUEST_ID = re.compile(r"[\w.:/+=@-]{1,128}")
 # curl's -d declares its JSON as a form, JupyterLab in Node as plain text. A page of another origin could do so too
 # without asking first, but then its origin is in the request and refused.
+_LONGEST_NUMBER = 18
 _JSON_TYPES = frozenset({"", "application/json", "application/x-www-form-urlencoded", "text/json", "text/plain"})
 
 
@@ -104,7 +105,8 @@ class JsonHandler(RequestHandler):
 
     def _check_length(self, request: HTTPServerRequest) -> None:
         length = request.headers.get("Content-Length", "0")
-        if length.isdecimal() and int(length) > self.edge.max_body_size:
+        # Python refuses to read a number of thousands of digits.
+        if length.isdecimal() and (len(length) > _LONGEST_NUMBER or int(length) > self.edge.max_body_size):
             raise self._too_large()
 
     def _too_large(self) -> PayloadTooLarge:

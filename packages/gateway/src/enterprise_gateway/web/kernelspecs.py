@@ -9,7 +9,7 @@ from typing import ClassVar
 from enterprise_gateway.errors import Forbidden, NotFound
 from enterprise_gateway.kernels.registry import Kernels
 from enterprise_gateway.kernelspecs.authorization import may_start, visible_to
-from enterprise_gateway.kernelspecs.catalogue import KernelspecCatalogue
+from enterprise_gateway.kernelspecs.catalogue import Kernelspec, KernelspecCatalogue
 from enterprise_gateway.web.base import Edge, JsonHandler
 from enterprise_gateway.web.models import ErrorModel, KernelspecModel, KernelspecsModel
 from enterprise_gateway.web.operations import Operation, QueryParameter
@@ -32,6 +32,22 @@ class _KernelspecsBase(JsonHandler):
     @property
     def _user(self) -> str | None:
         return self.identity.user or self.get_query_argument("user", None)
+
+    async def _kernelspec(self, name: str) -> Kernelspec:
+        """Return a kernelspec that the user may start; the error for an unknown one names only such.
+
+        Raises
+        ------
+        KernelspecNotFound
+            There is none.
+        Forbidden
+            The user may not start it.
+        """
+        users, user = self._kernels.rules.users, self._user
+        kernelspec = await self._catalogue.get(name, visible=lambda all_: visible_to(user, all_, users))
+        if user is not None and not may_start(user, kernelspec.metadata, users):
+            raise Forbidden(f"User '{user[:128]}' is not authorized to start kernel '{kernelspec.name}'.")
+        return kernelspec
 
 
 class KernelspecsHandler(_KernelspecsBase):
@@ -65,10 +81,7 @@ class KernelspecHandler(_KernelspecsBase):
 
     async def get(self, kernel_name: str) -> None:
         """Answer with one kernelspec."""
-        kernelspec = await self._catalogue.get(kernel_name)
-        user = self._user
-        if user is not None and not may_start(user, kernelspec.metadata, self._kernels.rules.users):
-            raise Forbidden(f"User '{user[:128]}' is not authorized to start kernel '{kernelspec.name}'.")
+        kernelspec = await self._kernelspec(kernel_name)
         self.write_json(kernelspec.model(self.edge.base_url))
 
 
@@ -86,7 +99,7 @@ class KernelspecResourceHandler(_KernelspecsBase):
 
     async def get(self, kernel_name: str, path: str) -> None:
         """Answer with one file."""
-        kernelspec = await self._catalogue.get(kernel_name)
+        kernelspec = await self._kernelspec(kernel_name)
         content = await asyncio.to_thread(_read_inside, kernelspec.resource_dir, path)
         self.set_status(HTTPStatus.OK)
         self.set_header("Content-Type", mimetypes.guess_type(path)[0] or "application/octet-stream")

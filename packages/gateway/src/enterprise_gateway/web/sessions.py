@@ -1,9 +1,10 @@
 """/api/sessions: documents and their kernels, for clients that leave this to the server."""
 
+from contextlib import suppress
 from http import HTTPStatus
 from typing import ClassVar
 
-from enterprise_gateway.errors import BadRequest, Forbidden
+from enterprise_gateway.errors import BadRequest, Forbidden, KernelNotFound
 from enterprise_gateway.kernels.kernel import Kernel
 from enterprise_gateway.kernels.registry import Kernels
 from enterprise_gateway.kernels.requests import StartRequest
@@ -96,12 +97,17 @@ class SessionHandler(StartingHandler):
     async def patch(self, session_id: str) -> None:
         """Change one session."""
         body = self.body_as(SessionChange)
-        self._sessions.get(session_id, self.identity)
+        before = self._sessions.get(session_id, self.identity)
         named = {"path": body.path, "name": body.name, "type": body.type}
         changes: dict[str, object] = {key: value for key, value in named.items() if value is not None}
         if body.kernel is not None:
             changes["kernel"] = await self._other_kernel(body.kernel)
-        self.write_json(self._sessions.change(session_id, self.identity, **changes).model())
+        session = self._sessions.change(session_id, self.identity, **changes)
+        # A client that changes a document's kernel forgets the one before; where nobody else has it, it would run for ever.
+        if before.kernel is not session.kernel and not self._sessions.uses(before.kernel.kernel_id):
+            with suppress(KernelNotFound):
+                await self._kernels.shutdown(before.kernel.kernel_id, self.identity)
+        self.write_json(session.model())
 
     async def _other_kernel(self, wanted: SessionKernel) -> Kernel:
         if wanted.id is not None:
