@@ -186,6 +186,7 @@ def edge_of(settings: GatewaySettings, metrics: GatewayMetrics) -> Edge:
             token_file=_token_file(settings.auth_tokens_file),
             allow_origin=settings.allow_origin,
             authorized_origin=settings.authorized_origin,
+            authorizer=_authorizer(settings.authorizer_class),
         ),
         cross_origin=CrossOriginHeaders(
             {
@@ -197,7 +198,6 @@ def edge_of(settings: GatewaySettings, metrics: GatewayMetrics) -> Edge:
                 "Access-Control-Max-Age": settings.max_age,
             }
         ),
-        authorizer=_authorizer(settings.authorizer_class),
         metrics=metrics,
         base_url=settings.base_url,
         max_body_size=settings.max_body_size,

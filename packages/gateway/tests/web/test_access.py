@@ -143,3 +143,22 @@ def test_a_file_written_again_within_the_clocks_resolution_is_seen_by_its_size(f
     file.write_text("alice:another\n")
     os.utime(file, ns=(time.time_ns(), before.st_mtime_ns))
     assert dict(tokens.users()) == {b"another": "alice"}
+
+
+class Authorizer:
+    def __init__(self, answer):
+        self.answer, self.asked = answer, []
+
+    def is_authorized(self, *what):
+        self.asked.append(what)
+        return self.answer
+
+
+def test_an_authorizer_is_told_user_method_and_path_and_decides():
+    handler, asking = object(), request("/api/kernels/1?token=canary")
+    asking.method = "DELETE"
+    allowing = Authorizer(answer=True)
+    Access(token="", authorizer=allowing).authorize(handler, Identity("alice"), asking)
+    assert allowing.asked == [(handler, "alice", "delete", "/api/kernels/1")]
+    with pytest.raises(Forbidden):
+        Access(token="", authorizer=Authorizer(answer=False)).authorize(handler, Identity("alice"), asking)

@@ -23,7 +23,7 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application
 
-from enterprise_gateway.errors import KernelNotFound, Unauthenticated, Unavailable
+from enterprise_gateway.errors import Forbidden, KernelNotFound, Unauthenticated, Unavailable
 from enterprise_gateway.websocket.connections import OpenConnections
 from enterprise_gateway.websocket.handler import KernelWebsocketHandler
 from enterprise_gateway.websocket.options import V1_PROTOCOL, WebsocketOptions
@@ -135,6 +135,11 @@ class _Access:
         if request.headers.get("Authorization") == "token wrong":
             raise Unauthenticated("This token isn't known.")
         return "somebody"
+
+    def authorize(self, handler: object, identity: object, request: Any) -> None:
+        assert (handler is not None, identity) == (True, "somebody")
+        if "unauthorized" in request.arguments:
+            raise Forbidden("This installation doesn't allow you to do that.")
 
     def origin_allowed(self, origin: str | None, request: Any) -> bool:
         return origin in {None, f"http://{request.host}"}

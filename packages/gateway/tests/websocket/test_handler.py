@@ -8,7 +8,7 @@ import pytest
 import websocket
 from websocket import ABNF
 
-from enterprise_gateway.errors import LaunchFailed
+from enterprise_gateway.errors import LaunchFailed, Unavailable
 from enterprise_gateway.websocket.options import V1_PROTOCOL
 
 
@@ -40,6 +40,29 @@ def test_an_unknown_token_is_refused_with_401_and_json(url):
         401,
         {"reason": "Unauthorized", "message": "This token isn't known."},
     )
+
+
+def test_who_is_not_authorized_is_refused_with_403_and_json(url):
+    status, body = _refusal(f"{url}?unauthorized=1")
+    assert (status, body["reason"]) == (403, "Forbidden")
+
+
+def test_a_websocket_beyond_the_most_is_closed_with_1013_though_it_was_admitted_while_the_kernel_started(
+    gateway, url, monkeypatch
+):
+    asked = []
+
+    def admit(key):
+        asked.append(key)
+        if len(asked) > 1:
+            raise Unavailable("This gateway already has 1 websockets, the most that it is set to have.")
+
+    monkeypatch.setattr(gateway.connections, "admit", admit)
+    client = websocket.create_connection(url, timeout=10)
+    opcode, data = client.recv_data()
+    client.shutdown()
+    assert (opcode, struct.unpack("!H", data[:2])[0]) == (ABNF.OPCODE_CLOSE, 1013)
+    assert len(gateway.connections) == 0
 
 
 def test_a_page_of_another_origin_is_refused_with_403_and_json(url):

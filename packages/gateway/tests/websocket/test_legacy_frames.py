@@ -11,7 +11,7 @@ from jupyter_server.services.kernels.connection.base import deserialize_binary_m
 
 from enterprise_gateway.websocket import legacy_frames
 from enterprise_gateway.websocket.kernel import CHANNELS
-from enterprise_gateway.websocket.messages import ClientMessage, InvalidFrame, KernelMessage, MalformedMessage
+from enterprise_gateway.websocket.messages import MOST_PARTS, ClientMessage, InvalidFrame, KernelMessage, MalformedMessage
 
 _PARTS = ("header", "parent_header", "metadata", "content")
 
@@ -77,6 +77,17 @@ def test_whatever_a_client_sends_is_a_message_or_an_invalid_frame(frame):
 def test_offsets_that_lie_are_an_invalid_frame(count, offsets, rest):
     with pytest.raises(InvalidFrame):
         legacy_frames.decode(struct.pack(f"!{len(offsets) + 1}I", count, *offsets) + rest)
+
+
+def test_a_frame_of_very_many_empty_buffers_is_refused_by_its_count():
+    def frame(parts):
+        text = b'{"channel": "shell", "header": {"msg_id": "i", "msg_type": "t"}, "content": {}}'
+        first = 4 * (parts + 1)
+        return struct.pack(f"!{parts + 1}I", parts, first, *[first + len(text)] * (parts - 1)) + text
+
+    assert len(legacy_frames.decode(frame(MOST_PARTS)).parts) == MOST_PARTS + 3
+    with pytest.raises(InvalidFrame, match="more than 1024 parts"):
+        legacy_frames.decode(frame(MOST_PARTS + 1))
 
 
 @pytest.mark.parametrize("depth", [900, 5_000, 200_000])

@@ -9,7 +9,7 @@ from jupyter_server.services.kernels.connection.base import deserialize_msg_from
 
 from enterprise_gateway.websocket import v1_frames
 from enterprise_gateway.websocket.kernel import CHANNELS
-from enterprise_gateway.websocket.messages import ClientMessage, InvalidFrame, KernelMessage
+from enterprise_gateway.websocket.messages import MOST_PARTS, ClientMessage, InvalidFrame, KernelMessage
 
 raw_parts = st.tuples(*[st.binary(max_size=50)] * 4)
 buffer_lists = st.lists(st.binary(max_size=40), max_size=3)
@@ -42,6 +42,14 @@ def test_whatever_a_client_sends_is_a_message_or_an_invalid_frame(frame):
 def test_offsets_that_lie_are_an_invalid_frame(count, offsets, rest):
     with pytest.raises(InvalidFrame):
         v1_frames.decode(struct.pack(f"<{len(offsets) + 1}Q", count, *offsets) + rest)
+
+
+def test_a_frame_of_very_many_empty_buffers_is_refused_by_its_count():
+    parts = [json.dumps(_HEADER).encode(), b"{}", b"{}", b"{}"]
+    most = MOST_PARTS - 2
+    v1_frames.decode(serialize_msg_to_ws_v1([*parts, *[b""] * (most - len(parts))], "shell"))
+    with pytest.raises(InvalidFrame, match="more than 1024 parts"):
+        v1_frames.decode(serialize_msg_to_ws_v1([*parts, *[b""] * most], "shell"))
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ class Authorizer(Protocol):
     """An administrator's own decision about each request (`authorizer_class`)."""
 
     def is_authorized(self, handler: object, user: str | None, action: str, resource: str) -> bool:
-        """Tell whether a user may do something: `action` is the HTTP method in lower case, `resource` the route."""
+        """Tell whether a user may do something: `action` is the HTTP method in lower case, `resource` the request's path."""
 
 
 class Access:
@@ -93,11 +93,20 @@ class Access:
         Origin that is accepted beside the gateway's own; `*` for all.
     authorized_origin
         DNS name that a client's certificate must carry; empty for any.
+    authorizer
+        Has the last word on every request, websockets among them.
     """
 
     def __init__(
-        self, *, token: str, token_file: TokenFile | None = None, allow_origin: str = "", authorized_origin: str = ""
+        self,
+        *,
+        token: str,
+        token_file: TokenFile | None = None,
+        allow_origin: str = "",
+        authorized_origin: str = "",
+        authorizer: Authorizer | None = None,
     ) -> None:
+        self._authorizer = authorizer
         self._token = token.encode()
         self._token_file = token_file
         self._allow_origin = allow_origin
@@ -128,6 +137,18 @@ class Access:
         if identity is None:
             raise Unauthenticated("The token isn't valid here.")
         return identity
+
+    def authorize(self, handler: object, identity: Identity, request: HTTPServerRequest) -> None:
+        """Return where the administrator's own decision lets a request through.
+
+        Raises
+        ------
+        Forbidden
+            It doesn't.
+        """
+        action = (request.method or "").lower()
+        if self._authorizer is not None and not self._authorizer.is_authorized(handler, identity.user, action, request.path):
+            raise Forbidden("This installation doesn't allow you to do that.")
 
     def _identity(self, given: bytes) -> Identity | None:
         found = ANONYMOUS if self._token and hmac.compare_digest(given, self._token) else None

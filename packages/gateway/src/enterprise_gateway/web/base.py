@@ -14,7 +14,7 @@ from tornado.web import HTTPError, RequestHandler, stream_request_body
 from enterprise_gateway.errors import BadRequest, Forbidden, GatewayError, PayloadTooLarge, UnsupportedMediaType
 from enterprise_gateway.identity import ANONYMOUS, Identity
 from enterprise_gateway.metrics import GatewayMetrics
-from enterprise_gateway.web.access import Access, Authorizer, CrossOriginHeaders
+from enterprise_gateway.web.access import Access, CrossOriginHeaders
 from enterprise_gateway.web.models import decode
 from enterprise_gateway.web.operations import Operation
 
@@ -38,7 +38,6 @@ class Edge:
 
     access: Access
     cross_origin: CrossOriginHeaders
-    authorizer: Authorizer | None
     metrics: GatewayMetrics
     base_url: str
     max_body_size: int
@@ -82,7 +81,7 @@ class JsonHandler(RequestHandler):
             self._check_origin()
         if not operation.public:
             self.identity = self.edge.access.authenticate(self.request)
-            self._ask_authorizer(method)
+            self.edge.access.authorize(self, self.identity, self.request)
         if operation.request is not None:
             self._check_content_type()
         self._check_length(self.request)
@@ -90,13 +89,6 @@ class JsonHandler(RequestHandler):
     def _check_origin(self) -> None:
         if not self.edge.access.origin_allowed(self.request.headers.get("Origin"), self.request):
             raise Forbidden("Pages of this origin may not change anything here.")
-
-    def _ask_authorizer(self, method: str) -> None:
-        authorizer = self.edge.authorizer
-        if authorizer is None:
-            return
-        if not authorizer.is_authorized(self, self.identity.user, method, self.request.path):
-            raise Forbidden("This installation doesn't allow you to do that.")
 
     def _check_content_type(self) -> None:
         declared = self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()

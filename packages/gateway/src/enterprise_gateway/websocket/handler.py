@@ -60,6 +60,7 @@ class KernelWebsocketHandler(WebSocketHandler):
 
     async def _admit(self, kernel_id: str) -> KernelChannels:
         identity = self._access.authenticate(self.request)
+        self._access.authorize(self, identity, self.request)
         if not self._access.origin_allowed(self.request.headers.get("Origin"), self.request):
             raise Forbidden("Pages of this origin may not connect.")
         kernel = await self._kernels.channels(kernel_id, identity)
@@ -132,6 +133,8 @@ class KernelWebsocketHandler(WebSocketHandler):
             return
         self.set_nodelay(True)
         try:
+            # Once more: others came while the kernel started, and a websocket counts only from here on.
+            self._connections.admit(self._key)
             self._connection = self._connect(self._kernel, self.ws_connection)
         except GatewayError as error:
             _log.warning("A websocket can't be served", extra={"kernel_id": self._kernel.kernel_id, "cause": error.message})

@@ -4,7 +4,7 @@ The layer knows neither how kernels are started nor where they run; whoever does
 """
 
 from collections.abc import Callable, Sequence
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import zmq
 from jupyter_client.session import Session
@@ -112,8 +112,11 @@ class KernelDirectory(Protocol):
 class WebsocketAccess(Protocol):
     """Decides who may open a websocket."""
 
-    def authenticate(self, request: HTTPServerRequest) -> object:
+    def authenticate(self, request: HTTPServerRequest) -> Any:  # noqa: ANN401  what it means is the directory's business
         """Return who is asking; raises `GatewayError` for someone unknown."""
+
+    def authorize(self, handler: object, identity: Any, request: HTTPServerRequest) -> None:  # noqa: ANN401  as above
+        """Return where the administrator's own decision lets the request through; else raises `GatewayError`."""
 
     def origin_allowed(self, origin: str | None, request: HTTPServerRequest) -> bool:
         """Tell whether a page of this origin may connect; `None` for a client that is no browser."""

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from enterprise_gateway.websocket.messages import (
+    MOST_PARTS,
     ClientMessage,
     InvalidFrame,
     KernelMessage,
@@ -145,6 +146,8 @@ def _split(frame: bytes) -> list[bytes]:
     if len(frame) < _WORD:
         raise InvalidFrame("no count of parts")
     (count,) = struct.unpack_from("!I", frame)
+    if count > MOST_PARTS:
+        raise InvalidFrame(f"it has more than {MOST_PARTS} parts")
     start = _WORD * (count + 1)
     if not count or start > len(frame):
         raise InvalidFrame("the count of parts is wrong")

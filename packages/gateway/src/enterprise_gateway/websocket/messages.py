@@ -13,6 +13,7 @@ import msgspec
 from enterprise_gateway.websocket.kernel import ChannelName
 
 __all__ = [
+    "MOST_PARTS",
     "TEXT_PARTS",
     "ClientMessage",
     "Gap",
@@ -27,6 +28,9 @@ __all__ = [
 
 TEXT_PARTS = 4
 """Header, parent header, metadata and content stand before the buffers."""
+
+MOST_PARTS = 1024
+"""Of one message from a client: each becomes an object and a frame of its own, however empty it is."""
 
 
 class MalformedMessage(ValueError):

@@ -4,6 +4,7 @@ import struct
 from itertools import pairwise
 
 from enterprise_gateway.websocket.messages import (
+    MOST_PARTS,
     TEXT_PARTS,
     ClientMessage,
     InvalidFrame,
@@ -51,6 +52,8 @@ def decode(frame: str | bytes) -> ClientMessage:
     if len(frame) < _WORD:
         raise InvalidFrame("no count of offsets")
     (count,) = _COUNT.unpack_from(frame)
+    if count > MOST_PARTS:
+        raise InvalidFrame(f"it has more than {MOST_PARTS} parts")
     start = _WORD * (count + 1)
     if count < _FEWEST_OFFSETS or start > len(frame):
         raise InvalidFrame("the count of offsets is wrong")
