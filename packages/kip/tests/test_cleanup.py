@@ -127,3 +127,14 @@ def test_a_list_that_cannot_be_read_removes_nothing(store: FakeStore, clock: Any
     clock.advance(3600)
     cleaner.clean([], [_image(A)])
     assert store.removed == []
+
+
+@pytest.mark.parametrize("wanted", [DIGEST, B])
+def test_an_image_that_is_wanted_by_another_of_its_names_stays(store: FakeStore, clock: Any, wanted: str) -> None:
+    cleaner = _cleaner(store, clock)
+    cleaner.brought(A)
+    cleaner.brought(B)
+    for _ in range(3):
+        cleaner.clean([wanted], [_image(A, B, DIGEST)])
+        clock.advance(3600)
+    assert store.removed == []

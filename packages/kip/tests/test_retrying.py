@@ -12,13 +12,20 @@ def test_no_wait_is_longer_than_the_longest(tries: int) -> None:
     assert 1.0 <= POLICY.wait(tries) <= 60.0
 
 
-@pytest.mark.parametrize(("tries", "least"), [(1, 1.0), (2, 2.0), (3, 4.0), (4, 8.0), (10, 60.0)])
+@pytest.mark.parametrize(("tries", "least"), [(1, 1.0), (2, 2.0), (3, 4.0), (4, 8.0)])
 def test_waits_double_up_to_the_longest(tries: int, least: float) -> None:
     assert least <= POLICY.wait(tries) <= least + 1.0
 
 
+def test_the_longest_wait_is_shortened_by_a_fifth_at_most() -> None:
+    assert all(48.0 <= POLICY.wait(10) <= 60.0 for _ in range(20))
+
+
 def test_waits_of_several_nodes_differ() -> None:
-    assert len({POLICY.wait(1) for _ in range(20)}) > 1
+    for tries in (1, 60):
+        waits = {POLICY.wait(tries) for _ in range(20)}
+        assert len(waits) > 1
+        assert max(waits) <= POLICY.longest_wait
 
 
 def test_what_the_registry_asks_for_is_kept_up_to_an_hour() -> None:

@@ -12,7 +12,7 @@ from kernel_image_puller.runtimes.protocol import StoredImage
 from kernel_image_puller.sources.combined import CombinedSources
 from kernel_image_puller.sources.protocol import SourceAnswer
 from kernel_image_puller.states import ImageState
-from kernel_image_puller.wanted import ImageRequest, WantingRules
+from kernel_image_puller.wanted import ImageRequest, PullPolicy, WantingRules
 
 A = "docker.io/library/a:latest"
 
@@ -74,7 +74,14 @@ def runtime() -> FakeRuntime:
 
 @pytest.fixture
 def make_rounds(clock: Any, make_schedule: Any, source: FakeSource, runtime: FakeRuntime) -> Callable[..., tuple[Rounds, Any]]:
-    def make(*, interval: float = 300.0, free: float = 50.0, node: str = "n", served: Node | None = None) -> tuple[Rounds, Any]:
+    def make(
+        *,
+        interval: float = 300.0,
+        free: float = 50.0,
+        node: str = "n",
+        served: Node | None = None,
+        policy: PullPolicy = PullPolicy.IF_NOT_PRESENT,
+    ) -> tuple[Rounds, Any]:
         schedule = make_schedule()
         any_runtime: Any = runtime
         rounds = Rounds(
@@ -82,7 +89,7 @@ def make_rounds(clock: Any, make_schedule: Any, source: FakeSource, runtime: Fak
             runtime=any_runtime,
             schedule=schedule,
             node=served or Node(name=node, labels={}, api=None, min_free_percent=15.0, clock=clock, room=lambda _path: free),
-            rules=WantingRules(),
+            rules=WantingRules(policy=policy),
             cleaner=Cleaner(runtime=any_runtime, after_seconds=0, state_file=None, clock=clock),
             interval=interval,
             clock=clock,
@@ -144,6 +151,14 @@ def test_too_little_room_holds_what_is_missing(make_rounds: Any) -> None:
     rounds, schedule = make_rounds(free=1.0)
     rounds.round()
     assert schedule.snapshot()[0].state is ImageState.HELD
+
+
+def test_too_little_room_keeps_a_tag_that_may_have_moved_from_being_checked(make_rounds: Any, runtime: FakeRuntime) -> None:
+    rounds, schedule = make_rounds(free=1.0, policy=PullPolicy.ALWAYS)
+    runtime.stored = {A}
+    rounds.round()
+    assert schedule.snapshot()[0].state is ImageState.PRESENT
+    assert schedule.idle()
 
 
 def test_a_runtime_that_is_away_is_asked_again_soon(make_rounds: Any, runtime: FakeRuntime) -> None:

@@ -324,3 +324,38 @@ def test_nothing_grows_over_a_thousand_rounds(make_schedule: MakeSchedule, wante
     schedule.reconcile(wanted("a"), {A: 1})
     assert len(schedule._tickets) == 1
     assert not schedule._in_flight
+
+
+def test_an_image_that_came_after_the_runtime_was_asked_is_not_missing(
+    make_schedule: MakeSchedule, wanted: Wanted, clock: Any
+) -> None:
+    schedule = make_schedule()
+    schedule.reconcile(wanted("a"), {})
+    job = _take(schedule)
+    asked = clock.monotonic()
+    clock.advance(1)
+    schedule.finish(job, 7)
+    schedule.reconcile(wanted("a"), {}, as_of=asked)
+    assert _only(schedule).state is ImageState.PRESENT
+    clock.advance(1)
+    schedule.reconcile(wanted("a"), {}, as_of=clock.monotonic())
+    assert _only(schedule).state is ImageState.WAITING
+
+
+def test_it_is_idle_when_checks_of_present_images_are_done_too(make_schedule: MakeSchedule, wanted: Wanted) -> None:
+    schedule = make_schedule()
+    schedule.reconcile(wanted("a", policy=PullPolicy.ALWAYS), {A: 7})
+    assert not schedule.idle()
+    job = _take(schedule)
+    assert not schedule.idle()
+    schedule.finish(job, 7)
+    assert schedule.idle()
+
+
+def test_a_full_disk_holds_the_checks_of_tags_too(make_schedule: MakeSchedule, wanted: Wanted) -> None:
+    schedule = make_schedule()
+    schedule.reconcile(wanted("a", "b", policy=PullPolicy.ALWAYS), {A: 7})
+    jobs = [_take(schedule)]
+    schedule.finish(jobs[0], DiskFull("no room"))
+    assert schedule.take_now() is None
+    assert schedule.idle()

@@ -6,6 +6,7 @@ for as long as the administrator says, and no container uses it. What cannot be 
 
 import json
 import logging
+import threading
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -39,21 +40,25 @@ class Cleaner:
         self._after_seconds = after_seconds
         self._state_file = state_file if after_seconds else None
         self._clock = clock
+        # Pullers note what they brought while a round cleans.
+        self._lock = threading.Lock()
         self._brought: set[str] = self._load()
         self._unwanted_since: dict[str, float] = {}
 
     def brought(self, name: str) -> None:
         """Note that this puller has brought an image that wasn't there."""
-        if self._after_seconds and name not in self._brought:
-            self._brought.add(name)
-            self._save()
+        with self._lock:
+            if self._after_seconds and name not in self._brought:
+                self._brought.add(name)
+                self._save()
 
     def clean(self, wanted: Collection[str], images: Sequence[StoredImage]) -> None:
         """Remove what may be removed now."""
         if not self._after_seconds:
             return
         now = self._clock.monotonic()
-        brought = frozenset(self._brought)
+        with self._lock:
+            brought = frozenset(self._brought)
         for name in brought:
             if name in wanted:
                 self._unwanted_since.pop(name, None)
@@ -62,7 +67,7 @@ class Cleaner:
         due = {name for name, since in self._unwanted_since.items() if now - since >= self._after_seconds}
         present = {name for image in images for name in image.names}
         self._forget(due - present)
-        candidates = [image for image in images if image.names & due and not image.pinned and _tags(image) <= due]
+        candidates = [image for image in images if _may_go(image, due=due, wanted=frozenset(wanted))]
         if candidates:
             self._remove(candidates, due)
 
@@ -85,10 +90,12 @@ class Cleaner:
                 self._forget({name})
 
     def _forget(self, names: set[str]) -> None:
-        if names:
+        if not names:
+            return
+        for name in names:
+            self._unwanted_since.pop(name, None)
+        with self._lock:
             self._brought -= names
-            for name in names:
-                self._unwanted_since.pop(name, None)
             self._save()
 
     def _load(self) -> set[str]:
@@ -111,6 +118,11 @@ class Cleaner:
             temporary.replace(self._state_file)
         except OSError as error:
             _LOGGER.warning("The list of brought images can't be written", extra=fields(file=self._state_file, error=error))
+
+
+def _may_go(image: StoredImage, *, due: set[str], wanted: frozenset[str]) -> bool:
+    """Tell whether nothing but its use speaks against removing an image: with one name the runtime takes all of them away."""
+    return bool(image.names & due) and not image.pinned and not image.names & wanted and _tags(image) <= due
 
 
 def _tags(image: StoredImage) -> set[str]:

@@ -38,6 +38,8 @@ def run_once(settings: Settings, environment: Mapping[str, str], inbox: Inbox) -
     for number in range(settings.num_pullers + 1):
         crew.start(f"puller-{number}", parts.puller.run)
     crew.start("watch", lambda: _watch(parts, changed, inbox))
+    if parts.rounds.wanted.undecided:
+        problems.append("the node's labels can't be read, so it isn't known which images are for this node (KIP_NODE_LABELS)")
     last = inbox.get()
     parts.schedule.close()
     crew.join(_SHOW_SECONDS)
@@ -48,12 +50,17 @@ def run_once(settings: Settings, environment: Mapping[str, str], inbox: Inbox) -
     statuses = parts.schedule.snapshot()
     present = sum(status.state is ImageState.PRESENT for status in statuses)
     sys.stdout.write(f"{present} of {len(statuses)} images are on this node\n")
-    if not (isinstance(last, Stop) and last.why == _DONE):
+    if not (isinstance(last, Stop) and last.why in {_DONE, _RUNTIME_AWAY}):
         return _INTERRUPTED
-    return _SOMETHING_MISSING if problems or present < len(statuses) else _EVERYTHING_THERE
+    # An image whose tag couldn't be checked is there, but nobody knows whether it is the one that is wanted.
+    unsure = last.why == _RUNTIME_AWAY or any(status.last_error for status in statuses)
+    return _SOMETHING_MISSING if problems or unsure or present < len(statuses) else _EVERYTHING_THERE
 
 
 _DONE = "every image is settled"
+_RUNTIME_AWAY = "the container runtime doesn't answer"
+# With growing pauses between them, this is about half a minute.
+_MOST_RUNTIME_FAILURES = 6
 
 
 def _watch(parts: Parts, changed: threading.Event, inbox: Inbox) -> None:
@@ -67,8 +74,12 @@ def _watch(parts: Parts, changed: threading.Event, inbox: Inbox) -> None:
                 shown[status.reference] = key
                 sys.stdout.write(line + "\n")
                 sys.stdout.flush()
-        if all(_is_settled(status) for status in statuses):
+        if parts.schedule.idle() and all(_is_settled(status) for status in statuses):
             inbox.put(Stop(_DONE))
+            return
+        if parts.schedule.runtime_failures() >= _MOST_RUNTIME_FAILURES:
+            sys.stdout.write(f"problem   {_RUNTIME_AWAY}\n")
+            inbox.put(Stop(_RUNTIME_AWAY))
             return
         changed.wait(_SHOW_SECONDS)
         changed.clear()

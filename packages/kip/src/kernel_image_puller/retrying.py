@@ -3,6 +3,7 @@
 A wait never holds a thread: the schedule keeps an image back until its time has come, and the threads serve others.
 """
 
+import random
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -12,6 +13,7 @@ __all__ = ["PullFrequency", "RegistryBackoff", "RetryPolicy"]
 
 _HOUR = 3600.0
 _LONGEST_RETRY_AFTER = _HOUR
+_JITTER_AT_THE_CAP = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +33,9 @@ class RetryPolicy:
         # Beyond 64 doublings every wait is the longest one; the exponent itself would overflow a float.
         waiting = wait_exponential_jitter(multiplier=self.first_wait, max=self.longest_wait, jitter=self.first_wait)
         own = waiting(_state(min(tries, 64)))
+        if own >= self.longest_wait:
+            # The cap takes the jitter away, and all nodes would come back to a registry in step.
+            own *= 1.0 - _JITTER_AT_THE_CAP * random.random()  # noqa: S311  spreads load, protects nothing
         return max(own, min(retry_after or 0.0, _LONGEST_RETRY_AFTER))
 
 

@@ -14,7 +14,7 @@ from kernel_image_puller.node import Node
 from kernel_image_puller.runtimes.protocol import Runtime, StoredImage
 from kernel_image_puller.scheduling import Schedule
 from kernel_image_puller.sources.combined import CombinedSources
-from kernel_image_puller.wanted import WantedImages, WantingRules, decide
+from kernel_image_puller.wanted import PullPolicy, WantedImages, WantingRules, decide
 
 __all__ = ["Rounds"]
 
@@ -119,10 +119,12 @@ class Rounds:
         self._report(wanted)
         self.wanted = wanted
         try:
+            as_of = self._clock.monotonic()
             images = self._runtime.images()
             present = _sizes(images)
-            missing = any(name not in present for name in wanted.images)
-            hold = self._node.hold_reason(self._runtime.image_filesystem()) if missing else ""
+            # A tag that is checked may have moved, and then it is pulled too.
+            needs_room = any(name not in present or image.policy is PullPolicy.ALWAYS for name, image in wanted.images.items())
+            hold = self._node.hold_reason(self._runtime.image_filesystem()) if needs_room else ""
         except RuntimeAway as error:
             if not self.runtime_error:
                 _LOGGER.warning("The container runtime doesn't answer", extra=fields(runtime=self._runtime.name, error=error))
@@ -131,7 +133,7 @@ class Rounds:
         if self.runtime_error:
             _LOGGER.info("The container runtime answers again", extra=fields(runtime=self._runtime.name))
             self.runtime_error = ""
-        self._schedule.reconcile(wanted.images, present, hold=hold)
+        self._schedule.reconcile(wanted.images, present, hold=hold, as_of=as_of)
         self._complete_round = self._complete_round or self._knows_everything()
         # Only what all sources say together tells that nobody wants an image.
         if self._sources.healthy and not wanted.undecided:

@@ -52,6 +52,8 @@ class _Ticket:
     queued: bool = True
     settled: bool = False
     size: int = 0
+    present_at: float = 0.0
+    """When a pull brought it, by the clock's monotonic time."""
     tries: int = 0
     failed_series: int = 0
     not_before: float = 0.0
@@ -104,7 +106,9 @@ class Schedule:
 
     # ------------------------------------------------------------------------------------------------- the loop's side
 
-    def reconcile(self, wanted: Mapping[str, WantedImage], present: Mapping[str, int], *, hold: str = "") -> None:
+    def reconcile(
+        self, wanted: Mapping[str, WantedImage], present: Mapping[str, int], *, hold: str = "", as_of: float | None = None
+    ) -> None:
         """Take over what should be on the node and what is there.
 
         Parameters
@@ -115,6 +119,9 @@ class Schedule:
             Complete name to size of everything that the runtime has.
         hold
             Why nothing may be pulled now; empty when it may.
+        as_of
+            When the runtime was asked what it has, by the clock's monotonic time: what came later isn't missing. Now, where
+            nothing is given.
         """
         now = self._clock.monotonic()
         with self._condition:
@@ -126,7 +133,8 @@ class Schedule:
             for name, image in wanted.items():
                 ticket = self._tickets.get(name) or self._new_ticket(name, image)
                 ticket.image = image
-                if ticket.job is None:
+                came_later = as_of is not None and ticket.state is ImageState.PRESENT and ticket.present_at > as_of
+                if ticket.job is None and not came_later:
                     self._update(ticket, present.get(name), hold, now)
             self._condition.notify_all()
             self._changed()
@@ -175,6 +183,16 @@ class Schedule:
         """Return how many images wait for a thread or for their time."""
         with self._condition:
             return sum(ticket.queued for ticket in self._tickets.values())
+
+    def idle(self) -> bool:
+        """Tell whether nothing is being pulled or checked, and nothing waits for it."""
+        with self._condition:
+            return not self._in_flight and not any(ticket.queued for ticket in self._tickets.values())
+
+    def runtime_failures(self) -> int:
+        """Return how many times on end the runtime didn't answer."""
+        with self._condition:
+            return self._runtime_failures
 
     def close(self) -> None:
         """Cancel every pull and send every thread home."""
@@ -265,7 +283,7 @@ class Schedule:
         return job
 
     def _succeeded(self, ticket: _Ticket, job: Job, size: int, now: float) -> None:
-        ticket.size = size or ticket.size
+        ticket.size, ticket.present_at = size or ticket.size, now
         ticket.last_error = ticket.reason = ""
         ticket.failed_series = 0
         ticket.not_before = 0.0
@@ -302,7 +320,10 @@ class Schedule:
 
     def _hold_all(self, why: str) -> None:
         for ticket in self._tickets.values():
-            if ticket.queued and ticket.state is not ImageState.PRESENT:
+            if ticket.queued and ticket.state is ImageState.PRESENT:
+                # A tag that has moved would be pulled.
+                ticket.queued = False
+            elif ticket.queued:
                 ticket.queued, ticket.last_error, ticket.reason = False, why, DiskFull.reason
                 self._set(ticket, ImageState.HELD)
 
