@@ -8,7 +8,7 @@ from enterprise_gateway.kernels.kernel import Kernel
 
 __all__ = ["wait_until_it_answers"]
 
-_ASK_AGAIN_SECONDS = 1.0
+_FIRST_PATIENCE_SECONDS = 1.0
 
 
 async def wait_until_it_answers(kernel: Kernel) -> dict[str, Any]:
@@ -31,9 +31,13 @@ async def wait_until_it_answers(kernel: Kernel) -> dict[str, Any]:
 
     socket = ChannelSocket(socket=kernel.open_socket("shell"), received=received)
     try:
+        # A question may get lost while a kernel begins to listen. One that runs a cell answers all of them when it is done,
+        # and every answer is two messages to every client: so they become rare.
+        patience = _FIRST_PATIENCE_SECONDS
         while not answered.done():
             socket.send(session.serialize(session.msg("kernel_info_request")))
-            await asyncio.wait([answered], timeout=_ASK_AGAIN_SECONDS)
+            await asyncio.wait([answered], timeout=patience)
+            patience *= 2
     finally:
         socket.close()
     content = answered.result()
