@@ -242,3 +242,32 @@ def test_a_kernel_that_starts_cannot_be_restarted(kit):
         await task
 
     asyncio.run(run())
+
+
+def test_a_dead_kernel_takes_no_place_and_its_id_is_free_for_a_new_one(kit):
+    kit.kernels.rules = kit.rules(total=1)
+
+    async def run():
+        first, _ = await start(kit, KERNEL_ID=ID)
+        first.dead("It died.")
+        other, _ = await start(kit)
+        await kit.kernels.shutdown(other.kernel_id, ANONYMOUS)
+        again, new = await start(kit, KERNEL_ID=ID)
+        return first is again, new, again.model()["execution_state"]
+
+    assert asyncio.run(run()) == (False, True, "idle")
+
+
+def test_a_dead_kernel_is_forgotten_once_its_clients_could_see_why(kit):
+    upkeep = kit.upkeep()
+
+    async def run():
+        kernel, _ = await start(kit)
+        kernel.dead("It died.")
+        await upkeep.cull()
+        seen = [kernel.reason for kernel in kit.kernels.all()]
+        kit.clock.now += 301
+        await upkeep.cull()
+        return seen, kit.kernels.all()
+
+    assert asyncio.run(run()) == (["It died."], [])

@@ -149,6 +149,8 @@ class Kernels:
             await self._prepare(kernelspec)
         if kernel_id is not None and kernel_id not in self.table:
             await self.elsewhere.look_up(kernel_id)
+        if kernel_id is not None:
+            await self._forget_dead(kernel_id, user)
         if kernel_id is not None and kernel_id in self.table:
             return await self._existing(kernel_id, user, kernelspec, timeout), False
         check_limits({**self.elsewhere.owners(), **self.table.owners()}.values(), user, rules.limits)
@@ -172,6 +174,12 @@ class Kernels:
                 entry.launch.cancel()
             raise
         return entry.kernel, True
+
+    async def _forget_dead(self, kernel_id: str, user: str) -> None:
+        """Make room for a new kernel where the one of this id is dead; who asks for it wants one that works."""
+        entry = self.table.find(kernel_id)
+        if entry is not None and entry.kernel.user == user and entry.kernel.execution_state == ExecutionState.DEAD:
+            await self.forget_dead(entry.kernel)
 
     async def _existing(self, kernel_id: str, user: str, kernelspec: Kernelspec, timeout: float) -> Kernel:
         entry = self.table[kernel_id]
@@ -356,6 +364,11 @@ class Kernels:
         for result in await asyncio.gather(*map(shutdown, self.table.ids()), return_exceptions=True):
             if isinstance(result, Exception):
                 _log.error("A kernel could not be shut down", exc_info=result)
+
+    async def forget_dead(self, kernel: Kernel) -> None:
+        """Forget a kernel that is dead, with what is left of it; one that is gone meanwhile is forgotten already."""
+        with suppress(KernelNotFound):
+            await self.shutdown(kernel.kernel_id, ANONYMOUS)
 
     async def cull(self, kernel: Kernel, reason: str) -> None:
         """Shut down a kernel that nobody has used for too long; a failure is logged."""

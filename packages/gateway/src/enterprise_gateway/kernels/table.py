@@ -97,7 +97,7 @@ class KernelTable:
         return self._entries.get(kernel_id)
 
     def owners(self, *, placed_only: bool = False) -> dict[str, str]:
-        """Return the owner of every kernel by its id.
+        """Return the owner of every kernel by its id; one that is dead takes nobody's place.
 
         Parameters
         ----------
@@ -107,7 +107,7 @@ class KernelTable:
         return {
             kernel_id: entry.kernel.user
             for kernel_id, entry in self._entries.items()
-            if not placed_only or entry.counted or not entry.launching
+            if entry.kernel.execution_state != ExecutionState.DEAD and (not placed_only or entry.counted or not entry.launching)
         }
 
     def shared(self) -> list[tuple[Kernel, SharedKernelLifecycle]]:

@@ -25,6 +25,8 @@ __all__ = ["Upkeep"]
 _log = logging.getLogger(__name__)
 
 _ANSWER_SECONDS = 5.0
+# For as long its clients can still ask why.
+_DEAD_SECONDS = 300.0
 # A record that is older than the kernel's activity by less than this is good enough for who takes over.
 _SHORTEST_RECORD_SECONDS = 15.0
 _LONGEST_RECORD_SECONDS = 900.0
@@ -75,7 +77,18 @@ class Upkeep:
         alone = [(kernel, reason) for kernel, reason in found if kernel.kernel_id not in shared]
         asked = [kernel for kernel, _ in found if kernel.kernel_id in shared and shared[kernel.kernel_id].may_act]
         unused = await self._without_objection(asked, shared)
-        await asyncio.gather(*(self._kernels.cull(kernel, reason) for kernel, reason in [*alone, *unused]))
+        # Clients have seen by now why it died; a kernel in a pod is forgotten by its own lifecycle.
+        dead = [
+            kernel
+            for kernel in self._kernels.all()
+            if kernel.execution_state == ExecutionState.DEAD
+            and kernel.kernel_id not in shared
+            and kernel.idle_seconds >= _DEAD_SECONDS
+        ]
+        await asyncio.gather(
+            *(self._kernels.cull(kernel, reason) for kernel, reason in [*alone, *unused]),
+            *(self._kernels.forget_dead(kernel) for kernel in dead),
+        )
 
     async def _without_objection(
         self, kernels: list[Kernel], shared: dict[str, SharedKernelLifecycle]
