@@ -65,8 +65,11 @@ def test_every_moved_value_is_shown_and_every_older_value_is_of_this_list(chart:
     assert moved == {each["value"] for each in _OLDER if "instead" in each}
 
 
-def test_the_defaults_of_the_older_chart_work_as_a_whole(render: Callable[..., Rendering]) -> None:
+def test_the_defaults_of_the_older_chart_work_but_for_its_socket_which_few_nodes_have(render: Callable[..., Rendering]) -> None:
     values = yaml.safe_load((Path(__file__).parent / "older_defaults.yaml").read_text())
+    assert "only nodes that run Docker have it: leave it empty" in render(values).error
+
+    values["kip"]["criSocket"] = "/run/docker.sock"
     rendering = render(values)
 
     assert not rendering.error, rendering.error
@@ -75,7 +78,7 @@ def test_the_defaults_of_the_older_chart_work_as_a_whole(render: Callable[..., R
     assert chosen["KIP_GATEWAY_HOST"] == "http://enterprise-gateway.enterprise-gateway.svc:8888"
     # The socket alone, and not the folder of everything that runs on the node.
     (socket,) = [each for each in rendering.one("DaemonSet")["spec"]["template"]["spec"]["volumes"] if each["name"] == "runtime"]
-    assert socket["hostPath"] == {"path": "/var/run/docker.sock", "type": "Socket"}
+    assert socket["hostPath"] == {"path": "/run/docker.sock", "type": "Socket"}
     assert [port["name"] for port in rendering.one("Service")["spec"]["ports"]] == ["http"]
 
 
@@ -137,6 +140,13 @@ def test_an_older_value_that_asks_for_nothing_is_accepted(render: Callable[..., 
         ),
         pytest.param(
             {"service": {"ports": [{"name": "http-response", "port": 8877}]}}, "one port that is named http", id="no port"
+        ),
+        pytest.param(
+            {"kip": {"fetcher": "StaticListFetcher", "images": ["a"]}}, "is a list, which FileImagesFetcher takes", id="a list"
+        ),
+        pytest.param({"kip": {"fetcher": "FileImagesFetcher", "images": "a"}}, "is a text, which StaticListFetcher", id="a text"),
+        pytest.param(
+            {"fullnameOverride": "eg", "kip": {"serviceName": "enterprise-gateway"}}, "the puller asks eg", id="its own gateway"
         ),
         pytest.param({"deployment": {"preStopSeconds": 90}}, "must be less than", id="a drain without time"),
     ],
