@@ -46,6 +46,30 @@ def test_older_names_of_lists_work_on_the_command_line(application):
     assert (settings.client_envs, settings.allowed_kernels) == ({"A", "B"}, {"r", "python3"})
 
 
+OLDER, NEWER = "RemoteMappingKernelManager.cull_idle_timeout", "EnterpriseGatewayApp.cull_idle_timeout"
+
+
+@pytest.mark.parametrize(
+    ("file", "arguments", "expected"),
+    [
+        (OLDER, [f"--{NEWER}=100"], 100),
+        (NEWER, [f"--{OLDER}=100"], 100),
+        (OLDER, [], 600),
+        ("AsyncMappingKernelManager.cull_idle_timeout", [f"--{OLDER}=100"], 100),
+    ],
+)
+def test_an_older_place_ranks_as_the_source_that_it_stands_in(application, monkeypatch, tmp_path, file, arguments, expected):
+    monkeypatch.setenv("EG_CULL_IDLE_TIMEOUT", "11")
+    (tmp_path / "config" / FILE).write_text(f"c.{file} = 600\n")
+    assert application(*arguments).cull_idle_timeout == expected
+
+
+def test_a_setting_wins_over_its_older_place_in_the_same_source(application, tmp_path):
+    assert application(f"--{OLDER}=600", f"--{NEWER}=100").cull_idle_timeout == 100
+    (tmp_path / "config" / FILE).write_text(f"c.{OLDER} = 600\nc.{NEWER} = 200\n")
+    assert application().cull_idle_timeout == 200
+
+
 def test_values_of_a_configuration_file_may_be_python_lists(application, tmp_path):
     (tmp_path / "config" / FILE).write_text("c.EnterpriseGatewayApp.client_envs = ['A', 'B']\n")
     assert application().client_envs == {"A", "B"}

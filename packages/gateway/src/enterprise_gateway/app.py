@@ -102,14 +102,20 @@ class EnterpriseGatewayApp(settings_traits(GatewaySettings), JupyterApp):  # typ
         # traitlets goes on without a file that doesn't exist, and so without the token that stands in it.
         if self.config_file and not any(Path(self.config_file).with_suffix(kind).is_file() for kind in (".py", ".json")):
             raise TraitError(f"--config: there is no file {self.config_file}")
-        self._use_environment(os.environ)
-        self._use_older_places()
+        # Before the environment is put where the files' settings are.
+        said = self._said(self.config)
+        self._use_environment(os.environ, said=said)
+        self._use_older_places(said=said)
         configure(level=cast("int", self.log_level), style=self.log_style)
         # jupyter_client writes to the application's log. What it has to say reaches clients and the log by our own
         # events, with the kernel's id; its own are for who debugs it.
         self.log = logging.getLogger("jupyter_client")
 
-    def _use_environment(self, environment: Mapping[str, str]) -> None:
+    @staticmethod
+    def _said(config: Config) -> set[str]:
+        return {name for section in (_SECTION, "JupyterApp", "Application") for name in config.get(section, {})}
+
+    def _use_environment(self, environment: Mapping[str, str], *, said: set[str]) -> None:
         try:
             values, self._warnings = read_environment(GatewaySettings, environment)
         except SettingError as error:
@@ -118,16 +124,26 @@ class EnterpriseGatewayApp(settings_traits(GatewaySettings), JupyterApp):  # typ
             values["log_level"] = int(level) if level.isdecimal() else level.upper()
         # Only what neither a configuration file nor the command line says. Put in before those are read it would count
         # as said by the command line, because the base class takes all that is there by then for its own.
-        said = {name for section in (_SECTION, "JupyterApp", "Application") for name in self.config.get(section, {})}
         self.update_config(Config({_SECTION: {name: value for name, value in values.items() if name not in said}}))
 
-    def _use_older_places(self) -> None:
-        for (section, trait), setting in _OLDER_PLACES.items():
-            if section in self.config and trait in self.config[section]:
-                written = self.config[section][trait]
-                # From the command line comes a text that waits for its trait, from a file the value itself.
-                setattr(self, setting, str(written) if isinstance(written, DeferredConfigString) else written)
-                self._warnings.append(f"{section}.{trait} is an older place of {_SECTION}.{setting} and still works.")
+    def _use_older_places(self, *, said: set[str]) -> None:
+        """Take over what stands in older places, unless the setting itself was said by a source that ranks as high."""
+        said_by_command_line = self._said(self.cli_config)
+
+        def from_command_line(section: str, trait: str) -> bool:
+            return trait in self.cli_config.get(section, {})
+
+        written = [place for place in _OLDER_PLACES if place[1] in self.config.get(place[0], {})]
+        # The command line's come last, so that of two older places of one setting its own wins.
+        for section, trait in sorted(written, key=lambda place: from_command_line(*place)):
+            setting, older = _OLDER_PLACES[section, trait], f"{section}.{trait} is an older place of {_SECTION}"
+            if setting in (said_by_command_line if from_command_line(section, trait) else said):
+                self._warnings.append(f"{older}.{setting}, which is set as well and wins.")
+                continue
+            value = self.config[section][trait]
+            # From the command line comes a text that waits for its trait, from a file the value itself.
+            setattr(self, setting, str(value) if isinstance(value, DeferredConfigString) else value)
+            self._warnings.append(f"{older}.{setting} and still works.")
 
     def settings(self) -> GatewaySettings:
         """Return the settings as they were read."""
