@@ -11,7 +11,7 @@ import zmq
 import zmq.asyncio
 from jupyter_client.kernelspec import KernelSpec
 
-from enterprise_gateway.errors import Conflict, LaunchFailed, LaunchTimeout
+from enterprise_gateway.errors import Conflict, LaunchFailed, LaunchTimeout, Unavailable
 from enterprise_gateway.kernels.kernel import Kernel
 from enterprise_gateway.kernels.lifecycle import KernelLifecycle, LifecycleOptions
 from enterprise_gateway.kernels.manager import GatewayKernelManager
@@ -107,6 +107,18 @@ def run(tmp_path):
         return asyncio.run(scene())
 
     return run_scenario
+
+
+def test_a_start_without_a_free_port_is_refused_for_now_in_words(run):
+    async def scenario(made):
+        manager = made.kernel.manager
+        ports = LocalPorts("0..0", ephemeral=ephemeral_range(), is_free=lambda _port: False)
+        manager.provisioner = GatewayLocalProvisioner(ports=ports, kernel_id=ID, kernel_spec=manager.kernel_spec, parent=manager)
+        with pytest.raises(Unavailable, match="No port that kernels may use is free"):
+            await made.start()
+        assert not made.file.exists()
+
+    run(scenario)
 
 
 def test_a_started_kernel_is_idle_and_encrypted_and_its_end_leaves_nothing(run):

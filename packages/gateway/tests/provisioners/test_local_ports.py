@@ -2,7 +2,8 @@ import socket
 
 import pytest
 
-from enterprise_gateway.provisioners.local_ports import LocalPorts, NoFreePortError, ephemeral_range
+from enterprise_gateway.errors import Unavailable
+from enterprise_gateway.provisioners.local_ports import LocalPorts, ephemeral_range
 
 
 def everything_is_free(port):
@@ -35,7 +36,7 @@ def test_no_port_is_given_to_two_kernels_until_it_is_given_back():
     some = ports("40000..41000")
     first, second = some.take(500), some.take(501)
     assert not set(first) & set(second)
-    with pytest.raises(NoFreePortError):
+    with pytest.raises(Unavailable):
         some.take(1)
     some.give_back(first)
     assert set(some.take(500)) == set(first)

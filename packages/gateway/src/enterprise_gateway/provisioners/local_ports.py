@@ -10,7 +10,9 @@ import socket
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-__all__ = ["LocalPorts", "NoFreePortError", "ephemeral_range"]
+from enterprise_gateway.errors import Unavailable
+
+__all__ = ["LocalPorts", "ephemeral_range"]
 
 _MINIMUM_SIZE = 1000
 _LOWEST, _HIGHEST = 1024, 65535
@@ -19,10 +21,6 @@ _LOWEST_BY_DEFAULT = 10_000
 _LINUX_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 # What IANA reserves for outgoing connections, where the system doesn't say.
 _IANA_RANGE = range(49152, 65536)
-
-
-class NoFreePortError(OSError):
-    """Every port that kernels may use is taken."""
 
 
 def ephemeral_range() -> range:
@@ -65,7 +63,7 @@ class LocalPorts:
 
         Raises
         ------
-        NoFreePortError
+        Unavailable
             There aren't as many.
         """
         found: list[int] = []
@@ -75,7 +73,9 @@ class LocalPorts:
                 if len(found) == count:
                     self._taken.update(found)
                     return found
-        raise NoFreePortError("no port that kernels may use is free")
+        raise Unavailable(
+            "No port that kernels may use is free on the gateway's machine. Try again when other kernels have ended."
+        )
 
     def give_back(self, ports: Iterable[int]) -> None:
         """Let other kernels have these ports."""
