@@ -258,11 +258,24 @@ def test_a_dead_kernel_takes_no_place_and_its_id_is_free_for_a_new_one(kit):
     assert asyncio.run(run()) == (False, True, "idle")
 
 
+def test_two_who_ask_at_once_for_a_dead_kernels_id_get_the_same_new_one(kit):
+    async def run():
+        dead, _ = await start(kit, KERNEL_ID=ID)
+        dead.dead("It died.")
+        (one, first), (other, second) = await asyncio.gather(start(kit, KERNEL_ID=ID), start(kit, KERNEL_ID=ID))
+        assert one is other is kit.kernels.get(ID, ANONYMOUS) is not dead
+        return sorted((first, second))
+
+    assert asyncio.run(run()) == [False, True]
+
+
 def test_a_dead_kernel_is_forgotten_once_its_clients_could_see_why(kit):
     upkeep = kit.upkeep()
 
     async def run():
         kernel, _ = await start(kit)
+        # Not counted from when it was last used.
+        kit.clock.now += 3600
         kernel.dead("It died.")
         await upkeep.cull()
         seen = [kernel.reason for kernel in kit.kernels.all()]

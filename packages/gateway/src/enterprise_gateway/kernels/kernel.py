@@ -100,6 +100,7 @@ class Kernel:
         self._clock = clock
         self._active_at = clock()
         self._spared_at = float("-inf")
+        self._died_at = clock()
         self._listeners: list[KernelListener] = []
         self._sockets = KernelSockets(context=context)
         self.output_watch: OutputWatch | None = None
@@ -138,6 +139,11 @@ class Kernel:
     def idle_seconds(self) -> float:
         """Seconds since something last happened."""
         return self._clock() - self._active_at
+
+    @property
+    def dead_seconds(self) -> float:
+        """Seconds since it died; 0 while it isn't dead."""
+        return self._clock() - self._died_at if self.execution_state == ExecutionState.DEAD else 0.0
 
     def touch(self) -> None:
         """Note that something happened just now."""
@@ -250,6 +256,8 @@ class Kernel:
 
     def dead(self, reason: str | None) -> None:
         """Enter the dead state for good and tell the listeners."""
+        if self.execution_state != ExecutionState.DEAD:
+            self._died_at = self._clock()
         self.execution_state, self.reason = ExecutionState.DEAD, reason
         self._settled.set()
         self._tell("kernel_dead", reason)

@@ -178,7 +178,7 @@ class Kernels:
     async def _forget_dead(self, kernel_id: str, user: str) -> None:
         """Make room for a new kernel where the one of this id is dead; who asks for it wants one that works."""
         entry = self.table.find(kernel_id)
-        if entry is not None and entry.kernel.user == user and entry.kernel.execution_state == ExecutionState.DEAD:
+        if entry is not None and entry.kernel.user == user:
             await self.forget_dead(entry.kernel)
 
     async def _existing(self, kernel_id: str, user: str, kernelspec: Kernelspec, timeout: float) -> Kernel:
@@ -216,7 +216,7 @@ class Kernels:
         except BaseException as error:
             error = entry.refusal or error
             outcome = type(error).__name__
-            self.table.forget(kernel.kernel_id)
+            self.table.forget(kernel)
             cause = error.message if isinstance(error, GatewayError) else outcome
             if entry.started:
                 await asyncio.shield(entry.lifecycle.shutdown(reason=cause))
@@ -344,7 +344,7 @@ class Kernels:
             try:
                 await asyncio.shield(entry.lifecycle.shutdown(reason=reason))
             finally:
-                self.table.forget(entry.kernel.kernel_id)
+                self.table.forget(entry.kernel)
         _log.info("Kernel shut down", extra={"kernel_id": entry.kernel.kernel_id, "user": entry.kernel.user, "cause": reason})
 
     async def shutdown_all(self) -> None:
@@ -366,9 +366,11 @@ class Kernels:
                 _log.error("A kernel could not be shut down", exc_info=result)
 
     async def forget_dead(self, kernel: Kernel) -> None:
-        """Forget a kernel that is dead, with what is left of it; one that is gone meanwhile is forgotten already."""
-        with suppress(KernelNotFound):
-            await self.shutdown(kernel.kernel_id, ANONYMOUS)
+        """Forget a kernel with what is left of it, if it is dead; another one that has its id meanwhile stays."""
+        entry = self.table.find(kernel.kernel_id)
+        if entry is not None and entry.kernel is kernel and kernel.execution_state == ExecutionState.DEAD:
+            with suppress(KernelNotFound):
+                await self.shutdown(kernel.kernel_id, ANONYMOUS)
 
     async def cull(self, kernel: Kernel, reason: str) -> None:
         """Shut down a kernel that nobody has used for too long; a failure is logged."""

@@ -124,10 +124,12 @@ class KernelTable:
         """Know a kernel."""
         self._entries[entry.kernel.kernel_id] = entry
 
-    def forget(self, kernel_id: str) -> None:
-        """Know a kernel no more; does nothing the second time."""
-        if self._entries.pop(kernel_id, None) is not None:
-            self._on_forgotten(kernel_id)
+    def forget(self, kernel: Kernel) -> None:
+        """Know a kernel no more; does nothing the second time, nor to another kernel that has its id by now."""
+        entry = self._entries.get(kernel.kernel_id)
+        if entry is not None and entry.kernel is kernel:
+            del self._entries[kernel.kernel_id]
+            self._on_forgotten(kernel.kernel_id)
 
     def follow(self, kernel: Kernel, lifecycle: SharedKernelLifecycle) -> None:
         """Know a kernel that another process started; it is listed at once and usable as soon as it answers."""
@@ -145,7 +147,7 @@ class KernelTable:
         if entry is None:
             return False
         if isinstance(entry.lifecycle, SharedKernelLifecycle) and entry.lifecycle.is_over(uid):
-            self.forget(kernel_id)
+            self.forget(entry.kernel)
             return False
         return True
 
@@ -160,9 +162,8 @@ class KernelTable:
         _log.info("Kernel was ended by another process" if forget else "Kernel is dead", extra=fields)
 
         def forget_it() -> None:
-            entry = self._entries.get(kernel.kernel_id)
-            if entry is not None and entry.kernel is kernel and kernel.execution_state == ExecutionState.DEAD:
-                self.forget(kernel.kernel_id)
+            if kernel.execution_state == ExecutionState.DEAD:
+                self.forget(kernel)
 
         if forget:
             forget_it()

@@ -79,11 +79,7 @@ class Upkeep:
         unused = await self._without_objection(asked, shared)
         # Clients have seen by now why it died; a kernel in a pod is forgotten by its own lifecycle.
         dead = [
-            kernel
-            for kernel in self._kernels.all()
-            if kernel.execution_state == ExecutionState.DEAD
-            and kernel.kernel_id not in shared
-            and kernel.idle_seconds >= _DEAD_SECONDS
+            kernel for kernel in self._kernels.all() if kernel.dead_seconds >= _DEAD_SECONDS and kernel.kernel_id not in shared
         ]
         await asyncio.gather(
             *(self._kernels.cull(kernel, reason) for kernel, reason in [*alone, *unused]),
