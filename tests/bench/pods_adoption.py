@@ -58,7 +58,7 @@ def main() -> None:
     source = (Path(__file__).parent / "light_kernel.py").read_text("utf-8")
     with Cluster() as cluster, tempfile.TemporaryDirectory() as folder:
         installation = Installation(folder=Path(folder), cluster=installed)
-        installation.add_kernelspec(_LIGHT, argv=["python", "-c", source, "{connection_file}"])
+        installation.add_kernelspec(_LIGHT, argv=["/opt/kernel/bin/python", "-c", source, "{connection_file}"])
         server = installation.gateway(
             SHARED_NAMESPACE="True", NAMESPACE=cluster.namespace, TRANSPORT_ENCRYPTION="disabled", KERNEL_LAUNCH_TIMEOUT="300"
         )

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from kernel_image_puller.logs import fields
 
 if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
+    from _typeshed import WriteableBuffer  # pants: no-infer-dep  it exists for type checkers only
 
 __all__ = ["Page", "PageServer"]
 
