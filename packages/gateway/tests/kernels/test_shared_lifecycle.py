@@ -102,7 +102,8 @@ class Kit:
         self.restart_failures, self.may_end = [], asyncio.Event()
         self.may_end.set()
         monkeypatch.setattr(shared_lifecycle, "wait_until_it_answers", self._answer)
-        monkeypatch.setattr("enterprise_gateway.kernels.lifecycle.wait_until_it_answers", self._answer)
+        for module in ("lifecycle", "readiness"):
+            monkeypatch.setattr(f"enterprise_gateway.kernels.{module}.wait_until_it_answers", self._answer)
         manager = kernel.manager
         monkeypatch.setattr(manager, "restart", self._restart)
         monkeypatch.setattr(manager, "shutdown_kernel", self._shutdown)
@@ -120,7 +121,7 @@ class Kit:
         self.lifecycle._wait_for_exit = self.pods.died
         kernel.add_listener(self)
 
-    async def _answer(self, _kernel):
+    async def _answer(self, _kernel, **_options):
         await self.answers.wait()
         return {}
 

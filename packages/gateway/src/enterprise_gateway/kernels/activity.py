@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from enterprise_gateway.errors import GatewayError
 from enterprise_gateway.kernels.channel_socket import ChannelSocket
 from enterprise_gateway.kernels.kernel import ExecutionState, Kernel
-from enterprise_gateway.kernels.readiness import wait_until_it_answers
+from enterprise_gateway.kernels.readiness import prove_idle
 
 if TYPE_CHECKING:
     import zmq
@@ -145,12 +144,7 @@ class ActivityMonitor:
 
     async def _ask(self) -> None:
         try:
-            await wait_until_it_answers(self._kernel)
-            self._kernel.proved_idle()
-        except GatewayError as error:
-            # Without a socket to ask by, the state stays what it was until the kernel says more.
-            fields = {"kernel_id": self._kernel.kernel_id, "cause": error.message}
-            _log.warning("A busy kernel can't be asked whether it is idle", extra=fields)
+            await prove_idle(self._kernel)
         finally:
             self._question = None
 

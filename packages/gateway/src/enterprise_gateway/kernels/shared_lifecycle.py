@@ -17,7 +17,7 @@ from enterprise_gateway.errors import BadRequest, GatewayError, KernelExists, La
 from enterprise_gateway.kernels.environment import launch_timeout
 from enterprise_gateway.kernels.kernel import ExecutionState, Kernel
 from enterprise_gateway.kernels.lifecycle import KernelLifecycle, LifecycleOptions
-from enterprise_gateway.kernels.readiness import wait_until_it_answers
+from enterprise_gateway.kernels.readiness import prove_idle, wait_until_it_answers
 
 if TYPE_CHECKING:
     from enterprise_gateway.cluster.kernel_pods import KernelPods
@@ -294,7 +294,7 @@ class SharedKernelLifecycle(KernelLifecycle):
             else:
                 # What it does now is another client's, and its answer may wait behind a long cell.
                 kernel.adopted()
-                self._proof = asyncio.create_task(self._prove_idle())
+                self._proof = asyncio.create_task(prove_idle(kernel))
         finally:
             for task in (answer, ended, known):
                 task.cancel()
@@ -312,10 +312,6 @@ class SharedKernelLifecycle(KernelLifecycle):
         """Return when another replica had an answer, and the kernel has had the time to answer here as well."""
         await self._provisioner.pods.marked_as_started()
         await asyncio.sleep(_ANSWER_SECONDS)
-
-    async def _prove_idle(self) -> None:
-        await wait_until_it_answers(self._kernel)
-        self._kernel.proved_idle()
 
     def _ask_no_more(self) -> None:
         if self._proof is not None:
