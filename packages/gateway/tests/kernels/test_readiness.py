@@ -11,7 +11,7 @@ from enterprise_gateway.kernels.kernel import ExecutionState
 
 @pytest.fixture
 def asked(monkeypatch):
-    """Return a function that asks, and returns how long each question was waited for; the twelfth or an endless one is answered."""
+    """Return a function that asks and tells each question's patience; the twelfth is answered, or one with no end."""
     waited, sockets = [], []
 
     class Socket:

@@ -353,6 +353,17 @@ def test_a_restart_that_nobody_finishes_is_the_kernels_end(scenario, monkeypatch
     scenario(steps, seconds=0.01)
 
 
+def test_a_kernel_that_a_restart_leaves_dead_is_to_be_forgotten_after_a_while(scenario):
+    async def steps(kit):
+        await kit.followed()
+        kit.restart_failures = [LaunchFailed("no room")]
+        with pytest.raises(LaunchFailed, match="no room"):
+            await kit.lifecycle.restart()
+        assert (kit.kernel.execution_state, kit.ended) == ("dead", [False])
+
+    scenario(steps)
+
+
 def test_what_is_done_on_purpose_is_told_before_it_is_done(scenario):
     async def steps(kit):
         await kit.followed()

@@ -349,7 +349,13 @@ class SharedKernelLifecycle(KernelLifecycle):
         if self._kernel.execution_state == ExecutionState.RESTARTING and not self._lock.locked():
             await self._in_time(self._kernel.wait_until_ready())
             return
-        await super().restart()
+        try:
+            await super().restart()
+        except BaseException:
+            if self._kernel.execution_state == ExecutionState.DEAD and not self._ended:
+                # Nobody follows it any more who could tell that it is to be forgotten.
+                self._on_end(self._kernel, False)
+            raise
 
     async def shutdown(self, *, reason: str | None = None) -> None:
         """End the kernel and all that belongs to it; does nothing the second time.
