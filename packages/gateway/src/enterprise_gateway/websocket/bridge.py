@@ -200,6 +200,11 @@ class Bridge:
             self._buffer.prepend(undelivered)
             self._read(True)
 
+    @property
+    def misses_something(self) -> bool:
+        """Whether a client that is away has missed something already, or may yet of a cell that runs."""
+        return bool(self._buffer) or self.kernel.execution_state != "idle"
+
     def resume(self) -> None:
         """Go on after the outlet became ready."""
         outlet = self._outlet
@@ -239,7 +244,7 @@ class Bridge:
             return
         except MalformedMessage as error:
             self._metrics.dropped("malformed_from_kernel")
-            self._complain(f"A message from a kernel was dropped: {error}")
+            self._complain("A message from a kernel was dropped", cause=str(error))
             return
         if channel == "iopub":
             self._output_seen.set()
@@ -321,8 +326,8 @@ class Bridge:
     def _fields(self) -> dict[str, str]:
         return {"kernel_id": self.key[0]}
 
-    def _complain(self, what: str) -> None:
+    def _complain(self, what: str, **fields: str) -> None:
         """Log once for this bridge: who can make one such message can make millions."""
         if what not in self._complained:
             self._complained.add(what)
-            _log.warning(what, extra=self._fields)
+            _log.warning(what, extra={**self._fields, **fields})

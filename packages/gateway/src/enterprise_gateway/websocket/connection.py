@@ -121,6 +121,7 @@ class Connection:
             metrics=metrics,
             rate_limit=RateLimit(options=options, clock=clock),
             resumed=self._bridge.resume,
+            fields=self._fields,
         )
         self._liveness = Liveness(
             ping=socket.ping,

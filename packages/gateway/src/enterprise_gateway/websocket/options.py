@@ -24,7 +24,10 @@ class WebsocketOptions:
     """Seconds between two pings; 0 sends none."""
 
     max_message_bytes: int = 100 * _MEBIBYTE
-    """The most bytes of one message from a client, and of all that wait for a kernel that doesn't read."""
+    """The most bytes of one message from a client, and of all that wait here for a kernel that doesn't read.
+
+    What libzmq has taken already, at most 64 messages for each of the kernel's sockets, waits beside them.
+    """
 
     max_connections: int = 0
     """The most websockets at one time; one more is refused with 503. 0 for no limit."""

@@ -2,7 +2,7 @@
 
 import logging
 from asyncio import Future
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from jupyter_client.session import Session
@@ -51,9 +51,11 @@ class ClientOutlet:
         Decides about each message of output.
     resumed
         Told when the outlet becomes ready again.
+    fields
+        What log lines tell beside their words: which kernel it is.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  wiring: every part is given by its name
         self,
         *,
         write: FrameWriter,
@@ -64,7 +66,9 @@ class ClientOutlet:
         metrics: WebsocketMetrics,
         rate_limit: RateLimit,
         resumed: Callable[[], None],
+        fields: Mapping[str, str],
     ) -> None:
+        self._fields = fields
         self._write = write
         self._encode = encode
         self._delivery = delivery
@@ -88,7 +92,7 @@ class ClientOutlet:
         try:
             verdict = self._rate_limit.check(message)
             if verdict.notice is not None:
-                _log.warning("A client's output is being dropped: its rate exceeds the limit")
+                _log.warning("A client's output is being dropped: its rate exceeds the limit", extra=self._fields)
                 self._send(notices.stderr(verdict.notice, session=self._session, parent=message.parts[1]))
             if not verdict.passes:
                 self._metrics.dropped("rate_limit")
@@ -101,7 +105,7 @@ class ClientOutlet:
             self._metrics.dropped("malformed_from_kernel")
             if not self._complained:
                 self._complained = True
-                _log.warning("A message from a kernel was dropped: %s", error)
+                _log.warning("A message from a kernel was dropped", extra={**self._fields, "cause": str(error)})
 
     def _send(self, message: KernelMessage) -> None:
         frame, binary = self._encode(message)
