@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -294,3 +295,17 @@ def test_a_setting_given_by_the_user_wins_also_when_it_is_empty(render: Callable
     chosen = {each["name"]: each.get("value") for each in container["env"]}
     assert (chosen["EG_KERNEL_CLUSTER_ROLE"], chosen["EG_LIST_KERNELS"]) == ("", "false")
     assert len(chosen) == len(container["env"])
+
+
+def test_the_dashboards_of_two_releases_have_names_of_their_own(render: Callable[..., Rendering]) -> None:
+    def dashboard(name: str) -> dict[str, Any]:
+        values = {"fullnameOverride": name, "metrics": {"dashboard": {"enabled": True}}}
+        maps = [each for each in render(values).of("ConfigMap") if each["metadata"]["name"].endswith("-dashboard")]
+        (text,) = maps[0]["data"].values()
+        found: dict[str, Any] = json.loads(text)
+        return found
+
+    one, other = dashboard("one"), dashboard("other")
+    assert one["uid"] != other["uid"]
+    assert one["title"] != other["title"]
+    assert len(one["uid"]) <= 40
