@@ -309,3 +309,19 @@ def test_the_dashboards_of_two_releases_have_names_of_their_own(render: Callable
     assert one["uid"] != other["uid"]
     assert one["title"] != other["title"]
     assert len(one["uid"]) <= 40
+
+
+def test_the_end_of_kernels_pulls_its_image_by_a_secret_that_outlives_the_releases_own(render: Callable[..., Rendering]) -> None:
+    created = {"enabled": True, "secrets": [{"name": "one", "data": "e30="}, {"name": "two", "data": "e30="}]}
+    rendering = render({"imagePullSecretsCreate": created})
+
+    (job,) = [each for each in rendering.of("Job") if each["metadata"]["name"].endswith("-end-of-kernels")]
+    named = {each["name"] for each in job["spec"]["template"]["spec"]["imagePullSecrets"]}
+    hooks = {
+        each["metadata"]["name"]: int(each["metadata"]["annotations"]["helm.sh/hook-weight"])
+        for each in rendering.of("Secret")
+        if (each["metadata"].get("annotations") or {}).get("helm.sh/hook") == "post-delete"
+    }
+    assert len(hooks) == 2
+    assert set(hooks) <= named
+    assert max(hooks.values()) < int(job["metadata"]["annotations"].get("helm.sh/hook-weight", 0))
