@@ -75,17 +75,52 @@ def test_a_session_may_come_back_with_the_other_subprotocol(gateway, connect, ke
     assert text_of(connect(protocol=V1_PROTOCOL, session=client.session).collect(sent)) == "two\n"
 
 
-def test_another_session_ends_the_wait(gateway, connect, tmp_path):
+@pytest.mark.parametrize("missed", [False, True], ids=["cell goes on", "output waits"])
+def test_another_session_takes_nothing_from_one_that_is_away(gateway, connect, kernel, tmp_path, missed):
     client = connect()
-    client.execute(two_lines(tmp_path / "gate"))
+    sent = client.execute(two_lines(tmp_path / "gate"))
     client.until(_is_stream)
+    ((_, connection),) = gateway.connections._connections.items()
+    gateway.wait_until(lambda: connection._delivery.complete)
     client.drop()
-    gateway.wait_until(lambda: len(gateway.replay) == 1)
+    gateway.wait_until(lambda: kernel.connections == 0)
+    if missed:
+        (tmp_path / "gate").touch()
+        gateway.wait_until(lambda: gateway.metrics.counts["replay bytes"])
+    else:
+        kernel.execution_state = "busy"
+    connect()
+    gateway.wait_until(lambda: kernel.connections == 1)
     (tmp_path / "gate").touch()
-    other = connect()
-    assert text_of(other.run("1")) == ""
-    assert not len(gateway.replay)
-    assert gateway.metrics.counts["replay bytes"] == 0
+    kernel.execution_state = "idle"
+    answers = connect(session=client.session).collect(sent)
+    assert text_of(answers) == "two\n"
+    assert [m["msg_type"] for m in answers].count("execute_reply") == 1
+
+
+def test_another_session_ends_the_wait_of_one_that_has_missed_nothing(gateway, connect, kernel):
+    client = connect()
+    client.run("1")
+    ((_, connection),) = gateway.connections._connections.items()
+    gateway.wait_until(lambda: connection._delivery.complete)
+    client.close()
+    gateway.wait_until(lambda: len(gateway.replay) == 1)
+    connect()
+    gateway.wait_until(lambda: kernel.connections == 1)
+    assert (len(gateway.replay), len(kernel.listeners)) == (0, 1)
+
+
+def test_of_many_sessions_that_miss_something_the_ones_away_longest_are_given_up(gateway, connect, kernel):
+    kernel.execution_state = "busy"
+    clients = []
+    for number in range(7):
+        clients.append(connect())
+        gateway.wait_until(lambda: kernel.connections == 1)
+        clients[-1].drop()
+        gateway.wait_until(lambda: kernel.connections == 0)
+        assert len(gateway.replay) == min(number + 1, 5)
+    assert [session for _, session in gateway.replay._waiting] == [client.session for client in clients[2:]]
+    kernel.execution_state = "idle"
 
 
 def test_a_second_websocket_of_a_session_takes_over(gateway, connect, kernel, tmp_path):

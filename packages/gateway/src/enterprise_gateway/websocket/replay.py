@@ -1,5 +1,6 @@
 """What outlives a lost connection: the flow between a kernel and a session, waiting for its client to come back."""
 
+import logging
 from weakref import WeakValueDictionary
 
 from enterprise_gateway.errors import GatewayError
@@ -9,6 +10,12 @@ from enterprise_gateway.websocket.options import WebsocketOptions
 from enterprise_gateway.websocket.replay_buffer import ReplayBudget, ReplayBuffer
 
 __all__ = ["ReplayStore"]
+
+_log = logging.getLogger(__name__)
+
+# Each holds four sockets and checks every message of its kernel, and nobody comes back for that of a page that was
+# loaded again.
+_MOST_WAITING = 4
 
 
 class ReplayStore:
@@ -35,8 +42,9 @@ class ReplayStore:
     def take(self, key: SessionKey, kernel: KernelChannels) -> Bridge:
         """Return the session's flow, with everything that it missed; a new one where nothing waits for it.
 
-        A session that is new to a kernel ends the wait of all others there: their client was replaced. One that comes
-        back doesn't, because after a failure of the network all clients come back.
+        A session that is new to a kernel ends the wait of others there: of those that have missed nothing and that no
+        cell goes on for, and of those away longest where many are. One that comes back ends none, because after a
+        failure of the network all clients come back.
 
         Raises
         ------
@@ -46,7 +54,7 @@ class ReplayStore:
         bridge = self._waiting.pop(key, None)
         if bridge is not None and not bridge.closed:
             return bridge
-        self.discard(key[0])
+        self._make_room(key[0])
         buffer = ReplayBuffer(budget=self._budget(key[0]))
         bridge = Bridge(key=key, kernel=kernel, buffer=buffer, options=self._options, metrics=self._metrics, forget=self._forget)
         try:
@@ -63,10 +71,31 @@ class ReplayStore:
         else:
             self._waiting[bridge.key] = bridge
 
+    def _make_room(self, kernel_id: str) -> None:
+        missing = []
+        for bridge in self._waiting_for(kernel_id):
+            if bridge.misses_something:
+                missing.append(bridge)
+            else:
+                self._end(bridge)
+        for bridge in missing[:-_MOST_WAITING]:
+            _log.info(
+                "What waited for a lost client is given up: others of its kernel wait as well", extra={"kernel_id": kernel_id}
+            )
+            self._end(bridge)
+
+    def _waiting_for(self, kernel_id: str) -> list[Bridge]:
+        """Return those of one kernel, the one that is away longest first."""
+        return [bridge for key, bridge in self._waiting.items() if key[0] == kernel_id]
+
+    def _end(self, bridge: Bridge) -> None:
+        del self._waiting[bridge.key]
+        bridge.close()
+
     def discard(self, kernel_id: str) -> None:
         """Forget all that waits for clients of one kernel."""
-        for key in [key for key in self._waiting if key[0] == kernel_id]:
-            self._waiting.pop(key).close()
+        for bridge in self._waiting_for(kernel_id):
+            self._end(bridge)
 
     def close(self) -> None:
         """Forget everything."""
