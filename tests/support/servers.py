@@ -280,8 +280,8 @@ class Server:
 
     def cpu_seconds(self) -> float:
         """CPU time of its own process so far, without kernels."""
-        times = self.process.cpu_times()
-        return float(times.user + times.system)
+        # The clock of another process, as clock_getcpuclockid(3) numbers them: what /proc tells comes in steps of 10 ms.
+        return time.clock_gettime((~self.process.pid << 3) | 2)
 
     def rss(self) -> int:
         """Resident bytes of its own process, without kernels."""

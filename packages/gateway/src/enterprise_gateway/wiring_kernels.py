@@ -81,8 +81,10 @@ class KernelMaker:
         # part over the client's once more.
         spec = copy.copy(kernelspec.spec)
         spec.env = {}
+        in_cluster = runs_in_cluster(spec)
         manager = GatewayKernelManager(
             gateway_spec=spec,
+            runs_here=not in_cluster,
             kernel_name=kernelspec.name,
             connection_file=str(self._runtime_dir / f"kernel-{kernel_id}.json"),
             context=self._manager_context,
@@ -98,7 +100,7 @@ class KernelMaker:
             environment=environment,
             manager=manager,
             context=self._context,
-            outlives_gateway=runs_in_cluster(spec),
+            outlives_gateway=in_cluster,
         )
         return kernel, self._lifecycle(kernel)
 

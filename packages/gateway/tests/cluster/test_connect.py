@@ -83,3 +83,59 @@ def test_a_kubeconfig_that_cant_be_read_is_said(tmp_path, text):
     (tmp_path / "kubeconfig").write_text(text)
     with pytest.raises(Unavailable, match="configuration can't be used"):
         asyncio.run(connect.connect(str(tmp_path / "kubeconfig")))
+
+
+@pytest.fixture
+def heard(tmp_path, monkeypatch):
+    """Tells the head of the request that a client sends; `{here}` in what it is given stands for where somebody listens."""
+    for name in ("http_proxy", "HTTP_PROXY", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+    async def scenario(cluster, environment):
+        head = asyncio.get_running_loop().create_future()
+
+        async def answer(reader, writer):
+            head.set_result((await reader.readuntil(b"\r\n\r\n")).decode().replace("authorization", "Authorization"))
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
+            await writer.drain()
+            writer.close()
+
+        async with await asyncio.start_server(answer, "127.0.0.1", 0) as listening:
+            here = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+            there = {name: text.format(here=here) for name, text in cluster.items()}
+            (tmp_path / "kubeconfig").write_text(json.dumps({**KUBECONFIG, "clusters": [{"name": "x", "cluster": there}]}))
+            for name, text in environment.items():
+                monkeypatch.setenv(name, text.format(here=here))
+            client = await connect.connect(str(tmp_path / "kubeconfig"))
+            try:
+                await client.get("Pod", "home", "a", deadline=Deadline(5))
+            finally:
+                await client.close()
+        return head.result()
+
+    return lambda cluster, **environment: asyncio.run(scenario(cluster, environment))
+
+
+NOWHERE = "http://127.0.0.1:1"
+
+
+def test_the_proxy_of_the_environment_is_used(heard):
+    head = heard({"server": "http://api.invalid:6443"}, HTTP_PROXY="{here}")
+    assert head.startswith("GET http://api.invalid:6443/api/v1/namespaces/home/pods/a ")
+
+
+def test_a_server_that_is_excepted_from_the_proxy_is_asked_itself(heard):
+    head = heard({"server": "{here}"}, HTTP_PROXY=NOWHERE, NO_PROXY="127.0.0.1")
+    assert head.startswith("GET /api/v1/namespaces/home/pods/a ")
+
+
+def test_the_proxy_of_the_kubeconfig_wins_over_that_of_the_environment(heard):
+    head = heard({"server": "http://api.invalid:6443", "proxy-url": "{here}"}, HTTP_PROXY=NOWHERE)
+    assert head.startswith("GET http://api.invalid:6443/api/v1/namespaces/home/pods/a ")
+
+
+def test_a_netrc_has_no_say_in_who_calls(heard, tmp_path):
+    (tmp_path / ".netrc").write_text("default login somebody password else\n")
+    (tmp_path / ".netrc").chmod(0o600)
+    head = heard({"server": "{here}"}, HOME=str(tmp_path))
+    assert "Authorization: Bearer t\r\n" in head

@@ -5,6 +5,7 @@ import pytest
 from enterprise_gateway.errors import Conflict, Gone, KernelNotFound, LaunchFailed, LimitReached, Unavailable
 from enterprise_gateway.identity import ANONYMOUS, Identity
 from enterprise_gateway.kernels.requests import StartRequest
+from enterprise_gateway.kernels.rules import Alone
 
 ID = "01234567-89ab-4cde-8f01-23456789abcd"
 
@@ -150,6 +151,25 @@ def test_kernels_that_start_count_for_the_limits(kit):
         await task
 
     asyncio.run(run())
+
+
+def test_without_limits_a_start_counts_nobodys_kernels(kit):
+    class Many(Alone):
+        """A cluster of which each count takes time."""
+
+        def owners(self):
+            raise AssertionError("they were counted")
+
+        owners_now = owners
+
+    async def run():
+        kit.kernels.elsewhere = Many()
+        task, lifecycle = await under_way(kit)
+        kit.kernels.pod_seen(lifecycle.kernel.kernel_id)
+        lifecycle.may_finish.set()
+        return (await task)[0].execution_state
+
+    assert asyncio.run(run()) == "idle"
 
 
 def test_a_place_is_free_again_after_a_failed_start(kit):

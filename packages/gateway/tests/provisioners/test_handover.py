@@ -1,10 +1,13 @@
 import asyncio
+import socket
 from types import SimpleNamespace
 
 import pytest
 
 from enterprise_gateway.cluster.deadline import Deadline
-from enterprise_gateway.provisioners.handover import PhoneHome
+from enterprise_gateway.errors import LaunchTimeout
+from enterprise_gateway.provisioners import handover
+from enterprise_gateway.provisioners.handover import MountedFile, PhoneHome
 from enterprise_gateway_common.connection import PORTS
 
 TOLD = {**PORTS, "transport": "tcp", "signature_scheme": "hmac-sha256", "key": "topsecret", "comm_port": 4242}
@@ -49,10 +52,10 @@ def test_the_address_of_another_kernels_pod_is_foreign_and_one_that_nobody_knows
 def test_whoever_tells_a_connection_the_gateway_connects_to_the_kernels_own_pod(caplog):
     async def scenario():
         listener, known = Listener(), services(mine="10.1.0.1")
-        handover = PhoneHome(known, listener, kernel_id="mine")
+        told = PhoneHome(known, listener, kernel_id="mine")
         listener.told.set_result({**TOLD, "ip": "6.6.6.6"})
         names = SimpleNamespace(secret="s")
-        info = await handover.connection(
+        info = await told.connection(
             SimpleNamespace(ip="10.1.0.1"),
             watch=SimpleNamespace(ended=lambda: asyncio.sleep(60)),
             plan=SimpleNamespace(namespace="home", names=names),
@@ -60,8 +63,55 @@ def test_whoever_tells_a_connection_the_gateway_connects_to_the_kernels_own_pod(
         )
         assert (info["ip"], info["key"]) == ("10.1.0.1", b"topsecret")
         assert known.client.kept[:3] == ("Secret", "home", "s")
-        handover.close()
+        told.close()
 
     asyncio.run(scenario())
     assert "another address" in caplog.text
     assert "topsecret" not in caplog.text
+
+
+@pytest.fixture
+def bound():
+    """A socket on whose port nobody listens until the test does."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken
+
+
+async def _mounted(bound, monkeypatch, *, seconds):
+    monkeypatch.setattr(handover, "PORTS", {**PORTS, "shell_port": bound.getsockname()[1]})
+    mounted = MountedFile(SimpleNamespace(client=None), None)
+    watch = SimpleNamespace(ended=lambda: asyncio.sleep(60))
+    return await mounted.connection(SimpleNamespace(ip="127.0.0.1"), watch=watch, plan=None, deadline=Deadline(seconds))
+
+
+def test_the_connection_is_told_as_soon_as_the_kernel_listens(bound, monkeypatch):
+    async def scenario():
+        refused = asyncio.Event()
+        monkeypatch.setattr(handover, "_connect_pause", lambda _waited: refused.set() or 0.01)
+        told = asyncio.create_task(_mounted(bound, monkeypatch, seconds=20))
+        await refused.wait()
+        assert not told.done()
+        bound.listen()
+        assert (await told)["shell_port"] == bound.getsockname()[1]
+
+    asyncio.run(scenario())
+
+
+def test_a_kernel_that_never_listens_is_said(bound, monkeypatch):
+    with pytest.raises(LaunchTimeout, match="didn't listen within 0 seconds"):
+        asyncio.run(_mounted(bound, monkeypatch, seconds=0.2))
+
+
+def test_an_address_that_swallows_every_packet_is_one_where_nobody_listens(monkeypatch):
+    async def scenario():
+        monkeypatch.setattr(handover, "_CONNECT_SECONDS", 0.05)
+        with socket.socket() as full:
+            # A backlog that is full: the kernel of the operating system drops what else wants to connect.
+            full.bind(("127.0.0.1", 0))
+            full.listen(0)
+            address = full.getsockname()
+            with socket.create_connection(address):
+                assert not await handover._accepts(socket.AF_INET, address)
+
+    asyncio.run(scenario())

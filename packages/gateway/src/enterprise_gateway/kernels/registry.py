@@ -153,7 +153,8 @@ class Kernels:
             await self._forget_dead(kernel_id, user)
         if kernel_id is not None and kernel_id in self.table:
             return await self._existing(kernel_id, user, kernelspec, timeout), False
-        check_limits({**self.elsewhere.owners(), **self.table.owners()}.values(), user, rules.limits)
+        if rules.limits.any:
+            check_limits({**self.elsewhere.owners(), **self.table.owners()}.values(), user, rules.limits)
         kernel_id = kernel_id or str(uuid.uuid4())
         environment = self._environment(kernel_id, user, kernelspec, requested)
         entry = Entry(*self._make_kernel(kernel_id=kernel_id, kernelspec=kernelspec, user=user, environment=environment))
@@ -250,9 +251,11 @@ class Kernels:
         entry = self.table.find(kernel_id)
         if entry is None or entry.placing or entry.counted or not entry.launching:
             return
-        if self.elsewhere.in_order:
+        if not self.rules.limits.any:
+            entry.counted = True
+        elif self.elsewhere.in_order:
             self._place(entry, self.elsewhere.owners())
-        elif self.rules.limits.any:
+        else:
             entry.placing = asyncio.create_task(self._place_late(entry), name=f"place {kernel_id}")
 
     async def _place_late(self, entry: Entry) -> None:

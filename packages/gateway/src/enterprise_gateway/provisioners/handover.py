@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import errno
 import json
 import logging
 import secrets
@@ -177,16 +178,35 @@ async def _listens(ip: str, port: int) -> None:
     family, address = _socket_address(ip, port)
     begun = time.monotonic()
     while True:
-        # A bare socket: a stream for each of dozens of attempts would be most of what a start costs this process.
-        with socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as attempt:
-            try:
-                async with asyncio.timeout(_CONNECT_SECONDS):
-                    await asyncio.get_running_loop().sock_connect(attempt, address)
-            except (OSError, TimeoutError):
-                pass
-            else:
-                return
+        if await _accepts(family, address):
+            return
         await asyncio.sleep(_connect_pause(time.monotonic() - begun))
+
+
+async def _accepts(family: socket.AddressFamily, address: tuple[Any, ...]) -> bool:
+    # Neither a stream nor the loop's own `sock_connect`: of dozens of attempts they would be much of what a start costs.
+    loop = asyncio.get_running_loop()
+    with socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as attempt:
+        if (error := attempt.connect_ex(address)) != errno.EINPROGRESS:
+            return error == 0
+        answered = asyncio.Event()
+        loop.add_writer(attempt, answered.set)
+        overtime = loop.call_later(_CONNECT_SECONDS, answered.set)
+        try:
+            await answered.wait()
+        finally:
+            overtime.cancel()
+            loop.remove_writer(attempt)
+        # Without an answer it isn't connected, and there is no error yet.
+        return attempt.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0 and _is_connected(attempt)
+
+
+def _is_connected(attempt: socket.socket) -> bool:
+    try:
+        attempt.getpeername()
+    except OSError:
+        return False
+    return True
 
 
 def _connect_pause(waited: float) -> float:
