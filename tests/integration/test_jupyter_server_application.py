@@ -12,32 +12,21 @@ import uuid
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.support.jupyterlab import jupyter_server_before
 from tests.support.kernel_socket import KernelSocket, text_of
-from tests.support.servers import Product, Server, Workspace, free_port
+from tests.support.servers import free_port
 from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-
-def _jupyter_server(workspace: Workspace, gateway_url: str, gateway_token: str) -> Server:
-    return Server(
-        product=Product.JUPYTER_SERVER,
-        workspace=workspace,
-        token="lab-token",
-        arguments=[f"--gateway-url={gateway_url}"],
-        environment={
-            "JUPYTER_GATEWAY_AUTH_TOKEN": gateway_token,
-            "JUPYTER_GATEWAY_RETRY_INTERVAL": "0.1",
-            "KERNEL_USERNAME": "ada",
-        },
-    )
+    from tests.support.servers import Server, Workspace
 
 
 @pytest.fixture(scope="module")
 def lab(server: Server, workspace: Workspace) -> Iterator[Server]:
     """The server that a browser talks to; `server` is the gateway behind it."""
-    lab = _jupyter_server(workspace, server.url, server.token).start()
+    lab = jupyter_server_before(server, workspace).start()
     yield lab
     lab.stop()
 
@@ -141,7 +130,7 @@ def test_why_a_kernel_does_not_start_is_told_there(lab: Server) -> None:
 
 def test_a_gateway_that_goes_away_and_comes_back_is_used_again(own_server: Callable[..., Server], workspace: Workspace) -> None:
     gateway = own_server(port=free_port())
-    lab = _jupyter_server(workspace, gateway.url, gateway.token).start()
+    lab = jupyter_server_before(gateway, workspace).start()
     try:
         before = lab.start_kernel()
         assert _answers(lab, before, "print(1)") == "1\n"

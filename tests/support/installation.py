@@ -148,12 +148,12 @@ class Installation:
     def gateway(self, *, kubeconfig: Path | str | None = None, **settings: str) -> Server:
         """Return a gateway that isn't started yet."""
         own = {"INSTANCE": self.cluster.instance, "KERNEL_CLUSTER_ROLE": "", "KERNEL_LAUNCH_TIMEOUT": "60", **settings}
-        server = Server(
-            product=Product.GATEWAY,
-            workspace=self._workspace,
-            settings=own,
-            environment={"KUBECONFIG": str(kubeconfig or os.environ["KUBECONFIG"])},
-        )
+        environment = {"KUBECONFIG": str(kubeconfig or os.environ["KUBECONFIG"])}
+        return self.server(Product.GATEWAY, settings=own, environment=environment)
+
+    def server(self, product: Product, **options: Any) -> Server:
+        """Return a server with the installation's kernelspecs that isn't started yet."""
+        server = Server(product=product, workspace=self._workspace, **options)
         self._made.append(server)
         return server
 

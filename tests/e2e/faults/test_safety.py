@@ -12,6 +12,8 @@ from tests.support.installation import NAME
 from tests.support.kernel_socket import KernelSocket, text_of
 from tests.support.waiting import wait_until
 
+from enterprise_gateway_common.connection import PORTS
+
 if TYPE_CHECKING:
     from tests.support.servers import Server
 
@@ -72,6 +74,47 @@ def test_a_kernel_finds_of_its_secret_only_what_it_needs(server):
     code = "import os; print(sorted(n for n in os.listdir(os.path.dirname(os.environ['KERNEL_CONNECTION_FILE'])) if n[0] != '.'))"
     assert printed(server, kernel_id, code) == "['connection.json']\n"
     server.stop_kernel(kernel_id)
+
+
+_INTRUDE = """
+import json, os, zmq
+from ipykernel.kernelapp import IPKernelApp
+app = IPKernelApp.instance()
+# A kernel knows its own keys, and nobody else's.
+own = json.load(open(os.environ["KERNEL_CONNECTION_FILE"]))
+context, replies = zmq.Context(), []
+for encrypted in (True, False):
+    socket = context.socket(zmq.DEALER)
+    socket.linger = 0
+    if encrypted:
+        socket.curve_serverkey = socket.curve_publickey = own["curve_publickey"].encode()
+        socket.curve_secretkey = own["curve_secretkey"].encode()
+    socket.connect("tcp://{ip}:{port}")
+    app.session.send(socket, "execute_request", {{"code": "intruder = 1", "silent": False}})
+    if socket.poll(1500):
+        replies.append(socket.recv_multipart())
+parent = {{"header": {{"session": "{session}", "msg_id": "{parent}", "msg_type": "execute_request", "username": "", "version": "5.4"}}}}
+app.kernel.session.send(app.iopub_socket, "stream", {{"name": "stdout", "text": "forged"}}, parent=parent)
+print("replies", len(replies))
+"""
+
+
+def test_a_kernel_reaches_neither_another_kernel_nor_its_clients(server, cluster):
+    victim, intruder = (server.start_kernel(NAME, env={"KERNEL_USERNAME": name}) for name in ("ada", "mallory"))
+    with KernelSocket(server, victim, session="of-ada") as ada, KernelSocket(server, intruder) as mallory:
+        cell = ada.run("print('mine')")[0].parent
+        ip = cluster.pod(victim)["status"]["podIP"]
+        code = _INTRUDE.format(ip=ip, port=PORTS["shell_port"], session=ada.session, parent=cell)
+        sent = mallory.execute(code)
+        own = list(mallory.until(lambda message: message.parent == sent.id and message.type == "execute_reply"))
+        assert text_of(own) == "forgedreplies 0\n", [message.content for message in own]
+        asked = ada.execute("print('intruder' in globals())")
+        # Everything that came to her, whatever it claims to answer, up to the end of this cell.
+        ended = {"execution_state": "idle"}
+        seen = list(ada.until(lambda message: message.parent == asked.id and message.content == ended))
+        assert text_of(seen) == "False\n"
+    for kernel_id in (victim, intruder):
+        server.stop_kernel(kernel_id)
 
 
 def secrets_of(cluster, kernel_id):

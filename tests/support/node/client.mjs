@@ -2,7 +2,7 @@
 import { KernelManager, KernelSpecManager, ServerConnection } from '@jupyterlab/services';
 import WebSocket from 'ws';
 
-const [baseUrl, token] = process.argv.slice(2);
+const [baseUrl, token, name] = process.argv.slice(2);
 const serverSettings = ServerConnection.makeSettings({
   baseUrl,
   wsUrl: baseUrl.replace(/^http/, 'ws'),
@@ -23,7 +23,7 @@ seen.default = specs.specs.default;
 
 const kernels = new KernelManager({ serverSettings, standby: 'never' });
 await kernels.ready;
-const kernel = await kernels.startNew({ name: 'python3' });
+const kernel = await kernels.startNew({ name });
 seen.id = kernel.id;
 seen.banner = (await kernel.info).implementation;
 
