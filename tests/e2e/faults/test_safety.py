@@ -93,8 +93,8 @@ for encrypted in (True, False):
     app.session.send(socket, "execute_request", {{"code": "intruder = 1", "silent": False}})
     if socket.poll(1500):
         replies.append(socket.recv_multipart())
-parent = {{"header": {{"session": "{session}", "msg_id": "{parent}", "msg_type": "execute_request", "username": "", "version": "5.4"}}}}
-app.kernel.session.send(app.iopub_socket, "stream", {{"name": "stdout", "text": "forged"}}, parent=parent)
+header = {{"session": "{session}", "msg_id": "{parent}", "msg_type": "execute_request", "username": "", "version": "5.4"}}
+app.kernel.session.send(app.iopub_socket, "stream", {{"name": "stdout", "text": "forged"}}, parent={{"header": header}})
 print("replies", len(replies))
 """
 
