@@ -1,10 +1,12 @@
 import asyncio
 import json
+import os
 
 import pytest
 from jupyter_client.kernelspec import KernelSpecManager
 
 from enterprise_gateway.errors import KernelspecNotFound
+from enterprise_gateway.kernelspecs import catalogue as catalogue_module
 from enterprise_gateway.kernelspecs.catalogue import KernelspecCatalogue
 
 
@@ -54,6 +56,67 @@ def test_a_changed_file_is_seen_after_the_age_and_not_before(make, tmp_path, clo
     assert names(catalogue) == ["a"]
     clock.now += 0.2
     assert names(catalogue) == ["a", "b"]
+
+
+def age(folder):
+    """Make everything of a kernelspec look old; what is young is always read."""
+    for path in (folder / "kernel.json", folder):
+        os.utime(path, (1e9, 1e9))
+
+
+@pytest.fixture
+def readings(monkeypatch):
+    """The names of the kernelspecs that were read, in order."""
+    names, read = [], catalogue_module._read_kernelspec
+    monkeypatch.setattr(catalogue_module, "_read_kernelspec", lambda name, folder: names.append(name) or read(name, folder))
+    # The time of a change of a file's state can't be set, and it is now.
+    monkeypatch.setattr(catalogue_module, "_YOUNG_SECONDS", 0.0)
+    return names
+
+
+def test_what_has_not_changed_is_not_read_again(make, tmp_path, clock, readings):
+    for name in ("a", "b"):
+        write(tmp_path, name)
+        age(tmp_path / name)
+    catalogue = make()
+    before = asyncio.run(catalogue.all())
+    write(tmp_path, "b", language="other")
+    clock.now += 2
+    now = asyncio.run(catalogue.all())
+    assert readings == ["a", "b", "b"]
+    assert now["a"] is before["a"]
+    assert now["b"].spec.language == "other"
+
+
+def test_a_file_that_comes_beside_a_kernelspec_is_seen(make, tmp_path, clock, readings):
+    write(tmp_path, "a")
+    age(tmp_path / "a")
+    catalogue = make()
+    assert asyncio.run(catalogue.get("a")).resources == ()
+    (tmp_path / "a" / "logo-64x64.png").write_bytes(b"x")
+    clock.now += 2
+    assert asyncio.run(catalogue.get("a")).resources == ("logo-64x64.png",)
+    assert readings == ["a", "a"]
+
+
+def test_what_changed_a_moment_ago_is_read_again_for_the_change_that_looks_the_same(make, tmp_path, clock, readings, monkeypatch):
+    monkeypatch.setattr(catalogue_module, "_YOUNG_SECONDS", 3600.0)
+    write(tmp_path, "a")
+    catalogue = make()
+    for _ in range(3):
+        assert names(catalogue) == ["a"]
+        clock.now += 2
+    assert readings == ["a"] * 3
+
+
+def test_one_that_was_broken_is_read_again_when_it_is_mended(make, tmp_path, clock, readings):
+    write(tmp_path, "a", argv=[])
+    catalogue = make()
+    assert names(catalogue) == []
+    write(tmp_path, "a")
+    clock.now += 2
+    assert names(catalogue) == ["a"]
+    assert readings == ["a", "a"]
 
 
 def test_a_swapped_link_is_seen_as_kubernetes_swaps_them(make, tmp_path, clock):

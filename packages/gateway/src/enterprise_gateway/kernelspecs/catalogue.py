@@ -3,17 +3,18 @@
 Reading kernel.json files at each request would put the disk (often NFS) into the event loop, and a watcher of file
 events sees neither NFS nor the symlink swap by which Kubernetes updates a mounted ConfigMap. So the folders are read in
 a thread, by whoever asks first after `max_age` seconds; whoever asks meanwhile shares that reading; and an idle gateway
-reads nothing at all.
+reads nothing at all. Of a kernelspec that hasn't changed only the file's state is asked for.
 """
 
 import asyncio
 import json
 import logging
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
@@ -25,6 +26,9 @@ from enterprise_gateway_common.kernelspec_metadata import provisioner_stanza
 __all__ = ["Kernelspec", "KernelspecCatalogue"]
 
 _log = logging.getLogger(__name__)
+
+# File systems keep times in steps, FAT in steps of two seconds.
+_YOUNG_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,15 @@ class _Reading:
     kernelspecs: dict[str, Kernelspec] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
     """Name of a folder to why its kernel.json can't be used."""
+    states: dict[str, "_State"] = field(default_factory=dict)
+    """Name to what was read; only where a later change is sure to be seen by it."""
+
+
+class _State(NamedTuple):
+    """What changes when a kernelspec does."""
+
+    folder: str
+    files: tuple[tuple[int, ...], ...]
 
 
 class KernelspecCatalogue:
@@ -142,24 +155,41 @@ class KernelspecCatalogue:
         for name, problem in reading.problems.items():
             if self._reading.problems.get(name) != problem:
                 _log.warning("Kernelspec can't be used", extra={"kernelspec": name, "cause": problem})
+        now, before = reading.kernelspecs, self._reading.kernelspecs
         changed = {
             name
-            for name in {*reading.kernelspecs, *self._reading.kernelspecs}
-            if _text(reading.kernelspecs.get(name)) != _text(self._reading.kernelspecs.get(name))
+            for name in {*now, *before}
+            if now.get(name) is not before.get(name) and _text(now.get(name)) != _text(before.get(name))
         }
         if changed:
             _log.info("Kernelspecs read", extra={"changed": sorted(changed), "count": len(reading.kernelspecs)})
 
     def _read_folders(self) -> _Reading:
-        reading = _Reading()
+        reading, before = _Reading(), self._reading
         for name, folder in sorted(self._manager.find_kernel_specs().items()):
             if self._allowed and name not in self._allowed:
                 continue
             try:
+                # Before the reading: a change in the middle of it is seen the next time.
+                state = _state(folder)
+                if state is not None:
+                    reading.states[name] = state
+                    if state == before.states.get(name) and name in before.kernelspecs:
+                        reading.kernelspecs[name] = before.kernelspecs[name]
+                        continue
                 reading.kernelspecs[name] = _read_kernelspec(name, Path(folder))
             except (OSError, ValueError, TypeError, TraitError) as error:
                 reading.problems[name] = _why(error)
         return reading
+
+
+def _state(folder: str) -> _State | None:
+    """Return what changes with a kernelspec; `None` where it changed so lately that the next change may look the same."""
+    found = [os.stat(path) for path in (folder, os.path.join(folder, "kernel.json"))]  # noqa: PTH116, PTH118  a third of the time of Path's
+    newest = max(max(each.st_mtime, each.st_ctime) for each in found)
+    if abs(time.time() - newest) < _YOUNG_SECONDS:
+        return None
+    return _State(folder, tuple((each.st_dev, each.st_ino, each.st_size, each.st_mtime_ns, each.st_ctime_ns) for each in found))
 
 
 def _read_kernelspec(name: str, folder: Path) -> Kernelspec:

@@ -2,12 +2,9 @@
 
 import asyncio
 import base64
-import errno
 import json
 import logging
 import secrets
-import socket
-import time
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -20,6 +17,7 @@ from enterprise_gateway.cluster.services import ClusterServices, Responses
 from enterprise_gateway.cluster.watching import PodWatch
 from enterprise_gateway.errors import LaunchFailed, LaunchTimeout
 from enterprise_gateway.launch.plan import LaunchPlan
+from enterprise_gateway.provisioners.listening import Knocking
 from enterprise_gateway_common.connection import CONNECTION_FILE, CONNECTION_FOLDER, PORTS, connection_file
 
 __all__ = ["Handover", "MountedFile", "PhoneHome"]
@@ -27,10 +25,6 @@ __all__ = ["Handover", "MountedFile", "PhoneHome"]
 _log = logging.getLogger(__name__)
 
 _ANY_PORT = "0..0"
-_CONNECT_SECONDS = 1.0
-# Of the time that has been waited: a kernel of a busy node isn't asked for a hundred times, and none waits much longer for it.
-_CONNECT_PAUSE_PART = 0.1
-_CONNECT_PAUSE_SECONDS = 0.05, 0.5
 
 
 class Handover(Protocol):
@@ -93,11 +87,13 @@ class MountedFile:
         LaunchFailed
             The kernel ends before it listens, or takes too long.
         """
-        listens = asyncio.ensure_future(_listens(state.ip, PORTS["shell_port"]))
+        knocking = Knocking(state.ip, PORTS["shell_port"])
         try:
-            await _before_the_end(listens, watch=watch, client=self._client, deadline=deadline, otherwise="didn't listen")
+            await _before_the_end(
+                knocking.answered, watch=watch, client=self._client, deadline=deadline, otherwise="didn't listen"
+            )
         finally:
-            listens.cancel()
+            knocking.close()
         base = {"transport": "tcp", "signature_scheme": "hmac-sha256"}
         return {**base, "ip": state.ip, "key": self._key, **PORTS, **self._curve}
 
@@ -171,52 +167,6 @@ async def _before_the_end(
         raise LaunchTimeout(f"The kernel {otherwise} within {deadline.seconds:.0f} seconds.")
     finally:
         ended.cancel()
-
-
-async def _listens(ip: str, port: int) -> None:
-    """Return when somebody listens on a port: a running container says nothing of the program in it."""
-    family, address = _socket_address(ip, port)
-    begun = time.monotonic()
-    while True:
-        if await _accepts(family, address):
-            return
-        await asyncio.sleep(_connect_pause(time.monotonic() - begun))
-
-
-async def _accepts(family: socket.AddressFamily, address: tuple[Any, ...]) -> bool:
-    # Neither a stream nor the loop's own `sock_connect`: of dozens of attempts they would be much of what a start costs.
-    loop = asyncio.get_running_loop()
-    with socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as attempt:
-        if (error := attempt.connect_ex(address)) != errno.EINPROGRESS:
-            return error == 0
-        answered = asyncio.Event()
-        loop.add_writer(attempt, answered.set)
-        overtime = loop.call_later(_CONNECT_SECONDS, answered.set)
-        try:
-            await answered.wait()
-        finally:
-            overtime.cancel()
-            loop.remove_writer(attempt)
-        # Without an answer it isn't connected, and there is no error yet.
-        return attempt.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0 and _is_connected(attempt)
-
-
-def _is_connected(attempt: socket.socket) -> bool:
-    try:
-        attempt.getpeername()
-    except OSError:
-        return False
-    return True
-
-
-def _connect_pause(waited: float) -> float:
-    shortest, longest = _CONNECT_PAUSE_SECONDS
-    return min(max(shortest, _CONNECT_PAUSE_PART * waited), longest)
-
-
-def _socket_address(ip: str, port: int) -> tuple[socket.AddressFamily, tuple[Any, ...]]:
-    ((family, _, _, _, address), *_) = socket.getaddrinfo(ip, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
-    return family, address
 
 
 def _encrypts(manager: Any) -> bool:  # noqa: ANN401  any kernel manager

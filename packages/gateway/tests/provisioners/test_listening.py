@@ -1,0 +1,79 @@
+import asyncio
+import socket
+
+import pytest
+
+from enterprise_gateway.provisioners import listening
+from enterprise_gateway.provisioners.listening import Knocking
+
+
+@pytest.fixture
+def bound():
+    """A socket on whose port nobody listens until the test does."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken
+
+
+@pytest.fixture
+def refused(monkeypatch):
+    """Told of each attempt that was refused; the next one comes at once."""
+    told = asyncio.Event()
+    monkeypatch.setattr(listening, "_FIRST_SECONDS", 0.0)
+    monkeypatch.setattr(listening, "_pause", lambda _waited: told.set() or 0.0)
+    return told
+
+
+def test_it_is_answered_as_soon_as_somebody_listens(bound, refused):
+    async def scenario():
+        knocking = Knocking(*bound.getsockname())
+        await refused.wait()
+        assert not knocking.answered.done()
+        bound.listen()
+        await asyncio.wait_for(knocking.answered, 10)
+        knocking.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_network_that_swallows_every_packet_is_asked_anew(monkeypatch, refused):
+    async def scenario():
+        monkeypatch.setattr(listening, "_ANSWER_SECONDS", 0.02)
+        with socket.socket() as full:
+            # A backlog that is full: the operating system drops what else wants to connect.
+            full.bind(("127.0.0.1", 0))
+            full.listen(0)
+            with socket.create_connection(full.getsockname()):
+                knocking = Knocking(*full.getsockname())
+                attempts = set()
+                while len(attempts) < 3:
+                    attempts.add(knocking._attempt and knocking._attempt.getsockname())
+                    await asyncio.sleep(0)
+                assert not knocking.answered.done()
+                assert not refused.is_set()
+                # There is room now.
+                full.accept()[0].close()
+                await asyncio.wait_for(knocking.answered, 10)
+                knocking.close()
+
+    asyncio.run(scenario())
+
+
+def test_closed_it_leaves_no_socket_and_knocks_no_more(bound, refused):
+    async def scenario():
+        knocking = Knocking(*bound.getsockname())
+        await refused.wait()
+        knocking.close()
+        refused.clear()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert knocking.answered.cancelled()
+        assert not refused.is_set()
+
+    # A socket that stays open is a warning, and so an error.
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(("waited", "pause"), [(0.0, 0.05), (2.0, 0.2), (60.0, 0.5)])
+def test_who_waits_long_is_asked_rarely(waited, pause):
+    assert listening._pause(waited) == pytest.approx(pause)
