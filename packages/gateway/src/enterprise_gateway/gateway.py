@@ -1,6 +1,7 @@
 """One running gateway: what is started, in which order, and how it ends."""
 
 import asyncio
+import gc
 import ipaddress
 import logging
 import signal
@@ -124,7 +125,8 @@ class Gateway:
         """Adopt what runs in the cluster, however long the cluster takes to answer, as soon as there is need of one."""
         while not await self._needs_cluster():
             # Ready without it; another replica may be given a kernelspec for pods, and then so is this one.
-            self._adopted = True
+            if not self._adopted:
+                self._found()
             await asyncio.sleep(_LOOK_AGAIN_SECONDS)
         while True:
             try:
@@ -145,7 +147,13 @@ class Gateway:
                 # Nobody foresaw it, and it may pass all the same; until then the gateway isn't ready.
                 _log.exception("The kernels of the cluster can't be found")
                 await asyncio.sleep(_RETRY_SECONDS)
+        self._found()
+
+    def _found(self) -> None:
         self._adopted = True
+        # What there is by now, most of it the Kubernetes client, stays to the end. A collection that looks at all of it
+        # again holds up every message for a tenth of a second.
+        gc.freeze()
 
     async def _needs_cluster(self) -> bool:
         mode = self._parts.cluster.mode
