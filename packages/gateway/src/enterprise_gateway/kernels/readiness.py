@@ -13,6 +13,7 @@ __all__ = ["prove_idle", "wait_until_it_answers"]
 _log = logging.getLogger(__name__)
 
 _FIRST_PATIENCE_SECONDS = 1.0
+_LONGEST_PATIENCE_SECONDS = 8.0
 
 
 async def prove_idle(kernel: Kernel) -> None:
@@ -58,7 +59,7 @@ async def wait_until_it_answers(kernel: Kernel, *, again: bool = True) -> dict[s
         while not answered.done():
             socket.send(session.serialize(session.msg("kernel_info_request")))
             await asyncio.wait([answered], timeout=patience if again else None)
-            patience *= 2
+            patience = min(2 * patience, _LONGEST_PATIENCE_SECONDS)
     finally:
         socket.close()
     content = answered.result()

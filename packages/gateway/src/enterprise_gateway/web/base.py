@@ -26,9 +26,9 @@ T = TypeVar("T")
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _REQUEST_ID = re.compile(r"[\w.:/+=@-]{1,128}")
+_LONGEST_NUMBER = 18
 # curl's -d declares its JSON as a form, JupyterLab in Node as plain text. A page of another origin could do so too
 # without asking first, but then its origin is in the request and refused.
-_LONGEST_NUMBER = 18
 _JSON_TYPES = frozenset({"", "application/json", "application/x-www-form-urlencoded", "text/json", "text/plain"})
 
 
