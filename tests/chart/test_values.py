@@ -40,7 +40,7 @@ def _objects(rendering: Rendering) -> list[dict[str, Any]]:
 def test_a_value_of_an_older_chart_works(render: Callable[..., Rendering], older: dict[str, Any]) -> None:
     others = older.get("with", {})
     if older["value"] == "deployment.enabled":
-        others = {"kip": {"serviceName": "elsewhere"}}
+        others = {"kip": {"serviceName": "elsewhere"}, "authToken": "of-the-gateway-elsewhere"}
     before, after = render(others), render(_merged(others, _nested(older["value"], older["example"])))
 
     if older["value"] == "authToken":
@@ -134,6 +134,11 @@ def test_an_older_value_that_asks_for_nothing_is_accepted(render: Callable[..., 
         ),
         pytest.param({"deployment": {"enabled": False}}, "needs kip.serviceName or kip.images", id="a puller of nothing"),
         pytest.param({"deployment": {"enabled": False}, "kip": {"enabled": False}}, "nothing would be installed", id="nothing"),
+        pytest.param(
+            {"deployment": {"enabled": False}, "kip": {"serviceName": "gateway.elsewhere"}},
+            "write its token in authToken or auth.existingSecret",
+            id="a puller that nobody told the token",
+        ),
         pytest.param({"tls": {"clientCertificates": True}}, "tls.clientCertificates needs tls.secretName", id="certificates"),
         pytest.param(
             {"tls": {"secretName": "a", "clientCertificates": True}}, "has no certificate to ask the gateway with", id="puller"
