@@ -104,11 +104,14 @@ def test_images_are_on_every_node_before_a_kernel_asks() -> None:
     with Release() as release:
         release.install()
 
-        nodes = {each["metadata"]["name"] for each in listed("nodes")}
-        answer = release.gateway().request("GET", "/api/images").json()
-        present = json.dumps(answer)
-        assert all(node in present for node in nodes)
-        assert "elyra/kernel-py" in present
+        nodes = {each["metadata"]["name"]: "present" for each in listed("nodes")}
+
+        def states() -> list[dict[str, str]]:
+            images = release.gateway().request("GET", "/api/images").json()["images"]
+            return [each["nodes"] for each in images if "elyra/kernel-py" in each["image"]]
+
+        # The puller is ready first, and tells the gateway at the end of its round.
+        wait_until(lambda: states() == [nodes], 60)
 
 
 def test_kernels_that_are_kept_are_taken_over_by_the_next_installation() -> None:
