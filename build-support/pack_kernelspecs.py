@@ -12,16 +12,25 @@ import io
 import json
 import re
 import shutil
+import stat
 import tarfile
 from pathlib import Path
+from typing import NamedTuple
 
 _KERNELSPECS = Path(__file__).resolve().parents[1] / "deploy" / "kernelspecs"
 # The images of this project as the kernelspecs in the repository call them.
 _OURS = re.compile(r"elyra/(?P<name>[a-z0-9-]+):dev")
 
 
-def packed(source: Path, *, images: str, tag: str) -> dict[str, bytes]:
-    """Return the content of every file of all kernelspecs, by its path.
+class PackedFile(NamedTuple):
+    """One file as it is to be in an image."""
+
+    content: bytes
+    mode: int
+
+
+def packed(source: Path, *, images: str, tag: str) -> dict[str, PackedFile]:
+    """Return every file of all kernelspecs, by its path.
 
     Parameters
     ----------
@@ -37,20 +46,23 @@ def packed(source: Path, *, images: str, tag: str) -> dict[str, bytes]:
             text = _OURS.sub(lambda match: f"{images}/{match['name']}:{tag}", content.decode())
             json.loads(text)
             content = text.encode()
-        files[file.relative_to(source).as_posix()] = content
+        # Whoever may run it or not, a program stays one; what else a checkout says of a file is the machine's own.
+        mode = 0o755 if file.stat().st_mode & stat.S_IXUSR else 0o644
+        files[file.relative_to(source).as_posix()] = PackedFile(content, mode)
     return files
 
 
-def write_folder(files: dict[str, bytes], folder: Path) -> None:
+def write_folder(files: dict[str, PackedFile], folder: Path) -> None:
     """Make a folder hold these files and no others."""
     shutil.rmtree(folder, ignore_errors=True)
-    for name, content in files.items():
+    for name, file in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        path.write_bytes(file.content)
+        path.chmod(file.mode)
 
 
-def write_archive(files: dict[str, bytes], archive: Path) -> None:
+def write_archive(files: dict[str, PackedFile], archive: Path) -> None:
     """Write an archive that is the same, byte for byte, whenever the files are."""
     archive.parent.mkdir(parents=True, exist_ok=True)
     with (
@@ -58,10 +70,10 @@ def write_archive(files: dict[str, bytes], archive: Path) -> None:
         gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as zipped,
         tarfile.open(fileobj=zipped, mode="w", format=tarfile.PAX_FORMAT) as tar,
     ):
-        for name, content in files.items():
+        for name, file in files.items():
             entry = tarfile.TarInfo(f"kernels/{name}")
-            entry.size, entry.mode = len(content), 0o644
-            tar.addfile(entry, io.BytesIO(content))
+            entry.size, entry.mode = len(file.content), file.mode
+            tar.addfile(entry, io.BytesIO(file.content))
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -37,6 +38,25 @@ def test_an_archive_is_the_same_whenever_it_is_made(tmp_path: Path) -> None:
     assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes()
     with tarfile.open(tmp_path / "first") as archive:
         assert "kernels/python_kubernetes/scripts/kernel-pod.yaml.j2" in archive.getnames()
+
+
+def test_a_program_beside_a_kernelspec_stays_one(tmp_path: Path) -> None:
+    program = tmp_path / "build-support" / _PROGRAM.name
+    folder = tmp_path / "deploy" / "kernelspecs" / "own"
+    for parent in (program.parent, folder):
+        parent.mkdir(parents=True)
+    shutil.copy(_PROGRAM, program)
+    (folder / "kernel.json").write_text("{}")
+    (folder / "run.sh").write_text("#!/bin/sh\n")
+    (folder / "run.sh").chmod(0o700)
+    packed, archive = tmp_path / "packed", tmp_path / "archive"
+
+    subprocess.run([sys.executable, program, "--folder", packed, "--archive", archive], check=True)
+
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (packed / "own").iterdir()}
+    assert modes == {"kernel.json": 0o644, "run.sh": 0o755}
+    with tarfile.open(archive) as opened:
+        assert {Path(entry.name).name: entry.mode for entry in opened} == modes
 
 
 @pytest.mark.usefixtures("_ours")
