@@ -40,14 +40,6 @@ def _without_pauses(monkeypatch):
     monkeypatch.setattr(module, "_LOOK_AGAIN_SECONDS", 0)
 
 
-@pytest.fixture(autouse=True)
-def frozen(monkeypatch):
-    """Has an entry for each time that everything got out of the garbage collector's sight; this process keeps its own in it."""
-    times = []
-    monkeypatch.setattr(module.gc, "freeze", lambda: times.append(True))
-    return times
-
-
 def found(parts, meanwhile=lambda: None):
     """Return how often the cluster's kernels were found, and whether the gateway was ready before and is now."""
 
@@ -80,18 +72,6 @@ def test_a_gateway_that_needs_a_cluster_finds_its_kernels(mode, kernelspec):
 def test_a_kernelspec_for_pods_that_comes_later_brings_the_clusters_kernels():
     parts = Parts("auto", HERE)
     assert found(parts, lambda: parts.kernelspecs.append(IN_PODS)) == (1, True, True)
-
-
-@pytest.mark.parametrize(("mode", "kernelspec"), [("auto", HERE), ("on", HERE)])
-def test_what_a_ready_gateway_is_made_of_is_collected_no_more(mode, kernelspec, frozen):
-    found(Parts(mode, kernelspec))
-    assert len(frozen) == 1
-
-
-def test_the_parts_that_a_cluster_brings_later_are_collected_no_more_either(frozen):
-    parts = Parts("auto", HERE)
-    found(parts, lambda: parts.kernelspecs.append(IN_PODS))
-    assert len(frozen) == 2
 
 
 def test_a_gateway_whose_cluster_doesnt_answer_isnt_ready_until_it_does():

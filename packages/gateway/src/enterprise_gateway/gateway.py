@@ -109,6 +109,8 @@ class Gateway:
         self._parts.server.add_sockets(sockets)
         await self._parts.catalogue.all()
         self._kernelspecs_read = True
+        # What the gateway is made of stays to the end; a collection needn't look at it again and hold up every message.
+        gc.freeze()
         self._spawn(self._find_kernels(), "find kernels", essential=True)
         self._every(settings.cull_interval, self._parts.upkeep.cull)
         self._every(_ACTIVITY_INTERVAL_SECONDS, self._parts.upkeep.record_activity)
@@ -125,8 +127,7 @@ class Gateway:
         """Adopt what runs in the cluster, however long the cluster takes to answer, as soon as there is need of one."""
         while not await self._needs_cluster():
             # Ready without it; another replica may be given a kernelspec for pods, and then so is this one.
-            if not self._adopted:
-                self._found()
+            self._adopted = True
             await asyncio.sleep(_LOOK_AGAIN_SECONDS)
         while True:
             try:
@@ -147,13 +148,7 @@ class Gateway:
                 # Nobody foresaw it, and it may pass all the same; until then the gateway isn't ready.
                 _log.exception("The kernels of the cluster can't be found")
                 await asyncio.sleep(_RETRY_SECONDS)
-        self._found()
-
-    def _found(self) -> None:
         self._adopted = True
-        # What there is by now, most of it the Kubernetes client, stays to the end. A collection that looks at all of it
-        # again holds up every message for a tenth of a second.
-        gc.freeze()
 
     async def _needs_cluster(self) -> bool:
         mode = self._parts.cluster.mode

@@ -1,5 +1,6 @@
 import contextlib
 import functools
+import gc
 import socket
 
 import pytest
@@ -176,3 +177,9 @@ def test_the_error_for_an_unknown_kernelspec_names_only_those_that_the_user_may_
     assert answer(running.request("GET", "/api/kernelspecs/nope?user=bob")).message.endswith("here: broken, yarn.")
     body = {"name": "nope", "env": {"KERNEL_USERNAME": "bob"}}
     assert answer(running.request("POST", "/api/kernels", json=body)).message.endswith("here: broken, yarn.")
+
+
+def test_what_a_gateway_that_serves_is_made_of_is_collected_no_more(gateway):
+    assert gc.get_freeze_count() == 0
+    gateway()
+    assert gc.get_freeze_count() > 10_000

@@ -1,6 +1,7 @@
 """The gateway's connection to its cluster: made when the first kernel needs it, shared by all."""
 
 import asyncio
+import gc
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Literal
@@ -87,6 +88,9 @@ class ClusterConnection:
                         "set KUBECONFIG or run it in a cluster."
                     )
                 services = await self._make_services(cluster)
+                # The Kubernetes client has two hundred thousand objects, and they stay to the end. A collection that looks at
+                # all of them again holds up every message for a tenth of a second. Kernels come later, and are collected.
+                gc.freeze()
                 services.start()
                 self._services = services
                 _log.info("Connected to a cluster", extra={"instance": services.options.launch.instance})
