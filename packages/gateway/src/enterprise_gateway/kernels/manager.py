@@ -69,7 +69,7 @@ class GatewayKernelManager(AsyncKernelManager):
 
     async def _async_post_start_kernel(self, **kwargs: Any) -> None:  # noqa: ANN401  the base class' signature
         if self.provisioner is None:
-            raise RuntimeError("a kernel that was started has a provisioner")
+            raise AssertionError("a kernel that was started has a provisioner")
         await self.provisioner.post_launch(**kwargs)
 
     post_start_kernel = _async_post_start_kernel
