@@ -49,6 +49,8 @@ class TcpProxy:
         for end in (end for pair in pairs for end in pair):
             with contextlib.suppress(OSError):
                 end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                # Wakes the thread that waits for it, whose `select` would keep the connection, and acknowledge, after `close`.
+                end.shutdown(socket.SHUT_RD)
             end.close()
 
     def _accept(self) -> None:
