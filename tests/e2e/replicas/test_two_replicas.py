@@ -53,7 +53,9 @@ def test_a_kernel_is_interrupted_restarted_and_ended_through_the_other_replica_w
     kernel_id = one.start_kernel(NAME)
     with KernelSocket(one, kernel_id) as client:
         client.run("kept = 1")
-        sent = client.execute("import time; time.sleep(60)")
+        sent = client.execute("import time; print('sleeps', flush=True); time.sleep(60)")
+        # A kernel is busy with a question of the other replica too; what interrupts it then interrupts nothing.
+        client.wait_for(lambda message: message.type == "stream")
         until(lambda: state(other, kernel_id) == "busy")
         assert other.request("POST", f"/api/kernels/{kernel_id}/interrupt").status_code == 204
         assert any(message.type == "error" for message in client.collect(sent))
