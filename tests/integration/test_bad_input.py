@@ -77,6 +77,8 @@ _BODIES: dict[str, object] = {
     "launch timeout is negative": _env(KERNEL_LAUNCH_TIMEOUT="-1"),
     "launch timeout is NaN": _env(KERNEL_LAUNCH_TIMEOUT="nan"),
     "launch timeout is infinite": _env(KERNEL_LAUNCH_TIMEOUT="inf"),
+    "a mistyped name": {"nam": "python3"},
+    "a field that does not exist": {"name": "python3", "cwd": "folder"},
     "user with a newline": _env(KERNEL_USERNAME="ada\nroot"),
 }
 
@@ -84,6 +86,12 @@ _BODIES: dict[str, object] = {
 @pytest.mark.parametrize("case", _BODIES)
 def test_a_start_with_a_wrong_body_is_400(server: Server, case: str) -> None:
     _assert_clear(server.request("POST", "/api/kernels", json=_BODIES[case]), {400, 413})
+
+
+def test_a_wrong_type_in_env_names_the_variable(server: Server) -> None:
+    answer = server.request("POST", "/api/kernels", json=_env(KERNEL_X="right", KERNEL_MEMORY=4))
+    _assert_clear(answer, {400})
+    assert "KERNEL_MEMORY" in answer.json()["message"]
 
 
 @pytest.mark.parametrize(
@@ -190,6 +198,7 @@ _SESSIONS: dict[str, object] = {
     "kernelspec is unknown": {"path": "wrong.ipynb", "type": "notebook", "kernel": {"name": "julia"}},
     "path is a number": {"path": 3, "type": "notebook", "kernel": {"name": "python3"}},
     "env is a list": {"path": "wrong.ipynb", "type": "notebook", "kernel": {"name": "python3"}, "env": []},
+    "a mistyped field of the kernel": {"path": "wrong.ipynb", "type": "notebook", "kernel": {"nam": "python3"}},
     "a list": [],
 }
 

@@ -27,6 +27,7 @@ SPEAKERS = {
     "cluster/watching.py": ("_timeout_words",),
     "provisioners/exits.py": ("exit_words",),
     "gateway.py": ("problems",),
+    "web/base.py": ("_words_for", "where_the_api_is_described"),
     "kernels/culling.py": ("cull_reason",),
     "websocket/rate_limit.py": ("_limited_by",),
     "launch/documents.py": ("_words",),

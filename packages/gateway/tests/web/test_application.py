@@ -16,6 +16,23 @@ def test_whatever_is_not_served_is_404_in_json(gateway, answer, path):
     assert (found.status, found.reason, found.keys) == (404, "Not Found", {"reason", "message"})
 
 
+def test_every_error_says_what_is_wrong_and_what_there_is(gateway, answer):
+    running = gateway(base_url="/gw", list_kernels=False)
+    assert "GET /gw/api/openapi.json describes" in answer(running.request("GET", "/nothing")).message
+    assert "it takes GET POST HEAD OPTIONS. GET /gw/api/openapi.json" in answer(running.request("PUT", "/api/kernels")).message
+    for path in ("/api/kernels", "/api/sessions"):
+        refused = answer(running.request("GET", path))
+        assert (refused.status, "EG_LIST_KERNELS=True" in refused.message) == (403, True)
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/kernelspecs?user=%ff", "/api/kernels/%ff", "/kernelspecs/broken/%ff", "/api/images?user=%ff"]
+)
+def test_what_is_no_utf_8_is_400_and_not_repeated(gateway, answer, path):
+    refused = answer(gateway().request("GET", path))
+    assert (refused.status, "isn't UTF-8" in refused.message) == (400, True)
+
+
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
 def test_a_method_that_a_path_does_not_have_is_405_with_those_that_it_has(gateway, method):
     response = gateway().request(method, "/api/kernels")

@@ -66,7 +66,8 @@ def test_a_body_of_another_shape_is_refused(gateway, answer, body):
 
 
 def test_a_body_that_is_nested_too_deeply_is_said_to_be_so(gateway, answer):
-    found = answer(gateway().request("POST", "/api/kernels", data='{"a":' * 20_000 + "1" + "}" * 20_000))
+    body = '{"path": "a", "type": "b", "notebook": ' + '{"a":' * 20_000 + "1" + "}" * 20_001
+    found = answer(gateway().request("POST", "/api/sessions", data=body))
     assert (found.status, found.message) == (400, "The body is nested too deeply.")
 
 

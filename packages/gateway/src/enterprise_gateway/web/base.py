@@ -15,7 +15,7 @@ from enterprise_gateway.errors import BadRequest, Forbidden, GatewayError, Paylo
 from enterprise_gateway.identity import ANONYMOUS, Identity
 from enterprise_gateway.metrics import GatewayMetrics
 from enterprise_gateway.web.access import Access, CrossOriginHeaders
-from enterprise_gateway.web.models import decode
+from enterprise_gateway.web.models import InvalidBody, decode
 from enterprise_gateway.web.operations import Operation
 
 __all__ = ["Edge", "JsonHandler"]
@@ -127,7 +127,7 @@ class JsonHandler(RequestHandler):
             raise self._too_large()
         try:
             return decode(bytes(self._body) or b"{}", model)
-        except msgspec.ValidationError as error:
+        except InvalidBody as error:
             raise BadRequest(f"The body doesn't have the right shape: {error}.") from error
         except RecursionError as error:
             raise BadRequest("The body is nested too deeply.") from error
@@ -178,9 +178,7 @@ class JsonHandler(RequestHandler):
             status, reason, message = int(error.status), error.reason, error.message
         else:
             status, reason = status_code, HTTPStatus(status_code).phrase
-            message = error.log_message if isinstance(error, HTTPError) and error.log_message else ""
-            if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-                message = "The gateway failed to answer this request; its log says why."
+            message = self._words_for(status)
         if not self._admitted:
             # Answered before its body was read, tornado closes the connection; a client that isn't told would send its
             # next request into it.
@@ -192,6 +190,21 @@ class JsonHandler(RequestHandler):
         self.set_status(status, _status_line(reason))
         self.set_header("Content-Type", "application/json")
         self.finish(msgspec.json.encode({"reason": reason, "message": message}))
+
+    def _words_for(self, status: int) -> str:
+        """Return what is said of an error that tornado found."""
+        if status == HTTPStatus.METHOD_NOT_ALLOWED:
+            shown = " ".join(self._methods())
+            return f"This path doesn't take the method; it takes {shown}. {self.where_the_api_is_described}"
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            return "The gateway failed to answer this request; its log says why."
+        # Tornado's own words may hold what the client sent.
+        return f"The request can't be read: its path or a parameter isn't UTF-8. {self.where_the_api_is_described}"
+
+    @property
+    def where_the_api_is_described(self) -> str:
+        """A sentence for who is at the wrong path."""
+        return f"GET {self.edge.base_url}api/openapi.json describes every path."
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:  # noqa: ANN401  tornado's signature
         """Log what an operator must know: failures of the gateway, not a client's mistakes."""

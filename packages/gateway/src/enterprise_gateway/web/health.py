@@ -91,4 +91,4 @@ class NotFoundHandler(JsonHandler):
 
     def _admit(self) -> None:
         if self.request.method != "OPTIONS":
-            raise NotFound("")
+            raise NotFound(f"There is nothing at this path. {self.where_the_api_is_described}")

@@ -13,12 +13,24 @@ from enterprise_gateway.web.base import Edge, JsonHandler
 from enterprise_gateway.web.models import ErrorModel, KernelModel, NewKernel
 from enterprise_gateway.web.operations import Operation
 
-__all__ = ["InterruptHandler", "KernelHandler", "KernelsHandler", "RestartHandler", "StartingHandler"]
+__all__ = ["InterruptHandler", "KernelHandler", "KernelsHandler", "RestartHandler", "StartingHandler", "check_listing"]
 
 _TAG = "kernels"
 _ACCESS = {401: ErrorModel, 403: ErrorModel}
 _CLIENT_LEFT = 499  # as proxies log it; no client ever sees it
 _MISSING = {**_ACCESS, 404: ErrorModel}
+
+
+def check_listing(*, allowed: bool) -> None:
+    """Return where the administrator lets clients list what runs.
+
+    Raises
+    ------
+    Forbidden
+        Listing is off.
+    """
+    if not allowed:
+        raise Forbidden("Listing what runs is switched off; EG_LIST_KERNELS=True allows it, and JupyterLab needs it.")
 
 
 class StartingHandler(JsonHandler):
@@ -75,8 +87,7 @@ class KernelsHandler(StartingHandler):
 
     def get(self) -> None:
         """Answer with every kernel that the caller may see."""
-        if not self._list_kernels:
-            raise Forbidden("")
+        check_listing(allowed=self._list_kernels)
         self.write_json([kernel.model() for kernel in self._kernels.all(self.identity)])
 
     async def post(self) -> None:

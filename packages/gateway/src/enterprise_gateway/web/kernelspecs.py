@@ -22,6 +22,9 @@ _ACCESS = {401: ErrorModel, 403: ErrorModel}
 
 # What a kernelspec's folder holds for the gateway itself: templates and start scripts, not for browsers.
 _SERVER_SIDE_FOLDERS = frozenset({"scripts", "bin"})
+# What every file system here takes as one name, and more folders than a kernelspec has.
+_LONGEST_NAME = 255
+_MOST_PARTS = 16
 
 
 class _KernelspecsBase(JsonHandler):
@@ -116,14 +119,18 @@ def _read_inside(folder: Path, path: str) -> bytes:
     """
     missing = NotFound("The kernelspec has no such file.")
     parts = Path(path).parts
-    if not parts or parts[0] in _SERVER_SIDE_FOLDERS or any(part.startswith(".") for part in parts) or "\x00" in path:
+    if not parts or len(parts) > _MOST_PARTS or any(len(part.encode()) > _LONGEST_NAME for part in parts):
         raise missing
-    root = folder.resolve()
-    # Resolved before it is compared: a link inside the folder may not lead out of it.
-    file = (root / path).resolve()
-    if not file.is_relative_to(root) or not file.is_file():
+    if parts[0] in _SERVER_SIDE_FOLDERS or any(part.startswith(".") for part in parts) or "\x00" in path:
         raise missing
     try:
-        return file.read_bytes()
-    except OSError as error:
+        root = folder.resolve()
+        # Resolved before it is compared: a link inside the folder may not lead out of it.
+        file = (root / path).resolve()
+        if file.is_relative_to(root) and file.is_file():
+            return file.read_bytes()
+    except (OSError, RuntimeError) as error:
+        # The name is the client's, so whatever the operating system has against it is the client's too; until
+        # Python 3.13 a circle of links is a RuntimeError.
         raise missing from error
+    raise missing

@@ -1,5 +1,12 @@
-"""What clients send and get, declared once: requests are validated by these types, the OpenAPI document shows them."""
+"""What clients send and get, declared once: requests are validated by these types, the OpenAPI document shows them.
 
+A field of a request that isn't declared is an error: a mistyped name would otherwise be a default, silently. Those that
+known clients send and nothing here needs are declared too: JupyterLab repeats the `id` of a session that it changes, and
+clients generated from Jupyter's own API description send a kernel's or a session's whole model back.
+"""
+
+import difflib
+import re
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -8,6 +15,7 @@ from msgspec import Meta, Struct
 __all__ = [
     "ApiModel",
     "ErrorModel",
+    "InvalidBody",
     "KernelModel",
     "KernelspecModel",
     "KernelspecsModel",
@@ -24,9 +32,14 @@ T = TypeVar("T")
 
 _Name = Annotated[str, Meta(max_length=1024)]
 _Env = Annotated[dict[str, str], Meta(description="KERNEL_* variables, and others that the administrator lets through.")]
+_Ignored = Annotated[Any, Meta(description="Accepted, because clients send it, and not used.")]
 
 
-class NewKernel(Struct, kw_only=True):
+class InvalidBody(ValueError):
+    """A body isn't of the shape that is wanted; the text names the place and never repeats a value."""
+
+
+class NewKernel(Struct, kw_only=True, forbid_unknown_fields=True):
     """Body of POST /api/kernels."""
 
     name: Annotated[str | None, Meta(description="Name of a kernelspec; the default one where it is absent.")] = None
@@ -34,15 +47,19 @@ class NewKernel(Struct, kw_only=True):
     env: _Env = {}
 
 
-class SessionKernel(Struct, kw_only=True):
+class SessionKernel(Struct, kw_only=True, forbid_unknown_fields=True):
     """Which kernel a session is to have: a new one by its kernelspec's name, or a running one by its id."""
 
     id: str | None = None
     name: str | None = None
     env: _Env = {}
+    last_activity: _Ignored = None
+    execution_state: _Ignored = None
+    connections: _Ignored = None
+    reason: _Ignored = None
 
 
-class NewSession(Struct, kw_only=True):
+class NewSession(Struct, kw_only=True, forbid_unknown_fields=True):
     """Body of POST /api/sessions."""
 
     path: _Name
@@ -50,15 +67,19 @@ class NewSession(Struct, kw_only=True):
     name: _Name = ""
     kernel: SessionKernel = msgspec.field(default_factory=SessionKernel)
     env: _Env = {}
+    id: _Ignored = None
+    notebook: _Ignored = None
 
 
-class SessionChange(Struct, kw_only=True):
+class SessionChange(Struct, kw_only=True, forbid_unknown_fields=True):
     """Body of PATCH /api/sessions/{id}; what is absent stays."""
 
     path: _Name | None = None
     type: _Name | None = None
     name: _Name | None = None
     kernel: SessionKernel | None = None
+    id: _Ignored = None
+    notebook: _Ignored = None
 
 
 class KernelModel(Struct, kw_only=True):
@@ -124,7 +145,52 @@ def decode(body: bytes, model: type[T]) -> T:
 
     Raises
     ------
+    InvalidBody
+        It is JSON and not of this shape; the text names the place.
     ValueError
-        It isn't JSON, or not of this shape; the text names the place.
+        It isn't JSON.
     """
-    return msgspec.json.decode(body, type=model)
+    try:
+        return msgspec.json.decode(body, type=model)
+    except msgspec.ValidationError as error:
+        raise InvalidBody(_explained(str(error), body, model)) from error
+
+
+# How msgspec writes a place among the values of an object: it doesn't say which.
+_UNNAMED_VARIABLE = "env[...]"
+_UNKNOWN_FIELD = re.compile(r"Object contains unknown field `(?P<name>.*?)`(?: - at `\$\.(?P<object>\w+)`)?", re.DOTALL)
+_JSON_TYPES = {bool: "bool", int: "int", float: "float", type(None): "null", list: "array", dict: "object"}
+_LONGEST_SHOWN = 64
+
+
+def _explained(text: str, body: bytes, model: type) -> str:
+    """Return msgspec's text with what it leaves out: the variable's name, and the field that was meant."""
+    if _UNNAMED_VARIABLE in text:
+        return _with_variable(text, msgspec.json.decode(body))
+    if unknown := _UNKNOWN_FIELD.fullmatch(text):
+        return _with_nearest(unknown["name"], unknown["object"] or "", model)
+    return text
+
+
+def _with_variable(text: str, body: Any) -> str:  # noqa: ANN401  any JSON value
+    for key in ("kernel", "env") if "kernel.env" in text else ("env",):
+        body = body.get(key) if isinstance(body, dict) else None
+    for name, value in body.items() if isinstance(body, dict) else ():
+        if not isinstance(value, str):
+            place = text.partition("`$.")[2].replace(_UNNAMED_VARIABLE, f"env.{_shown(name)}")
+            return f"Expected `str`, got `{_JSON_TYPES[type(value)]}` - at `$.{place}"
+    # The same name stands there twice, and the later one hides the wrong value.
+    return text
+
+
+def _with_nearest(name: str, inside: str, model: type) -> str:
+    owner = SessionKernel if inside == "kernel" else model
+    fields = [field.name for field in msgspec.structs.fields(owner) if field.type is not _Ignored]
+    near = difflib.get_close_matches(name[:_LONGEST_SHOWN].lower(), fields, n=1)
+    known = f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(f'`{field}`' for field in fields)}"
+    place = f"`$.{inside}`" if inside else "`$`"
+    return f"Unknown field `{_shown(name)}` in {place}; {known}"
+
+
+def _shown(name: str) -> str:
+    return name[:_LONGEST_SHOWN].encode("unicode_escape").decode()

@@ -4,13 +4,13 @@ from contextlib import suppress
 from http import HTTPStatus
 from typing import ClassVar
 
-from enterprise_gateway.errors import BadRequest, Forbidden, KernelNotFound
+from enterprise_gateway.errors import BadRequest, KernelNotFound
 from enterprise_gateway.kernels.kernel import Kernel
 from enterprise_gateway.kernels.registry import Kernels
 from enterprise_gateway.kernels.requests import StartRequest
 from enterprise_gateway.kernels.sessions import Sessions
 from enterprise_gateway.web.base import Edge
-from enterprise_gateway.web.kernels import StartingHandler
+from enterprise_gateway.web.kernels import StartingHandler, check_listing
 from enterprise_gateway.web.models import ErrorModel, NewSession, SessionChange, SessionKernel, SessionModel
 from enterprise_gateway.web.operations import Operation
 
@@ -43,8 +43,7 @@ class SessionsHandler(StartingHandler):
 
     def get(self) -> None:
         """Answer with every session that the caller may see."""
-        if not self._list_kernels:
-            raise Forbidden("")
+        check_listing(allowed=self._list_kernels)
         self.write_json([session.model() for session in self._sessions.all(self.identity)])
 
     async def post(self) -> None:

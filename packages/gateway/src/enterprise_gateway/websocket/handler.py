@@ -84,7 +84,8 @@ class KernelWebsocketHandler(WebSocketHandler):
     def write_error(self, status_code: int, **kwargs: Any) -> None:  # noqa: ANN401 - tornado's signature
         """Answer with JSON, and without a traceback."""
         error = kwargs.get("exc_info", (None, None, None))[1]
-        message = error.log_message if isinstance(error, HTTPError) and error.log_message else self._reason
+        # Tornado's own words may hold what the client sent.
+        message = "The request can't be read: a parameter isn't UTF-8." if isinstance(error, HTTPError) else self._reason
         self.set_status(status_code)
         self.finish({"reason": self._reason, "message": message})
 
