@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
 from schemathesis.checks import not_a_server_error
 from schemathesis.generation import GenerationMode
@@ -41,6 +42,17 @@ _BOUNDED = settings(
     deadline=None,
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
+)
+# Half of them right, half of them wrong, for each operation.
+_EXAMPLES = 200
+# Names as nobody's description asks for them: beyond what a file system or Kubernetes takes, or with a meaning there. Longer
+# ones would make a request line that no HTTP server reads.
+_HOSTILE_NAMES = st.one_of(
+    st.builds(lambda piece, times: piece * times, st.text(min_size=1, max_size=3), st.integers(64, 200)),
+    st.sampled_from(
+        ["..", "../..", "/etc/passwd", "\0", "a\0b", "%00", "~", "*", "con", "-", ".", "a\nb", "\u202e", "a,b=c", "{x}"]
+    ),
+    st.text(),
 )
 
 
@@ -83,7 +95,27 @@ def test_every_answer_is_a_documented_one(full_server: Server, operations: list[
         case.call_and_validate(base_url=full_server.url, headers=full_server.headers, checks=_CHECKS, timeout=10)
 
     for operation in operations:
-        _examine(operation, mode, send, examples=10)
+        _examine(operation, mode, send, examples=_EXAMPLES // 2)
+
+
+def test_a_name_that_nothing_can_have_is_a_clients_mistake(full_server: Server, operations: list[APIOperation]) -> None:
+    def examine(operation: APIOperation) -> None:
+        @settings(_BOUNDED, max_examples=_EXAMPLES // 2)
+        @given(case=operation.as_strategy(generation_mode=GenerationMode.POSITIVE), name=_HOSTILE_NAMES)
+        def send(case: schemathesis.Case, name: str) -> None:
+            case.path_parameters.update(dict.fromkeys(case.path_parameters, name))
+            if "path" in case.path_parameters:  # a file is only looked for in the folder of a kernelspec that exists
+                case.path_parameters["kernel_name"] = "python3"
+            case.query["user"] = name
+            # Not that the answer is this operation's: a client takes `..` for the folder above before it sends it.
+            checks = [not_a_server_error]
+            case.call_and_validate(base_url=full_server.url, headers=full_server.headers, checks=checks, timeout=10)
+
+        send()
+
+    for operation in operations:
+        if "{" in operation.path or "user" in (parameter.name for parameter in operation.query):
+            examine(operation)
 
 
 def test_an_answer_without_the_token_is_a_documented_one(full_server: Server, operations: list[APIOperation]) -> None:
