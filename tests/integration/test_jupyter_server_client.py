@@ -6,20 +6,24 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import uuid
 from typing import TYPE_CHECKING
 
 import nbformat
 import pytest
+import requests
 from jupyter_server.gateway.gateway_client import GatewayClient
 from jupyter_server.gateway.managers import GatewayKernelManager, GatewayKernelSpecManager, GatewayMappingKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
-from tests.support.servers import Product, Server, Workspace
+from tests.support.servers import Product, Server, Workspace, free_port
+from tests.support.waiting import wait_until
 from tornado.web import HTTPError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
 
     from jupyter_server.gateway.managers import GatewayKernelClient
 
@@ -108,6 +112,56 @@ def test_a_mapping_manager_reads_the_models_and_notices_a_kernel_that_ended_else
         assert {model["id"] for model in await managers.list_kernels()} == {other}
         await managers.shutdown_all()
         assert other not in open_server.kernel_ids()
+
+    asyncio.run(story())
+
+
+@pytest.fixture
+def server_without_its_cluster(product: Product, workspace: Workspace, tmp_path: Path) -> Iterator[Server]:
+    """A gateway that is told to have a cluster whose API server doesn't answer, as one that has only just started."""
+    if product is not Product.GATEWAY:
+        pytest.skip("a promise of our gateway only")
+    kubeconfig = tmp_path / "kubeconfig"
+    content = {
+        "current-context": "c",
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{free_port()}"}}],
+        "users": [{"name": "u", "user": {}}],
+    }
+    kubeconfig.write_text(json.dumps(content))
+    server = Server(
+        product=product, workspace=workspace, settings={"KUBERNETES": "on"}, environment={"KUBECONFIG": str(kubeconfig)}
+    ).launch()
+    wait_until(lambda: _is_alive(server), timeout=30)
+    yield server
+    server.stop()
+
+
+def _is_alive(server: Server) -> bool:
+    try:
+        return server.request("GET", "/livez").ok
+    except requests.ConnectionError:
+        return False
+
+
+def test_a_mapping_manager_keeps_its_kernels_while_the_gateway_cant_tell_which_there_are(
+    server_without_its_cluster: Server,
+) -> None:
+    GatewayClient.instance().url = server_without_its_cluster.url
+
+    async def story() -> None:
+        managers = GatewayMappingKernelManager()
+        kernel_id = await managers.start_kernel(kernel_name="python3")
+        unknown = str(uuid.uuid4())
+        managers._kernels[unknown] = managers.get_kernel(kernel_id)
+        for _ in range(3):
+            with pytest.raises(HTTPError) as caught:
+                await managers.list_kernels()
+            assert caught.value.status_code == 503
+        # A list without the second one, and any error when it asked for that by its id, would have made it forget it.
+        assert set(managers.list_kernel_ids()) == {kernel_id, unknown}
+        del managers._kernels[unknown]
+        await managers.shutdown_all()
 
     asyncio.run(story())
 

@@ -9,6 +9,7 @@ from jupyter_client.kernelspec import KernelSpec
 from enterprise_gateway import gateway as module
 from enterprise_gateway.errors import KubernetesUnavailable, NotSupported
 from enterprise_gateway.gateway import Gateway
+from enterprise_gateway.kernels.cluster_sync import ClusterSync
 from enterprise_gateway.kernels.kernel import ExecutionState
 
 IN_PODS = SimpleNamespace(spec=KernelSpec(metadata={"kernel_provisioner": {"provisioner_name": "kubernetes"}}))
@@ -21,7 +22,8 @@ class Parts:
     def __init__(self, mode, *kernelspecs):
         self.settings = SimpleNamespace(port=0)
         self.kernels = SimpleNamespace(draining=False)
-        self.cluster = SimpleNamespace(mode=mode, problems=list)
+        self.cluster = SimpleNamespace(mode=mode, problems=list, may_exist=mode != "off")
+        self.sync = ClusterSync(cluster=self.cluster, loss_grace=60)
         self.catalogue, self.adoption = self, self
         self.kernelspecs, self.failures, self.begun = list(kernelspecs), [], 0
 
@@ -78,6 +80,23 @@ def test_a_gateway_whose_cluster_doesnt_answer_isnt_ready_until_it_does():
     parts = Parts("auto", IN_PODS)
     parts.failures = [KubernetesUnavailable("away", kind="Pod")] * 1000
     assert found(parts, parts.failures.clear) == (1, False, True)
+
+
+def test_a_gateway_is_ready_again_only_when_the_clusters_kernels_are_known_though_it_was_ready_without():
+    gateway = Gateway(parts=(parts := Parts("auto", HERE)))
+    gateway._adopted = gateway._kernelspecs_read = True
+    parts.sync.not_needed()
+    assert gateway.problems() == []
+    parts.sync.begin()
+    assert gateway.problems() == ["the kernels of the cluster haven't been found yet"]
+    parts.sync.finish()
+    assert gateway.problems() == []
+
+
+def test_a_gateway_that_needs_no_cluster_lists_its_kernels_at_once():
+    parts = Parts("auto", HERE)
+    found(parts)
+    parts.sync.check()
 
 
 def test_kernels_are_looked_for_again_whatever_kept_them_from_being_found(caplog):

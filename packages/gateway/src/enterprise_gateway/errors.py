@@ -17,6 +17,7 @@ GatewayError                          500
 ├── UnsupportedMediaType              415
 ├── NotSupported                      501   valid, but this installation can't do it
 ├── Unavailable                       503   try again later
+│   └── ClusterNotSynced              503   not every kernel of the cluster is known now
 ├── LaunchFailed                      500   a kernel could not be started; the cause is in the words
 │   └── LaunchTimeout                 500
 └── KubernetesError                   500   a call to Kubernetes failed; it knows kind, namespace and name
@@ -33,6 +34,7 @@ from http import HTTPStatus
 
 __all__ = [
     "BadRequest",
+    "ClusterNotSynced",
     "Conflict",
     "Forbidden",
     "GatewayError",
@@ -79,6 +81,8 @@ class GatewayError(Exception):
     """
 
     status = HTTPStatus.INTERNAL_SERVER_ERROR
+    retry_after: float | None = None
+    """Seconds after which trying again makes sense; `None` where nothing is known of that."""
 
     def __init__(self, message: str, *, reason: str | None = None) -> None:
         super().__init__(message)
@@ -180,6 +184,14 @@ class Unavailable(GatewayError):
     """The gateway can't do this now; trying again later may work."""
 
     status = HTTPStatus.SERVICE_UNAVAILABLE
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class ClusterNotSynced(Unavailable):
+    """Not every kernel of the cluster is known now, so that none can be denied and none counted."""
 
 
 class LaunchFailed(GatewayError):

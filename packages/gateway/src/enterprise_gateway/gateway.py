@@ -16,6 +16,7 @@ from enterprise_gateway.cluster.connection import ClusterConnection
 from enterprise_gateway.descriptors import raise_descriptor_limit
 from enterprise_gateway.errors import GatewayError, NotSupported
 from enterprise_gateway.kernels.adoption import Adoption
+from enterprise_gateway.kernels.cluster_sync import ClusterSync
 from enterprise_gateway.kernels.kernel import ExecutionState
 from enterprise_gateway.kernels.registry import Kernels
 from enterprise_gateway.kernels.rules import KernelRules
@@ -53,6 +54,7 @@ class GatewayParts:
     connections: OpenConnections
     forget_replay: Callable[[], None]
     cluster: ClusterConnection
+    sync: ClusterSync
     adoption: Adoption
     upkeep: Upkeep
 
@@ -89,7 +91,7 @@ class Gateway:
             problems.append("the gateway is shutting down")
         if not self._kernelspecs_read:
             problems.append("the kernelspecs haven't been read yet")
-        if not self._adopted:
+        if not self._adopted or self._parts.sync.pending:
             problems.append("the kernels of the cluster haven't been found yet")
         problems += [f"a part of the gateway was ended by an error: {part}" for part in self._broken]
         problems += self._parts.cluster.problems()
@@ -127,6 +129,7 @@ class Gateway:
         """Adopt what runs in the cluster, however long the cluster takes to answer, as soon as there is need of one."""
         while not await self._needs_cluster():
             # Ready without it; another replica may be given a kernelspec for pods, and then so is this one.
+            self._parts.sync.not_needed()
             self._adopted = True
             await asyncio.sleep(_LOOK_AGAIN_SECONDS)
         while True:

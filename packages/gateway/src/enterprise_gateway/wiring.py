@@ -14,6 +14,7 @@ from enterprise_gateway import __version__
 from enterprise_gateway.descriptors import DescriptorBudget
 from enterprise_gateway.gateway import Gateway, GatewayParts
 from enterprise_gateway.kernels.adoption import Adoption
+from enterprise_gateway.kernels.cluster_sync import ClusterSync
 from enterprise_gateway.kernels.kernel import Kernel
 from enterprise_gateway.kernels.registry import Kernels
 from enterprise_gateway.kernels.sessions import Sessions
@@ -99,7 +100,7 @@ def build_gateway(
     async def prepare(kernelspec: Kernelspec) -> None:
         budget.check()
         if runs_in_cluster(kernelspec.spec):
-            await adoption.begin()
+            await adoption.join()
 
     def ended_elsewhere(kernel: Kernel, forget: bool) -> None:  # noqa: FBT001  it is the event's only fact
         kernels.table.ended_elsewhere(kernel, forget)
@@ -123,8 +124,9 @@ def build_gateway(
         identity=identity,
         orphan_age=settings.max_kernel_launch_timeout + _ORPHAN_GRACE_SECONDS,
     )
+    sync = ClusterSync(cluster=cluster, loss_grace=settings.watch_loss_grace)
     adoption = kernels.elsewhere = Adoption(
-        cluster=cluster, kernels=kernels, catalogue=catalogue, make_kernel=make_kernel, noticed=upkeep.noticed
+        cluster=cluster, sync=sync, kernels=kernels, catalogue=catalogue, make_kernel=make_kernel, noticed=upkeep.noticed
     )
     metrics.observe_leader(lambda: cluster.leads)
     metrics.observe_kernels(lambda: ((kernel.name, str(kernel.execution_state)) for kernel in kernels.all()))
@@ -140,7 +142,12 @@ def build_gateway(
         Route(
             path="/api/images",
             handler=ImagesHandler,
-            services={"catalogue": catalogue, "kernels": kernels, "node_images": cluster.node_images},
+            services={
+                "catalogue": catalogue,
+                "kernels": kernels,
+                "node_images": cluster.node_images,
+                "check_synced": sync.check_images,
+            },
         ),
         *_health_routes(settings, lambda: [problem for ask in problems for problem in ask()]),
     ]
@@ -158,6 +165,7 @@ def build_gateway(
             connections=connections,
             forget_replay=replay.close,
             cluster=cluster,
+            sync=sync,
             adoption=adoption,
             upkeep=upkeep,
         )

@@ -41,6 +41,20 @@ def test_what_the_connection_is_made_of_is_collected_no_more_and_what_it_brings_
     assert done == ["made for /a", "frozen", "started"]
 
 
+@pytest.mark.parametrize(
+    ("environment", "may_exist"),
+    [
+        ({"mode": "off", "KUBECONFIG": "/a"}, False),
+        ({"mode": "auto", "HOME": "/nonexistent"}, False),
+        ({"mode": "auto", "KUBECONFIG": "/a"}, True),
+        ({"mode": "on", "HOME": "/nonexistent"}, True),
+    ],
+)
+def test_whether_there_may_be_a_cluster_is_known_before_it_is_connected(done, environment, may_exist):
+    assert connection(done, **environment).may_exist is may_exist
+    assert done == []
+
+
 @pytest.mark.parametrize("environment", [{"mode": "off", "KUBECONFIG": "/a"}, {"mode": "auto", "HOME": "/nonexistent"}])
 def test_without_a_cluster_it_is_said_and_nothing_is_made(done, environment):
     with pytest.raises(NotSupported, match="set KUBECONFIG"):

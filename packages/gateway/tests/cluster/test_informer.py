@@ -128,6 +128,36 @@ def test_while_there_is_no_server_the_picture_stays_and_says_why_it_is_old(clust
     asyncio.run(scenario())
 
 
+def test_how_long_news_have_been_missing_counts_from_the_last_and_ends_when_the_server_takes_on_a_watch(
+    cluster_type, fault_type, pod
+):
+    async def scenario():
+        async with cluster_type() as cluster:
+            following = Following(cluster)
+            now = [1000.0]
+            following.informer._clock = lambda: now[0]
+            async with following as (informer, _):
+                assert not informer.synced
+                await informer.wait_synced(Deadline(5))
+                await cluster.api.put("pods", pod("a"), "ADDED")
+                await until(lambda: names(informer) == ["a"])
+                now[0] += 50
+                # An old watch that runs is no old news.
+                assert (informer.synced, informer.lost_seconds) == (True, 0.0)
+                cluster.api.fault = lambda _count, _request: fault_type(status=503)
+                await cluster.api.drop_watches()
+                await until(lambda: informer.trouble is not None)
+                now[0] += 20
+                asked = len(cluster.api.requests)
+                await until(lambda: len(cluster.api.requests) >= asked + 2)
+                # Trying again is no news either.
+                assert informer.lost_seconds == 70.0
+                cluster.api.fault = lambda _count, _request: None
+                await until(lambda: informer.lost_seconds == 0.0)
+
+    asyncio.run(scenario())
+
+
 def test_a_first_picture_that_doesnt_come_is_an_error_with_its_cause(cluster_type, fault_type):
     async def scenario():
         async with cluster_type() as cluster:

@@ -47,6 +47,19 @@ def following(cluster_type):
     return run
 
 
+def test_the_picture_is_as_old_as_its_oldest_part(following):
+    async def scenario(_cluster, picture):
+        await picture.wait_synced(Deadline(5))
+        assert (picture.synced, picture.lost_seconds) == (True, 0.0)
+        one, other = picture._informers
+        one.trouble, one._last_contact = "away", one._clock() - 100
+        assert picture.lost_seconds >= 100
+        other._synced.clear()
+        assert not picture.synced
+
+    following(scenario)
+
+
 def test_the_pods_of_all_namespaces_are_one_picture_and_those_of_others_are_not_in_it(following, pod):
     async def scenario(cluster, picture):
         await cluster.api.put("pods", pod("a", namespace="one"))

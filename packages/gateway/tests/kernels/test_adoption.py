@@ -10,17 +10,20 @@ import pytest
 from enterprise_gateway.cluster.marks import Cause, Ending
 from enterprise_gateway.cluster.pods import pod_state
 from enterprise_gateway.errors import (
+    ClusterNotSynced,
     Gone,
     KernelExists,
     KernelNotFound,
     KubernetesUnavailable,
     LimitReached,
     NotSupported,
-    Unavailable,
 )
 from enterprise_gateway.identity import ANONYMOUS, Identity
-from enterprise_gateway.kernels.adoption import Adoption, _owners
+from enterprise_gateway.kernels import adoption as module
+from enterprise_gateway.kernels.adoption import Adoption
+from enterprise_gateway.kernels.cluster_sync import ClusterSync
 from enterprise_gateway.kernels.lifecycle import LifecycleOptions
+from enterprise_gateway.kernels.owners import owners_of
 from enterprise_gateway.kernels.requests import StartRequest
 from enterprise_gateway.kernels.shared_lifecycle import SharedKernelLifecycle
 from enterprise_gateway_common import labels
@@ -34,6 +37,7 @@ class Picture:
 
     def __init__(self):
         self.objects, self.handlers, self.in_order = {}, [], True
+        self.synced, self.lost_seconds = True, 0.0
 
     def subscribe(self, handler):
         self.handlers.append(handler)
@@ -82,12 +86,14 @@ class Cluster:
     """Stands for the connection to a cluster."""
 
     def __init__(self):
-        self.connected, self.absent = True, None
+        self.connected, self.absent, self.mode, self.may_exist = True, None, "auto", True
+        self.syncing = asyncio.Event()
+        self.syncing.set()
         removal = SimpleNamespace(dooms=lambda _pod: False)
         self.services = SimpleNamespace(pods=Picture(), store=Store(), ready=self._ready, removal=removal)
 
     async def _ready(self, _seconds):
-        return
+        await self.syncing.wait()
 
     async def open(self):
         if self.absent:
@@ -145,8 +151,10 @@ class Replica:
         self.cluster, self.kernels, self.lifecycles, self.noticed = Cluster(), kit.kernels, {}, []
         self._make_kernel = make_kernel
         self.kernels._make_kernel = self._make
+        self.sync = ClusterSync(cluster=self.cluster, loss_grace=60)
         self.adoption = self.kernels.elsewhere = Adoption(
             cluster=self.cluster,
+            sync=self.sync,
             kernels=self.kernels,
             catalogue=self.kernels._catalogue,
             make_kernel=self._make,
@@ -391,8 +399,14 @@ def test_while_the_cluster_doesnt_answer_nobody_is_told_that_a_kernel_is_gone(re
     async def steps():
         await replica.adoption.begin()
         replica.store.error = KubernetesUnavailable("away", kind="Pod")
-        with pytest.raises(KubernetesUnavailable):
-            await replica.kernels.find(ID, ANONYMOUS)
+        # Jupyter Server asks again after a tenth of a second, and believes that answer.
+        for _ in range(3):
+            with pytest.raises(KubernetesUnavailable) as caught:
+                await replica.kernels.find(ID, ANONYMOUS)
+            assert caught.value.retry_after > 0
+        replica.store.error = None
+        replica.store.pods[ID] = pod()
+        assert (await replica.kernels.find(ID, ANONYMOUS)).kernel_id == ID
 
     run(steps())
 
@@ -402,12 +416,74 @@ def test_before_the_kernels_of_the_cluster_are_known_none_is_said_not_to_exist(r
         replica.cluster.absent = KubernetesUnavailable("away", kind="Pod")
         with pytest.raises(KubernetesUnavailable):
             await replica.adoption.begin()
-        with pytest.raises(Unavailable):
+        with pytest.raises(ClusterNotSynced):
             await replica.kernels.find(ID, ANONYMOUS)
         replica.cluster.absent = NotSupported("there is none")
         with pytest.raises(NotSupported):
             await replica.adoption.begin()
         with pytest.raises(KernelNotFound):
+            await replica.kernels.find(ID, ANONYMOUS)
+
+    run(steps())
+
+
+def test_before_anybody_looked_for_the_clusters_kernels_none_is_denied_none_listed_and_none_counted(replica, kit):
+    async def steps():
+        with pytest.raises(ClusterNotSynced):
+            await replica.kernels.find(ID, ANONYMOUS)
+        with pytest.raises(ClusterNotSynced):
+            replica.kernels.check_synced()
+        with pytest.raises(ClusterNotSynced):
+            await replica.kernels.start(StartRequest(kernel_name=None, env={"KERNEL_ID": ID}), ANONYMOUS)
+        kit.kernels.rules = kit.rules(total=5)
+        with pytest.raises(ClusterNotSynced):
+            await replica.kernels.start(StartRequest(kernel_name=None, env={}), ANONYMOUS)
+
+    run(steps())
+
+
+def test_kernels_are_listed_when_all_are_adopted_and_not_when_only_some_are(replica):
+    async def steps():
+        replica.picture.show(pod())
+        replica.cluster.syncing.clear()
+        finding = asyncio.create_task(replica.adoption.begin())
+        await asyncio.sleep(0)
+        with pytest.raises(ClusterNotSynced):
+            replica.kernels.check_synced()
+        replica.cluster.syncing.set()
+        await replica.until(lambda: replica.sync.done)
+        assert replica.ids() == {ID}
+        replica.kernels.check_synced()
+        await finding
+
+    run(steps())
+
+
+def test_a_start_waits_a_moment_for_the_clusters_kernels_and_no_longer(replica, monkeypatch):
+    async def steps():
+        replica.cluster.syncing.clear()
+        joining = asyncio.create_task(replica.adoption.join())
+        await asyncio.sleep(0)
+        assert not joining.done()
+        replica.cluster.syncing.set()
+        await joining
+        assert replica.sync.done
+
+        replica.sync._phase = type(replica.sync._phase).SYNCING
+        replica.cluster.syncing.clear()
+        monkeypatch.setattr(module, "_PATIENCE_SECONDS", 0.0)
+        with pytest.raises(ClusterNotSynced):
+            await replica.adoption.join()
+
+    run(steps())
+
+
+def test_a_cluster_that_the_administrator_demands_and_that_isnt_there_lets_no_kernel_be_denied(replica):
+    async def steps():
+        replica.cluster.mode, replica.cluster.absent = "on", NotSupported("there is none")
+        with pytest.raises(NotSupported):
+            await replica.adoption.begin()
+        with pytest.raises(ClusterNotSynced):
             await replica.kernels.find(ID, ANONYMOUS)
 
     run(steps())
@@ -600,4 +676,4 @@ def test_what_a_kernel_put_into_its_own_namespace_takes_nobodys_place():
     shared = [pod("theirs", "shared", another, "Bob"), pod("third", "shared", "3", "Carol")]
     home = f"alice-{ID}"
     forged = [pod("forged", home, another, "Alice"), pod("more", home, "4", "Bob"), pod("claims", home, str(uuid.uuid4()), "Bob")]
-    assert _owners([pod("own", home, ID, "Alice"), *shared, *forged]) == {ID: "Alice", another: "Bob", "3": "Carol"}
+    assert owners_of([pod("own", home, ID, "Alice"), *shared, *forged]) == {ID: "Alice", another: "Bob", "3": "Carol"}

@@ -16,6 +16,12 @@ def test_an_id_that_was_asked_for_a_moment_ago_is_not_asked_for_again(budget, cl
     assert budget.allows("a")
 
 
+def test_an_id_for_which_there_was_no_answer_is_asked_for_again_at_once(budget):
+    assert budget.allows("a")
+    budget.forget("a")
+    assert budget.allows("a")
+
+
 def test_a_flood_of_unknown_ids_costs_a_bounded_number_of_calls(budget, clock):
     asked = refused = 0
     for number in range(1000):

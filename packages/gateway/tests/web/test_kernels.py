@@ -1,5 +1,8 @@
 import contextlib
 import http.client
+import json
+import socket
+import uuid
 
 import pytest
 
@@ -13,6 +16,53 @@ def test_listing_is_refused_where_it_is_not_allowed(gateway, answer):
     for path in ("/api/kernels", "/api/sessions"):
         found = answer(running.request("GET", path))
         assert (found.status, found.reason) == (403, "Forbidden")
+
+
+@pytest.fixture
+def kubeconfig_of_nobody(tmp_path):
+    """The kubeconfig of a cluster whose API server doesn't answer."""
+    with socket.socket() as taken:
+        # Bound and not listening: whoever connects is refused, and nobody else can listen here.
+        taken.bind(("127.0.0.1", 0))
+        cluster = {"server": f"http://127.0.0.1:{taken.getsockname()[1]}"}
+        path = tmp_path / "kubeconfig"
+        content = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "c",
+            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+            "clusters": [{"name": "c", "cluster": cluster}],
+            "users": [{"name": "u", "user": {}}],
+        }
+        path.write_text(json.dumps(content))
+        yield str(path)
+
+
+def test_while_the_clusters_kernels_arent_known_nothing_is_listed_denied_or_counted_and_clients_are_told_when_to_come_again(
+    gateway, kubeconfig_of_nobody
+):
+    running = gateway(kubernetes="on", kubeconfig=kubeconfig_of_nobody, max_kernels=5)
+    unknown = str(uuid.uuid4())
+    asked = [
+        *(("GET", path) for path in ("/api/kernels", "/api/sessions", "/api/images", f"/api/kernels/{unknown}")),
+        ("DELETE", f"/api/kernels/{unknown}"),
+        *(("POST", f"/api/kernels/{unknown}/{action}") for action in ("interrupt", "restart")),
+        ("GET", f"/api/kernels/{unknown}/channels"),
+        ("POST", "/api/kernels"),
+    ]
+    answers = {(method, path): running.request(method, path, json={"name": "broken"}) for method, path in asked * 2}
+    assert {key: (found.status_code, int(found.headers["Retry-After"])) for key, found in answers.items()} == dict.fromkeys(
+        asked, (503, 2)
+    )
+    assert running.request("GET", "/readyz").json()["problems"][0] == "the kernels of the cluster haven't been found yet"
+    # What needs no picture is served.
+    assert running.request("GET", "/api/kernelspecs").status_code == 200
+
+
+def test_a_kernel_of_this_machine_is_started_though_the_clusters_kernels_arent_known(gateway, answer, kubeconfig_of_nobody):
+    running = gateway(kubernetes="on", kubeconfig=kubeconfig_of_nobody)
+    assert answer(start(running)).message == "The program of kernelspec 'broken' can't be executed: No such file or directory."
+    assert start(running, KERNEL_ID=str(uuid.uuid4())).status_code == 503
 
 
 def test_a_kernel_that_cannot_be_started_says_why_without_the_servers_paths(gateway, answer):

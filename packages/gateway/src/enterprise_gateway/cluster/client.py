@@ -88,9 +88,21 @@ class ClusterClient:
             query["continue"] = metadata["continue"]
 
     async def watch(
-        self, kind: str, namespace: str | None, *, label_selector: str, version: str, seconds: int
+        self,
+        kind: str,
+        namespace: str | None,
+        *,
+        label_selector: str,
+        version: str,
+        seconds: int,
+        opened: Callable[[], None] = lambda: None,
     ) -> AsyncIterator[tuple[str, Document]]:
         """Yield what changes after a version, with its type, until the server ends the watch.
+
+        Parameters
+        ----------
+        opened
+            Called when the server has taken the watch on, which may be long before the first change.
 
         Raises
         ------
@@ -112,6 +124,7 @@ class ClusterClient:
                 response = await self._send("GET", path(kind, namespace), query=query, timeout=timeout)
             try:
                 await self._raise_for(response, kind, namespace, "")
+                opened()
                 async for line in response.content:
                     yield _event(line, kind, namespace)
             finally:

@@ -65,6 +65,14 @@ class ClusterConnection:
         return self._services
 
     @property
+    def may_exist(self) -> bool:
+        """Whether there may be a cluster: the administrator doesn't rule it out, and there is something to reach it with."""
+        return self.mode == "on" or self._found() is not None
+
+    def _found(self) -> str | None:
+        return None if self.mode == "off" else find_cluster(self._environment, kubeconfig=self._kubeconfig)
+
+    @property
     def connected(self) -> bool:
         """Whether there are services."""
         return self._services is not None
@@ -81,7 +89,7 @@ class ClusterConnection:
         """
         async with self._opening:
             if self._services is None:
-                cluster = None if self.mode == "off" else find_cluster(self._environment, kubeconfig=self._kubeconfig)
+                cluster = self._found()
                 if cluster is None:
                     raise NotSupported(
                         "The kernelspec runs kernels in a Kubernetes cluster, and this gateway has none. Its administrator can "

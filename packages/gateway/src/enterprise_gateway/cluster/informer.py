@@ -65,6 +65,14 @@ class Picture(Protocol[T_co]):
     def subscribe(self, handler: Callable[[Key, T_co | None], None]) -> Callable[[], None]:
         """Have a function called for each change; call what is returned to end that."""
 
+    @property
+    def synced(self) -> bool:
+        """Whether there has been a first list."""
+
+    @property
+    def lost_seconds(self) -> float:
+        """How long there has been no news because the watch is broken; 0 while it runs."""
+
     async def wait_synced(self, deadline: Deadline) -> None:
         """Return when there has been a first list."""
 
@@ -121,6 +129,19 @@ class Informer(Generic[T]):
         self._handlers.append(handler)
         return lambda: self._handlers.remove(handler)
 
+    @property
+    def synced(self) -> bool:
+        """Whether there has been a first list."""
+        return self._synced.is_set()
+
+    @property
+    def lost_seconds(self) -> float:
+        """How long there has been no news because the watch is broken; 0 while it runs."""
+        return 0.0 if self.trouble is None else self._clock() - self._last_contact
+
+    def _in_contact(self) -> None:
+        self.trouble, self._last_contact = None, self._clock()
+
     async def wait_synced(self, deadline: Deadline) -> None:
         """Return when there has been a first list.
 
@@ -170,8 +191,8 @@ class Informer(Generic[T]):
                 self._kind, self._namespace, label_selector=self._selector, deadline=Deadline(_LIST_SECONDS, clock=self._clock)
             )
             self._take_list(items)
+            self._in_contact()
         began, served = self._clock(), False
-        self.trouble = None
         try:
             async for kind_of_change, document in self._client.watch(
                 self._kind,
@@ -179,8 +200,9 @@ class Informer(Generic[T]):
                 label_selector=self._selector,
                 version=self._version,
                 seconds=random.randint(_SHORTEST_WATCH, _LONGEST_WATCH),  # noqa: S311  it only spreads load
+                opened=self._in_contact,
             ):
-                served = True
+                served, self._last_contact = True, self._clock()
                 self._version = document["metadata"]["resourceVersion"]
                 self._take(kind_of_change, document)
         except ResourceExpired:

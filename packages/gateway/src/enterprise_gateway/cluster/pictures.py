@@ -52,6 +52,16 @@ class JoinedPictures(Generic[T]):
 
         return unsubscribe
 
+    @property
+    def synced(self) -> bool:
+        """Whether there has been a first list of every namespace."""
+        return all(informer.synced for informer in self._informers)
+
+    @property
+    def lost_seconds(self) -> float:
+        """How long there has been no news of some namespace because its watch is broken; 0 while all watches run."""
+        return max(informer.lost_seconds for informer in self._informers)
+
     async def wait_synced(self, deadline: Deadline) -> None:
         """Return when there has been a first list of every namespace.
 

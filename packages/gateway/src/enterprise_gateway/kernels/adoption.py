@@ -7,21 +7,21 @@ is followed by one that goes on with all of its kernels, and several replicas li
 import asyncio
 import logging
 import time
-import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from enterprise_gateway.cluster.connection import ClusterConnection
 from enterprise_gateway.cluster.marks import ending_of, last_activity_of, moment_of, was_started
 from enterprise_gateway.cluster.pods import PodKey, PodState, is_later
-from enterprise_gateway.errors import KernelspecNotFound, NotSupported, Unavailable
+from enterprise_gateway.errors import KernelspecNotFound, KubernetesError, KubernetesUnavailable, NotSupported
+from enterprise_gateway.kernels.cluster_sync import ClusterSync
 from enterprise_gateway.kernels.look_up import LookUpBudget
+from enterprise_gateway.kernels.owners import is_kernel_id, owners_of
 from enterprise_gateway.kernels.registry import Kernels
 from enterprise_gateway.kernels.rules import KernelFactory
 from enterprise_gateway.kernels.shared_lifecycle import SharedKernelLifecycle
 from enterprise_gateway.kernelspecs.catalogue import KernelspecCatalogue
 from enterprise_gateway_common import labels
-from enterprise_gateway_common.names import kernel_object_name
 
 if TYPE_CHECKING:
     from enterprise_gateway.cluster.services import ClusterServices
@@ -33,6 +33,9 @@ _log = logging.getLogger(__name__)
 
 _ANSWER_SECONDS = 5.0
 _SYNC_SECONDS = 60.0
+# A start needn't be refused for a moment's sake, and clients that start a kernel don't try again by themselves.
+_PATIENCE_SECONDS = 5.0
+_ASK_AGAIN_SECONDS = 2.0
 
 
 class Adoption:
@@ -40,8 +43,8 @@ class Adoption:
 
     Parameters
     ----------
-    cluster
-        Where the kernels are.
+    cluster, sync
+        Where the kernels are, and who tells whether all of them are known.
     kernels, catalogue, make_kernel
         Who knows kernels, their kernelspecs, and makes their objects.
     noticed
@@ -54,6 +57,7 @@ class Adoption:
         self,
         *,
         cluster: ClusterConnection,
+        sync: ClusterSync,
         kernels: Kernels,
         catalogue: KernelspecCatalogue,
         make_kernel: KernelFactory,
@@ -61,6 +65,7 @@ class Adoption:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._cluster = cluster
+        self._sync = sync
         self._kernels = kernels
         self._catalogue = catalogue
         self._make_kernel = make_kernel
@@ -72,35 +77,66 @@ class Adoption:
         self._left_alone: set[str] = set()
         self._shown: dict[PodKey, str] = {}  # the uid that the picture has, which doesn't tell whose pod vanishes
         self._vanished: set[str] = set()  # while somebody looks at one of them
-        self._expected = self._subscribed = False
+        self._subscribed = False
+        self._finding = asyncio.Lock()
 
     async def begin(self) -> None:
-        """Return when every kernel of the cluster is known; those that come later are adopted as they appear.
-
-        Does nothing the second time.
+        """Return when every kernel of the cluster is known and usable; those that come later are adopted as they appear.
 
         Raises
         ------
         GatewayError
             The cluster doesn't answer.
         """
-        if self._subscribed:
-            return
-        self._expected = True
-        try:
-            services = await self._cluster.open()
-        except NotSupported:
-            self._expected = False
-            raise
-        await services.ready(_SYNC_SECONDS)
-        # Read in one call what would be one for each kernel.
-        self._records = await services.store.records()
-        self.follow(services)
-        adopted = tuple(self._tasks.values())
-        if adopted:
-            await asyncio.wait(adopted)
-        self._records = {}
+        await self._find()
         await self._kernels.table.settled(_ANSWER_SECONDS)
+
+    async def join(self) -> None:
+        """Return when every kernel of the cluster is known, for a start that can wait a moment for it.
+
+        Raises
+        ------
+        ClusterNotSynced
+            It takes longer.
+        GatewayError
+            The cluster doesn't answer.
+        """
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                await self._find()
+        except TimeoutError:
+            raise self._sync.not_yet() from None
+
+    async def _find(self) -> None:
+        async with self._finding:
+            if self._sync.done:
+                return
+            self._sync.begin()
+            try:
+                services = await self._cluster.open()
+            except NotSupported:
+                if self._cluster.mode != "on":
+                    self._sync.not_needed()
+                raise
+            await services.ready(_SYNC_SECONDS)
+            # Read in one call what would be one for each kernel.
+            self._records = await services.store.records()
+            self.follow(services)
+            adopted = tuple(self._tasks.values())
+            if adopted:
+                await asyncio.wait(adopted)
+            self._records = {}
+            self._sync.finish()
+
+    def check_synced(self) -> None:
+        """Return where every kernel of the cluster is known.
+
+        Raises
+        ------
+        ClusterNotSynced
+            There may be others.
+        """
+        self._sync.check()
 
     def follow(self, services: "ClusterServices") -> None:
         """Adopt what runs in the cluster now and what appears later; does nothing the second time."""
@@ -113,7 +149,7 @@ class Adoption:
 
     def owners(self) -> Mapping[str, str]:
         """Return the owner of every kernel that the cluster has a pod for, by the kernel's id."""
-        return _owners(self._cluster.services.pods.objects.values()) if self._cluster.connected else {}
+        return owners_of(self._cluster.services.pods.objects.values()) if self._cluster.connected else {}
 
     async def owners_now(self) -> Mapping[str, str]:
         """Return the same as the API server knows it this moment.
@@ -123,7 +159,7 @@ class Adoption:
         KubernetesError
             It can't be asked.
         """
-        return _owners(await self._cluster.services.store.all_pods())
+        return owners_of(await self._cluster.services.store.all_pods())
 
     @property
     def in_order(self) -> bool:
@@ -222,11 +258,10 @@ class Adoption:
         Unavailable, KubernetesError
             The cluster can't be asked now.
         """
-        if not _is_uuid(kernel_id):
+        if not is_kernel_id(kernel_id):
             return
         if not self._subscribed:
-            if self._expected:
-                raise Unavailable("The kernels of the cluster haven't been found yet; try again in a moment.")
+            self._sync.check()
             return
         if kernel_id not in self._tasks:
             pod = self._pod(kernel_id) or await self._asked(kernel_id)
@@ -252,29 +287,14 @@ class Adoption:
             question = self._questions[kernel_id] = asyncio.create_task(self._cluster.services.store.find(kernel_id))
             question.add_done_callback(lambda _: self._questions.pop(kernel_id, None))
         await asyncio.wait([question])
-        return question.result()
-
-
-def _owners(pods: Iterable[PodState]) -> Mapping[str, str]:
-    """Return the owners of kernels; what a kernel put beside itself into its own namespace is nobody's kernel."""
-    present = [(pod, _owner(pod), _is_at_home(pod)) for pod in pods]
-    homes = {pod.namespace for pod, _, at_home in present if at_home}
-    return {
-        pod.kernel_id: owner for pod, owner, at_home in present if _has_a_place(pod) and (at_home or pod.namespace not in homes)
-    }
-
-
-def _owner(pod: PodState) -> str:
-    return pod.annotations.get(labels.USERNAME_ANNOTATION, "")
-
-
-def _is_at_home(pod: PodState) -> bool:
-    """Tell whether a pod's namespace is the one that is made for its kernel; a kernel can't choose its namespace's name."""
-    return _is_uuid(pod.kernel_id) and pod.namespace == kernel_object_name(_owner(pod), pod.kernel_id)
-
-
-def _has_a_place(pod: PodState) -> bool:
-    return not pod.deleting and not (pod.ended and ending_of(pod) is not None)
+        try:
+            return question.result()
+        except KubernetesError as error:
+            # Who asks again at once must not be told that there is no such kernel: nobody knows.
+            self._budget.forget(kernel_id)
+            if isinstance(error, KubernetesUnavailable):
+                error.retry_after = error.retry_after or _ASK_AGAIN_SECONDS
+            raise
 
 
 def _is_a_kernel(pod: PodState) -> bool:
@@ -284,10 +304,3 @@ def _is_a_kernel(pod: PodState) -> bool:
 
 def _is_over(pod: PodState) -> bool:
     return pod.ended and ending_of(pod) is not None
-
-
-def _is_uuid(text: str) -> bool:
-    try:
-        return str(uuid.UUID(text)) == text
-    except ValueError:
-        return False

@@ -42,7 +42,11 @@ class LookUpBudget:
             return False
         self._left, self._at = min(_AT_ONCE, self._left + (now - self._at) * _PER_SECOND), now
         if self._left < 1 or len(self._asked) >= _REMEMBERED:
-            raise Unavailable("Too many unknown kernels were asked for; try again in a moment.")
+            raise Unavailable("Too many unknown kernels were asked for; try again in a moment.", retry_after=1 / _PER_SECOND)
         self._left -= 1
         self._asked[kernel_id] = now + _REMEMBERED_SECONDS
         return True
+
+    def forget(self, kernel_id: str) -> None:
+        """Take back that an id was asked for: there was no answer."""
+        self._asked.pop(kernel_id, None)

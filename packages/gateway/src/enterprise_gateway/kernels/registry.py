@@ -82,6 +82,16 @@ class Kernels:
         """Return the kernels that a caller may see, the oldest first."""
         return self.table.all(identity)
 
+    def check_synced(self) -> None:
+        """Return where every kernel is known, whoever started it.
+
+        Raises
+        ------
+        ClusterNotSynced
+            There may be others.
+        """
+        self.elsewhere.check_synced()
+
     def get(self, kernel_id: str, identity: Identity) -> Kernel:
         """Return one kernel.
 
@@ -154,6 +164,7 @@ class Kernels:
         if kernel_id is not None and kernel_id in self.table:
             return await self._existing(kernel_id, user, kernelspec, timeout), False
         if rules.limits.any:
+            self.check_synced()
             check_limits({**self.elsewhere.owners(), **self.table.owners()}.values(), user, rules.limits)
         kernel_id = kernel_id or str(uuid.uuid4())
         environment = self._environment(kernel_id, user, kernelspec, requested)

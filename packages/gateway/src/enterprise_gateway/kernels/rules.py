@@ -61,6 +61,9 @@ class Elsewhere(Protocol):
     def in_order(self) -> bool:
         """Whether what is seen now is all that came about before what was seen last, and nothing later."""
 
+    def check_synced(self) -> None:
+        """Return where every kernel of other processes is known; raises `ClusterNotSynced` where there may be others."""
+
     async def look_up(self, kernel_id: str) -> None:
         """Make a kernel known that another process has only just started, where there is one of this id."""
 
@@ -77,6 +80,9 @@ class Alone:
     async def owners_now(self) -> Mapping[str, str]:
         """Return nothing."""
         return {}
+
+    def check_synced(self) -> None:
+        """Return: there is none."""
 
     async def look_up(self, kernel_id: str) -> None:
         """Find nothing."""

@@ -134,6 +134,15 @@ class KubernetesSettings:
         help="Seconds for which a start waits while its image can't be pulled for a reason that may pass, such as a registry "
         "that doesn't answer. An image that doesn't exist ends a start at once.",
     )
+    watch_loss_grace: float = setting(
+        60.0,
+        number(0, 86400),
+        environment=("EG_WATCH_LOSS_GRACE",),
+        group=_KUBERNETES,
+        help="Seconds without news of the cluster after which the gateway no longer lists kernels, sessions and images, nor "
+        "counts kernels for limits: it answers 503 until its watch of the cluster runs again. Kernels that it knows can be used "
+        "all the same.",
+    )
     leader_election: bool = setting(
         True,
         boolean,

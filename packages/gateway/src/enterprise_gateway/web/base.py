@@ -1,6 +1,7 @@
 """What every HTTP handler has in common: access, bounds, JSON in and out, and errors without secrets."""
 
 import logging
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -185,6 +186,8 @@ class JsonHandler(RequestHandler):
             self.set_header("Connection", "close")
         if status == HTTPStatus.UNAUTHORIZED:
             self.set_header("WWW-Authenticate", "Bearer")
+        if isinstance(error, GatewayError) and error.retry_after is not None:
+            self.set_header("Retry-After", str(max(1, math.ceil(error.retry_after))))
         if status == HTTPStatus.METHOD_NOT_ALLOWED:
             self.set_header("Allow", ", ".join(self._methods()))
         self.set_status(status, _status_line(reason))

@@ -43,21 +43,29 @@ class ImagesHandler(JsonHandler):
     operations: ClassVar = {
         "get": Operation(
             summary="Which images are on which nodes",
-            responses={200: ImagesModel, 304: None, 401: ErrorModel, 403: ErrorModel},
+            responses={200: ImagesModel, 304: None, 401: ErrorModel, 403: ErrorModel, 503: ErrorModel},
             query=(QueryParameter(name="user", description="Show only what this user may start."),),
             tag="images",
         )
     }
 
     def initialize(  # type: ignore[override]  # each handler names its services
-        self, *, edge: Edge, catalogue: KernelspecCatalogue, kernels: Kernels, node_images: Callable[[], list[NodeImages]]
+        self,
+        *,
+        edge: Edge,
+        catalogue: KernelspecCatalogue,
+        kernels: Kernels,
+        node_images: Callable[[], list[NodeImages]],
+        check_synced: Callable[[], None],
     ) -> None:
         """Take the services."""
         super().initialize(edge=edge)
-        self._catalogue, self._kernels, self._node_images = catalogue, kernels, node_images
+        self._catalogue, self._kernels = catalogue, kernels
+        self._node_images, self._check_synced = node_images, check_synced
 
     async def get(self) -> None:
         """Answer with the table; without a cluster or pullers it has no nodes."""
+        self._check_synced()
         user = self.identity.user or self.get_query_argument("user", None)
         shown = visible_to(user, await self._catalogue.all(), self._kernels.rules.users)
         self.write_json(image_table(shown, self._node_images(), only_wanted=user is not None))

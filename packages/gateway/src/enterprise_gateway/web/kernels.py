@@ -66,7 +66,7 @@ class KernelsHandler(StartingHandler):
     """All kernels."""
 
     operations: ClassVar = {
-        "get": Operation(summary="List kernels", responses={200: list[KernelModel], **_ACCESS}, tag=_TAG),
+        "get": Operation(summary="List kernels", responses={200: list[KernelModel], **_ACCESS, 503: ErrorModel}, tag=_TAG),
         "post": Operation(
             summary="Start a kernel; answers when it can be used",
             request=NewKernel,
@@ -88,6 +88,7 @@ class KernelsHandler(StartingHandler):
     def get(self) -> None:
         """Answer with every kernel that the caller may see."""
         check_listing(allowed=self._list_kernels)
+        self._kernels.check_synced()
         self.write_json([kernel.model() for kernel in self._kernels.all(self.identity)])
 
     async def post(self) -> None:

@@ -84,6 +84,12 @@ _SECURITY_SCHEMES: Mapping[str, Any] = {
 }
 
 
+_RETRY_AFTER: Mapping[str, Any] = {
+    "description": "Seconds after which to try again, where the gateway can tell",
+    "schema": {"type": "integer", "minimum": 1},
+}
+
+
 def _parameter(name: str, place: str, description: str, *, required: bool) -> dict[str, Any]:
     return {"name": name, "in": place, "required": required, "description": description, "schema": {"type": "string"}}
 
@@ -95,6 +101,8 @@ def _schema(model: type) -> dict[str, Any]:
 
 def _response(status: int, model: type | None, operation: Operation) -> dict[str, Any]:
     described: dict[str, Any] = {"description": HTTPStatus(status).phrase}
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        described["headers"] = {"Retry-After": _RETRY_AFTER}
     if model is not None:
         described["content"] = {"application/json": {"schema": _schema(model)}}
     elif status == HTTPStatus.OK:

@@ -27,7 +27,7 @@ class SessionsHandler(StartingHandler):
     """All sessions."""
 
     operations: ClassVar = {
-        "get": Operation(summary="List sessions", responses={200: list[SessionModel], **_ACCESS}, tag=_TAG),
+        "get": Operation(summary="List sessions", responses={200: list[SessionModel], **_ACCESS, 503: ErrorModel}, tag=_TAG),
         "post": Operation(
             summary="Make a session, with a new kernel or a running one; a document's existing session is returned",
             request=NewSession,
@@ -44,6 +44,7 @@ class SessionsHandler(StartingHandler):
     def get(self) -> None:
         """Answer with every session that the caller may see."""
         check_listing(allowed=self._list_kernels)
+        self._kernels.check_synced()
         self.write_json([session.model() for session in self._sessions.all(self.identity)])
 
     async def post(self) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import uuid
 from collections.abc import Awaitable
 from typing import Any, cast
@@ -79,6 +80,8 @@ class KernelWebsocketHandler(WebSocketHandler):
 
     def _refuse(self, error: GatewayError) -> None:
         self.set_status(error.status, error.reason)
+        if error.retry_after is not None:
+            self.set_header("Retry-After", str(max(1, math.ceil(error.retry_after))))
         self.finish({"reason": error.reason, "message": error.message})
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:  # noqa: ANN401 - tornado's signature
