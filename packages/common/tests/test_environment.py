@@ -15,6 +15,7 @@ from enterprise_gateway_common.environment import (
     read_environment,
     setting,
     text,
+    unknown_names,
 )
 
 
@@ -36,6 +37,19 @@ def test_an_older_name_works_and_is_reported():
     values, warnings = read_environment(Settings, {"OLD_PORT": "2"})
     assert values == {"port": 2}
     assert warnings == ["OLD_PORT is an older name of NEW_PORT and still works; use the newer one."]
+
+
+def test_a_name_that_no_setting_reads_is_told_with_the_one_that_it_looks_like():
+    environment = {"NEW_PROT": "1", "NEW_SOMETHING": "1", "NEW_PORT": "1", "NEW_ELSEWHERE": "1", "PATH": "/bin"}
+    assert unknown_names(Settings, environment, prefix="NEW_", others=frozenset({"NEW_ELSEWHERE"})) == [
+        "NEW_PROT is no setting and has no effect; did you mean NEW_PORT?",
+        "NEW_SOMETHING is no setting and has no effect.",
+    ]
+
+
+@pytest.mark.parametrize("name", ["NEW_SERVICE_HOST", "NEW_SERVICE_PORT_HTTP", "NEW_PORT_8888_TCP", "NEW_X_PORT_1_UDP_ADDR"])
+def test_what_kubernetes_says_of_a_service_is_no_mistake(name):
+    assert unknown_names(Settings, {name: "1"}, prefix="NEW_") == []
 
 
 def test_a_setting_that_the_environment_does_not_name_is_absent():

@@ -126,6 +126,96 @@ def test_a_setting_that_cannot_be_used_ends_the_start_with_one_line(arguments, s
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--prot=1"], "unknown argument --prot; did you mean --port?"),
+        (["--prot", "1"], "unknown argument --prot; did you mean --port?"),
+        (["--debg"], "unknown argument --debg; did you mean --debug?"),
+        (["--auth_token=x"], "unknown argument --auth_token; write --EnterpriseGatewayApp.auth_token"),
+        (["--nonsense=1"], "unknown argument --nonsense; --help-all lists every setting"),
+        (["nonsense"], "unexpected argument 'nonsense': a setting begins with --"),
+        (["--port=1", "--", "more"], "unexpected argument 'more'"),
+        (
+            ["--EnterpriseGatewayApp.auth_tokenn=x"],
+            "EnterpriseGatewayApp.auth_tokenn is no setting of this gateway; did you mean auth_token?",
+        ),
+        (["--EnterpriseGatewyApp.port=1"], "there is no section EnterpriseGatewyApp; did you mean EnterpriseGatewayApp?"),
+        (["--Nonsense.port=1"], "there is no section Nonsense; --help-all lists every setting"),
+        (
+            ["--MappingKernelManager.cull_idle_timeot=1"],
+            "cull_idle_timeot is no setting of this gateway; did you mean cull_idle_timeout?",
+        ),
+        (["--port"], "expected one argument"),
+    ],
+)
+def test_an_argument_that_nobody_knows_ends_the_start_with_one_line_and_status_2(arguments, said):
+    ended = run(*arguments)
+    assert ended.returncode == 2
+    assert said in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("c.EnterpriseGatewayApp.auth_tokenn = 'x'", "auth_tokenn is no setting of this gateway; did you mean auth_token?"),
+        ("c.EnterpriseGatwayApp.auth_token = 'x'", "there is no section EnterpriseGatwayApp; did you mean EnterpriseGatewayApp?"),
+    ],
+)
+def test_a_mistyped_setting_in_a_file_ends_the_start(tmp_path, line, said):
+    (tmp_path / FILE).write_text(line + "\n")
+    ended = run("--port=0", JUPYTER_CONFIG_DIR=str(tmp_path))
+    assert ended.returncode == 2
+    assert said in ended.stderr
+
+
+def test_what_other_programs_read_of_the_same_files_is_left_to_them(application, tmp_path):
+    lines = [
+        "c.ServerApp.port = 1",
+        "c.MappingKernelManager.root_dir = '/'",
+        "c.FileKernelSessionManager.enable_persistence = True",
+    ]
+    (tmp_path / "config" / FILE).write_text("\n".join(lines))
+    app = EnterpriseGatewayApp()
+    app.initialize(["--EnterpriseGatewayApp.authorizer_class=my.own.Judge", "--Judge.strict=True"])
+    assert app._warnings == [
+        "MappingKernelManager.root_dir is no setting of this gateway and has no effect.",
+        "Settings of FileKernelSessionManager have no effect here.",
+    ]
+
+
+def test_a_variable_that_no_setting_reads_is_told_with_the_name_that_it_looks_like(application, monkeypatch):
+    names = {
+        "EG_AUTH_TOKENN": "x",
+        "EG_MINE": "1",
+        "EG_INHERITED_ENVS": "EG_MINE",
+        "EG_LOG_LEVEL": "WARNING",
+        "EG_SERVICE_HOST": "1",
+    }
+    for name, value in names.items():
+        monkeypatch.setenv(name, value)
+    app = EnterpriseGatewayApp()
+    app.initialize([])
+    assert app._warnings == ["EG_AUTH_TOKENN is no setting and has no effect; did you mean EG_AUTH_TOKEN?"]
+
+
+def test_a_file_that_comes_to_hold_a_mistyped_setting_ends_nothing(application, tmp_path, capsys):
+    file = tmp_path / "config" / FILE
+    file.write_text("c.EnterpriseGatewayApp.max_kernels = 1\n")
+    app = EnterpriseGatewayApp()
+    app.initialize([])
+    file.write_text("c.EnterpriseGatewayApp.max_kernel = 1\n")
+    os.utime(file, (1, 1))
+    assert app.changed_settings() is None
+    assert "max_kernel is no setting of this gateway; did you mean max_kernels?" in capsys.readouterr().err
+
+
+def test_help_names_the_log_level_that_is_in_force(application):
+    assert "Default: 'INFO'" in EnterpriseGatewayApp.class_get_trait_help(EnterpriseGatewayApp.log_level)
+    assert "log_level" in EnterpriseGatewayApp.aliases["log-level"]
+
+
 def test_a_configuration_file_that_does_not_exist_ends_the_start(tmp_path):
     ended = run(f"--config={tmp_path}/nowhere.py", "--port=0")
     assert ended.returncode == 1

@@ -83,6 +83,11 @@ def test_blanks_between_images_are_no_part_of_a_name_and_nothing_is_no_image() -
     assert load_settings({}, {"KIP_IMAGES": ""})[0].images == ()
 
 
+def test_a_variable_that_no_setting_reads_is_told_with_the_name_that_it_looks_like():
+    _, warnings = load_settings({}, {"KIP_INTERVALL": "7", "KIP_SERVICE_HOST": "10.0.0.1", "EG_PORT": "1"})
+    assert warnings == ["KIP_INTERVALL is no setting and has no effect; did you mean KIP_INTERVAL?"]
+
+
 def test_an_unknown_pull_policy_is_warned_of_and_means_the_careful_one() -> None:
     settings, warnings = load_settings({}, {"KIP_PULL_POLICY": "Sometimes"})
     assert settings.pull_policy == "IfNotPresent"

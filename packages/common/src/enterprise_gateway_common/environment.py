@@ -9,6 +9,8 @@ one is an older name that works and is reported once as such.
 """
 
 import dataclasses
+import difflib
+import re
 from typing import Any, Callable, Dict, FrozenSet, Generic, List, Mapping, NamedTuple, Optional, Tuple, Type, TypeVar
 
 __all__ = [
@@ -28,6 +30,7 @@ __all__ = [
     "read_environment",
     "setting",
     "text",
+    "unknown_names",
 ]
 
 T = TypeVar("T")
@@ -122,6 +125,31 @@ def read_environment(settings_class: Type[Any], environment: Mapping[str, str]) 
         if used != declaration.environment[0]:
             warnings.append(f"{used} is an older name of {declaration.environment[0]} and still works; use the newer one.")
     return EnvironmentValues(values, warnings)
+
+
+# What Kubernetes puts into a pod's environment for a Service whose name begins as the prefix does.
+_OF_A_SERVICE = re.compile(r"\w+_(SERVICE_(HOST|PORT\w*)|PORT_\d+_(TCP|UDP|SCTP)\w*)")
+_ALIKE = 0.8
+
+
+def unknown_names(
+    settings_class: Type[Any], environment: Mapping[str, str], *, prefix: str, others: "FrozenSet[str]" = frozenset()
+) -> List[str]:
+    """Return one line for each variable with the prefix that no setting reads, with the name that it looks like.
+
+    Parameters
+    ----------
+    others
+        Names with the prefix that are read elsewhere.
+    """
+    known = {name for declaration in declarations(settings_class) for name in declaration.environment} | others
+    found = []
+    for name in sorted(environment):
+        if not name.startswith(prefix) or name in known or _OF_A_SERVICE.fullmatch(name):
+            continue
+        near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=_ALIKE)
+        found.append(f"{name} is no setting and has no effect" + (f"; did you mean {near[0]}?" if near else "."))
+    return found
 
 
 def parse(declaration: SettingDeclaration, raw: str, *, source: str) -> Any:  # noqa: ANN401  each setting has its own type

@@ -8,10 +8,11 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, Never
 
+from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_core.application import JupyterApp, base_aliases, base_flags
-from traitlets import TraitError
+from traitlets import Enum, TraitError
 from traitlets.config import Config, catch_config_error
 from traitlets.config.loader import DeferredConfigString
 
@@ -21,8 +22,9 @@ from enterprise_gateway.log import configure
 from enterprise_gateway.server import PortUnavailableError, TlsError
 from enterprise_gateway.settings import ACCEPTED_WITHOUT_EFFECT, GatewaySettings
 from enterprise_gateway.settings_traits import settings_traits
+from enterprise_gateway.unknown_settings import KnownSettings, StrictLoader, unknown_settings
 from enterprise_gateway.wiring import build_gateway
-from enterprise_gateway_common.environment import SettingError, declarations, read_environment
+from enterprise_gateway_common.environment import SettingError, declarations, read_environment, unknown_names
 
 __all__ = ["EnterpriseGatewayApp", "main"]
 
@@ -50,6 +52,8 @@ _OLDER_PLACES = {
     (_SECTION, "env_process_whitelist"): "inherited_envs",
 }
 _INTERRUPTED = 128 + signal.SIGINT
+_UNKNOWN = 2
+_LOG_LEVEL = "EG_LOG_LEVEL"
 _SHOWN_INSTEAD_OF_A_SECRET = "********"  # noqa: S105  it hides one
 
 
@@ -71,9 +75,17 @@ class EnterpriseGatewayApp(settings_traits(GatewaySettings), JupyterApp):  # typ
         EG_AUTH_TOKEN=... jupyter enterprisegateway --ip=0.0.0.0 --port=9000
         jupyter enterprisegateway --generate-config                             # a file with every setting
     """
-    flags = base_flags
+    _running = False
+    # Jupyter's own help names another default than it has, and `WARNING`, which everybody writes, isn't among its words.
+    log_level = Enum(
+        (0, 10, 20, 30, 40, 50, "DEBUG", "INFO", "WARN", "WARNING", "ERROR", "CRITICAL"),
+        default_value="INFO",
+        help=f"The least level of the events that are logged. Environment: {_LOG_LEVEL}.",
+    ).tag(config=True)
+    flags = {**base_flags, "debug": ({_SECTION: {"log_level": logging.DEBUG}}, base_flags["debug"][1])}  # noqa: RUF012  as below
     aliases = {  # noqa: RUF012  the base class' type
         **base_aliases,
+        "log-level": f"{_SECTION}.log_level",
         "ip": f"{_SECTION}.ip",
         "port": f"{_SECTION}.port",
         "port_retries": f"{_SECTION}.port_retries",
@@ -99,6 +111,8 @@ class EnterpriseGatewayApp(settings_traits(GatewaySettings), JupyterApp):  # typ
         self._stamps = self._stamps_now()
         if self._dispatching:
             return
+        if self.extra_args:
+            self._refuse(f"unexpected argument {self.extra_args[0]!r}: a setting begins with --")
         # traitlets goes on without a file that doesn't exist, and so without the token that stands in it.
         if self.config_file and not any(Path(self.config_file).with_suffix(kind).is_file() for kind in (".py", ".json")):
             raise TraitError(f"--config: there is no file {self.config_file}")
@@ -106,10 +120,42 @@ class EnterpriseGatewayApp(settings_traits(GatewaySettings), JupyterApp):  # typ
         said = self._said(self.config)
         self._use_environment(os.environ, said=said)
         self._use_older_places(said=said)
-        configure(level=cast("int", self.log_level), style=self.log_style)
+        level: Any = self.log_level
+        configure(level=logging.getLevelNamesMapping().get(level, level), style=self.log_style)
         # jupyter_client writes to the application's log. What it has to say reaches clients and the log by our own
         # events, with the kernel's id; its own are for who debugs it.
         self.log = logging.getLogger("jupyter_client")
+
+    # -------------------------------------------------------------------------------------------------- what nothing reads
+
+    def _create_loader(self, argv: Any, aliases: Any, flags: Any, classes: Any) -> StrictLoader:  # noqa: ANN401  traitlets' types
+        known, refuse = self._known_settings(Config()), self._refuse
+        return StrictLoader(argv, aliases, flags, classes=classes, log=self.log, known=known, refuse=refuse)
+
+    def update_config(self, config: Config) -> None:
+        """Take over a configuration, of whatever source; end the process where something of it looks like a mistyped setting."""
+        found = unknown_settings(config, self._known_settings(config), by_command_line=config == self.cli_config)
+        if found.errors:
+            self._refuse(found.errors[0])
+        # The same configuration comes here more than once, so that the command line's wins over that of files.
+        self._warnings += [warning for warning in found.warnings if warning not in self._warnings]
+        super().update_config(config)
+
+    def _known_settings(self, config: Config) -> KnownSettings:
+        own = set(self.trait_names(config=True))
+        sections = dict.fromkeys((_SECTION, "JupyterApp", "Application"), own)
+        sections["KernelSpecManager"] = set(KernelSpecManager.class_trait_names(config=True))
+        for section, name in _OLDER_PLACES:
+            sections[section] = {*sections.get(section, ()), name}
+        authorizer = str(config[_SECTION].get("authorizer_class", "")) if _SECTION in config else ""
+        return KnownSettings(_SECTION, sections, [*self.aliases, *self.flags], (authorizer.rpartition(".")[2],))
+
+    def _refuse(self, text: str) -> Never:
+        if self._running:
+            _log.error(text)
+        else:
+            sys.stderr.write(f"{self.name}: {text}\n")
+        raise SystemExit(_UNKNOWN)
 
     @staticmethod
     def _said(config: Config) -> set[str]:
@@ -117,10 +163,13 @@ class EnterpriseGatewayApp(settings_traits(GatewaySettings), JupyterApp):  # typ
 
     def _use_environment(self, environment: Mapping[str, str], *, said: set[str]) -> None:
         try:
-            values, self._warnings = read_environment(GatewaySettings, environment)
+            values, warnings = read_environment(GatewaySettings, environment)
         except SettingError as error:
             raise TraitError(str(error)) from None
-        if level := environment.get("EG_LOG_LEVEL"):
+        # A variable that kernels are to inherit may have any name.
+        others = frozenset({_LOG_LEVEL, *values.get("inherited_envs", ())})
+        self._warnings += [*warnings, *unknown_names(GatewaySettings, environment, prefix="EG_", others=others)]
+        if level := environment.get(_LOG_LEVEL):
             values["log_level"] = int(level) if level.isdecimal() else level.upper()
         # Only what neither a configuration file nor the command line says. Put in before those are read it would count
         # as said by the command line, because the base class takes all that is there by then for its own.
@@ -183,6 +232,7 @@ class EnterpriseGatewayApp(settings_traits(GatewaySettings), JupyterApp):  # typ
         # Everything anew: a line that was taken out of a file must have an effect as well.
         fresh = type(self)()
         fresh.log = self.log
+        fresh._running = True  # noqa: SLF001  it is of this class
         try:
             fresh.initialize(self._argv)
         except SystemExit:

@@ -11,7 +11,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from enterprise_gateway_common.environment import SettingDeclaration, SettingError, declarations, parse, read_environment
+from enterprise_gateway_common.environment import (
+    SettingDeclaration,
+    SettingError,
+    declarations,
+    parse,
+    read_environment,
+    unknown_names,
+)
 from kernel_image_puller import __version__
 from kernel_image_puller.errors import ConfigurationError
 from kernel_image_puller.logs import configure_logging, fields
@@ -79,7 +86,7 @@ def load_settings(arguments: Mapping[str, Any], environment: Mapping[str, str]) 
         raw = arguments.get(declaration.name)
         if raw is not None:
             values[declaration.name] = parse(declaration, raw, source=_option(declaration))
-    warnings = list(read.warnings)
+    warnings = [*read.warnings, *unknown_names(Settings, environment, prefix="KIP_")]
     policy = values.get("pull_policy", Settings.pull_policy)
     if policy not in tuple(PullPolicy):
         warnings.append(f"KIP_PULL_POLICY: {policy!r} is neither IfNotPresent nor Always; IfNotPresent is used.")
