@@ -5,6 +5,7 @@ import getpass
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ from enterprise_gateway.server import PortUnavailableError, TlsError
 from enterprise_gateway.settings import ACCEPTED_WITHOUT_EFFECT, GatewaySettings
 from enterprise_gateway.settings_traits import settings_traits
 from enterprise_gateway.unknown_settings import KnownSettings, StrictLoader, unknown_settings
+from enterprise_gateway.welcome import welcome
 from enterprise_gateway.wiring import build_gateway
 from enterprise_gateway_common.environment import SettingError, declarations, read_environment, unknown_names
 
@@ -219,7 +221,7 @@ class EnterpriseGatewayApp(settings_traits(GatewaySettings), JupyterApp):  # typ
         gateway = build_gateway(settings, environment=dict(os.environ), default_user=_default_user(), parent=self)
         await gateway.start()
         if settings.log_style == "text":
-            _say_where(gateway)
+            _say_where(gateway, settings)
         gateway.follow_configuration(self.changed_settings, settings.dynamic_config_interval)
         await gateway.run_until_signal()
 
@@ -269,10 +271,16 @@ def _default_user() -> str:
     return "anonymous" if user == "root" else user
 
 
-def _say_where(gateway: Gateway) -> None:
+def _say_where(gateway: Gateway, settings: GatewaySettings) -> None:
     sys.stdout.write(
-        f"Enterprise Gateway {__version__} listens at {gateway.url}\n"
-        f"Use it from JupyterLab on this or another machine: jupyter lab --gateway-url={gateway.url}\n"
+        welcome(
+            version=__version__,
+            url=gateway.url,
+            ip=settings.ip,
+            loopback=gateway.for_this_machine,
+            hostname=socket.gethostname(),
+            token_needed=gateway.token_needed,
+        )
     )
     sys.stdout.flush()
 

@@ -27,6 +27,7 @@ from enterprise_gateway.provisioners.registry import runs_in_cluster
 from enterprise_gateway.server import bind
 from enterprise_gateway.settings import GatewaySettings
 from enterprise_gateway.websocket.connections import OpenConnections
+from enterprise_gateway.welcome import jupyterlab_command
 
 __all__ = ["Gateway", "GatewayParts"]
 
@@ -84,6 +85,16 @@ class Gateway:
         shown = f"[{host}]" if ":" in host else host
         return f"{'https' if self._parts.tls else 'http'}://{shown}:{self._port}{settings.base_url.rstrip('/')}"
 
+    @property
+    def for_this_machine(self) -> bool:
+        """Whether no other machine can reach it."""
+        return _is_loopback(self._parts.settings.ip)
+
+    @property
+    def token_needed(self) -> bool:
+        """Whether clients need a token."""
+        return bool(self._parts.settings.auth_token or self._parts.settings.auth_tokens_file)
+
     def problems(self) -> list[str]:
         """Return what keeps the gateway from taking requests; nothing when it is ready."""
         problems = []
@@ -108,6 +119,12 @@ class Gateway:
         settings = self._parts.settings
         raise_descriptor_limit()
         sockets, self._port = bind(address=settings.ip, port=settings.port, retries=settings.port_retries)
+        if settings.port not in (0, self._port):
+            # Whoever was told the port meets another program there, which may well be a Jupyter Server.
+            _log.warning(
+                "The port is taken; the gateway listens on another",
+                extra={"port": settings.port, "listens_on": self._port, "use": jupyterlab_command(self.url)},
+            )
         self._parts.server.add_sockets(sockets)
         await self._parts.catalogue.all()
         self._kernelspecs_read = True
@@ -120,7 +137,7 @@ class Gateway:
         self._every(_LOOK_AGAIN_SECONDS, self._parts.adoption.look_again)
         self._spawn(self._measure_lag(), "measure lag")
         _log.info("Gateway listens", extra={"url": self.url})
-        if not (settings.auth_token or settings.auth_tokens_file or _is_loopback(settings.ip)):
+        if not (self.token_needed or self.for_this_machine):
             _log.warning(
                 "Everybody who reaches this address may use the gateway; EG_AUTH_TOKEN sets a token", extra={"ip": settings.ip}
             )

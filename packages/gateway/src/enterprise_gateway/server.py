@@ -56,7 +56,7 @@ def bind(*, address: str, port: int, retries: int) -> tuple[list[socket.socket],
         except OSError as error:
             if error.errno not in _OTHER_PORTS_MAY_DO:
                 raise PortUnavailableError(f"The address {address} can't be listened on: {error.strerror}.") from error
-            _log.info("Port is not available", extra={"port": candidate, "cause": error.strerror})
+            _log.debug("Port is not available", extra={"port": candidate, "cause": error.strerror})
             continue
         return sockets, sockets[0].getsockname()[1]
     tried = f"and {retries} others near it are" if retries else "is"

@@ -19,6 +19,7 @@ from enterprise_gateway.kernels.kernel import Kernel
 from enterprise_gateway.kernels.registry import Kernels
 from enterprise_gateway.kernels.sessions import Sessions
 from enterprise_gateway.kernels.upkeep import Upkeep
+from enterprise_gateway.kernelspecs.authorization import EmptyListings
 from enterprise_gateway.kernelspecs.catalogue import Kernelspec, KernelspecCatalogue
 from enterprise_gateway.metrics import GatewayMetrics
 from enterprise_gateway.provisioners.registry import runs_in_cluster
@@ -195,7 +196,11 @@ def _rest_routes(
         Route(path="/api/kernels/{kernel_id}", handler=KernelHandler, services=one_kernel, parameters=_KERNEL_ID),
         Route(path="/api/kernels/{kernel_id}/interrupt", handler=InterruptHandler, services=one_kernel, parameters=_KERNEL_ID),
         Route(path="/api/kernels/{kernel_id}/restart", handler=RestartHandler, services=one_kernel, parameters=_KERNEL_ID),
-        Route(path="/api/kernelspecs", handler=KernelspecsHandler, services=kernelspecs),
+        Route(
+            path="/api/kernelspecs",
+            handler=KernelspecsHandler,
+            services={**kernelspecs, "empty_listings": EmptyListings()},
+        ),
         Route(path="/api/kernelspecs/{kernel_name}", handler=KernelspecHandler, services=kernelspecs, parameters=_KERNEL_NAME),
         Route(
             path="/kernelspecs/{kernel_name}/{path}",

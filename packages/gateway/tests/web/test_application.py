@@ -40,6 +40,18 @@ def test_a_method_that_a_path_does_not_have_is_405_with_those_that_it_has(gatewa
     assert response.headers["Allow"] == "GET, POST, HEAD, OPTIONS"
 
 
+# tornado leaves a socket that it couldn't bind to the garbage collector.
+@pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning")
+def test_a_taken_port_is_a_warning_with_both_ports_and_the_line_for_jupyterlab(gateway, caplog):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        running = gateway(port=taken, port_retries=50)
+    (warned,) = [record for record in caplog.records if record.levelname == "WARNING"]
+    port = running.address[1]
+    assert (warned.port, warned.listens_on) == (taken, port)
+    assert warned.use == f"jupyter lab --gateway-url=http://127.0.0.1:{port}"
+
+
 def test_head_answers_as_get_without_a_body(gateway):
     response = gateway().request("HEAD", "/api/kernelspecs")
     assert (response.status_code, response.content) == (200, b"")

@@ -42,3 +42,22 @@ def test_a_name_or_id_that_nothing_has_is_404_however_long(gateway, answer, path
 def test_a_logo_is_served_to_a_browser(gateway):
     found = gateway().request("GET", "/kernelspecs/broken/logo-64x64.png")
     assert (found.status_code, found.content, found.headers["Content-Type"]) == (200, b"png", "image/png")
+
+
+def test_why_a_user_sees_no_kernelspec_is_logged_at_the_first_request(gateway, caplog, kernelspec_folder):
+    running = gateway(unauthorized_users=frozenset({"root"}))
+    for _ in range(2):
+        assert running.request("GET", "/api/kernelspecs?user=root").json()["kernelspecs"] == {}
+    assert running.request("GET", "/api/kernelspecs?user=ada").json()["kernelspecs"] != {}
+    (told,) = [record for record in caplog.records if record.getMessage() == "A user sees no kernelspec"]
+    assert (told.levelname, told.user, told.setting) == ("WARNING", "root", "EG_UNAUTHORIZED_USERS")
+    assert "KERNEL_USERNAME" in told.advice
+
+
+def test_each_reason_for_an_empty_list_names_its_setting(gateway, caplog, kernelspec_folder):
+    gateway(authorized_users=frozenset({"ada"}), allowed_kernels=frozenset({"broken"})).request(
+        "GET", "/api/kernelspecs?user=bob"
+    )
+    gateway(allowed_kernels=frozenset({"restricted"})).request("GET", "/api/kernelspecs?user=bob")
+    settings = [record.setting for record in caplog.records if record.getMessage() == "A user sees no kernelspec"]
+    assert settings == ["EG_AUTHORIZED_USERS", "the kernelspecs' authorized_users and unauthorized_users"]

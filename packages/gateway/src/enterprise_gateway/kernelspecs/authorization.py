@@ -1,5 +1,6 @@
 """Who may start which kernel: the lists of users, the administrator's and the kernelspec's own."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +9,12 @@ from enterprise_gateway.errors import Forbidden
 from enterprise_gateway.kernelspecs.catalogue import Kernelspec
 from enterprise_gateway_common.kernelspec_metadata import provisioner_config
 
-__all__ = ["UserLists", "check_may_start", "may_start", "visible_to"]
+__all__ = ["EmptyListings", "UserLists", "check_may_start", "may_start", "visible_to"]
+
+_log = logging.getLogger(__name__)
+
+_MOST_USERS = 1000
+_LONGEST_SHOWN = 128
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +59,28 @@ def visible_to(user: str | None, kernelspecs: Mapping[str, Kernelspec], lists: U
     if user is None:
         return dict(kernelspecs)
     return {name: kernelspec for name, kernelspec in kernelspecs.items() if may_start(user, kernelspec.metadata, lists)}
+
+
+class EmptyListings:
+    """Logs, once for each user, why no kernelspec is shown to them: their launcher is empty and gives no reason."""
+
+    def __init__(self) -> None:
+        self._told: set[str] = set()
+
+    def note(self, user: str, lists: UserLists) -> None:
+        """Tell that a user gets an empty list."""
+        shown = user[:_LONGEST_SHOWN]
+        if shown in self._told or len(self._told) >= _MOST_USERS:
+            return
+        self._told.add(shown)
+        if user in lists.unauthorized:
+            setting, cure = "EG_UNAUTHORIZED_USERS", "take the user out of it"
+        elif lists.authorized and user not in lists.authorized:
+            setting, cure = "EG_AUTHORIZED_USERS", "add the user to it"
+        else:
+            setting, cure = "the kernelspecs' authorized_users and unauthorized_users", "change them"
+        advice = f"start JupyterLab with another KERNEL_USERNAME, or {cure}"
+        _log.warning("A user sees no kernelspec", extra={"user": shown, "setting": setting, "advice": advice})
 
 
 def _user_names(value: object) -> frozenset[str]:

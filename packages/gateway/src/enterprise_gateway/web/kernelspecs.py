@@ -4,11 +4,11 @@ import asyncio
 import mimetypes
 from http import HTTPStatus
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from enterprise_gateway.errors import Forbidden, NotFound
 from enterprise_gateway.kernels.registry import Kernels
-from enterprise_gateway.kernelspecs.authorization import may_start, visible_to
+from enterprise_gateway.kernelspecs.authorization import EmptyListings, may_start, visible_to
 from enterprise_gateway.kernelspecs.catalogue import Kernelspec, KernelspecCatalogue
 from enterprise_gateway.web.base import Edge, JsonHandler
 from enterprise_gateway.web.models import ErrorModel, KernelspecModel, KernelspecsModel
@@ -62,10 +62,17 @@ class KernelspecsHandler(_KernelspecsBase):
         )
     }
 
+    def initialize(self, *, empty_listings: EmptyListings, **services: Any) -> None:  # type: ignore[override]  # noqa: ANN401  each handler names its services
+        """Take the services."""
+        super().initialize(**services)
+        self._empty_listings = empty_listings
+
     async def get(self) -> None:
         """Answer with every kernelspec that the user may start."""
-        rules = self._kernels.rules
-        shown = visible_to(self._user, await self._catalogue.all(), rules.users)
+        rules, user, kernelspecs = self._kernels.rules, self._user, await self._catalogue.all()
+        shown = visible_to(user, kernelspecs, rules.users)
+        if user is not None and kernelspecs and not shown:
+            self._empty_listings.note(user, rules.users)
         models = {name: kernelspec.model(self.edge.base_url) for name, kernelspec in shown.items()}
         self.write_json({"default": rules.default_kernel_name, "kernelspecs": models})
 
