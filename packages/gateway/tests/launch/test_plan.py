@@ -188,3 +188,14 @@ def test_a_template_without_the_shape_of_a_pod_is_refused(make_plan, source):
 def test_an_environment_that_kubernetes_cant_keep_is_refused_before_anything_exists(make_plan):
     with pytest.raises(LaunchFailed, match="1 MiB"):
         make_plan(KERNEL_FOO="x" * 1_100_000)
+
+
+def test_autoscalers_leave_a_kernels_node_alone_unless_its_template_says_otherwise(make_plan):
+    keeps = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false", "karpenter.sh/do-not-disrupt": "true"}
+    assert keeps.items() <= make_plan().pod["metadata"]["annotations"].items()
+
+    text = 'metadata: {annotations: {karpenter.sh/do-not-disrupt: "4h"}}\nkind: Pod\nspec: {containers: [{name: a, image: b}]}'
+    plan = make_plan(template=PodTemplate(text, Dialect.JINJA))
+    assert (keeps | {"karpenter.sh/do-not-disrupt": "4h"}).items() <= plan.pod["metadata"]["annotations"].items()
+    # Only a pod is evicted.
+    assert not keeps.keys() & plan.secret["metadata"]["annotations"].keys()

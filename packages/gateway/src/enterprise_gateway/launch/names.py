@@ -83,5 +83,4 @@ def annotations(request: LaunchRequest, *, own_namespace: bool) -> dict[str, str
         labels.RECORD_VERSION_ANNOTATION: RECORD_VERSION,
         labels.KERNEL_NAME_ANNOTATION: request.kernel.kernel_name,
         labels.USERNAME_ANNOTATION: request.kernel.username,
-        "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
     }

@@ -24,6 +24,8 @@ OWNED_KINDS = ("ConfigMap", "PersistentVolumeClaim", "Secret", "Service")
 """What a template may make beside its pod; each is owned by the pod and ends with it."""
 
 _MAXIMUM_DOCUMENTS = 16
+# Set once, at creation: annotations that followed busy and idle would cost an API call for each cell.
+_KEEPS_ITS_NODE = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false", "karpenter.sh/do-not-disrupt": "true"}
 _GPU = "nvidia.com/gpu"
 _READABLE_BY_GROUP = 0o440
 _DEFAULT_GROUP = 100
@@ -119,7 +121,9 @@ def complete_pod(  # noqa: PLR0913  each is a fact of its own, named at every ca
         spec["volumes"] = [*(spec.get("volumes") or []), _connection_volume(connection_secret)]
         # The Secret's files belong to root and the pod's group; without a group the kernel's user couldn't read them.
         spec["securityContext"] = {"fsGroup": _DEFAULT_GROUP, **_mapping(spec, "securityContext")}
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": _metadata(template, metadata), "spec": spec}
+    described = _metadata(template, metadata)
+    described["annotations"] = {**_KEEPS_ITS_NODE, **described["annotations"]}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": described, "spec": spec}
 
 
 def check_pod(pod: Document, *, gateway_namespace: str | None, gateway_service_account: str | None) -> None:
