@@ -24,6 +24,66 @@ _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 _BEGIN, _END = "<!-- values: made by `make docs` from values.yaml -->", "<!-- end of values -->"
 
 
+Moved = dict[str, list[dict[str, Any]]]
+"""files/moved-values.yaml: values that were renamed, are refused, or changed their meaning."""
+
+_MIGRATING = """\
+# From the values of Enterprise Gateway's charts
+
+Made by `make docs` from deploy/helm/enterprise-gateway/files/moved-values.yaml.
+
+A values file written for Enterprise Gateway 2.x or 3.x works with this chart, except for [values without a
+counterpart](#values-without-a-counterpart). So do the commands of its tutorials:
+
+```bash
+kubectl create namespace enterprise-gateway
+helm upgrade --install --atomic --namespace enterprise-gateway enterprise-gateway deploy/helm/enterprise-gateway \\
+    --set replicas=2 --set kernelspecs.image=registry.example.com/kernelspecs:1
+```
+
+Helm 4 renamed `--atomic` to `--rollback-on-failure`; the older name still works, with the message `Flag --atomic has been
+deprecated`. Either waits until the release is ready. Helm doesn't create the namespace by itself: create it first, or add
+`--create-namespace`.
+
+## Older names
+
+Both names work. Where both are set, the newer one wins; an empty text, list or mapping counts as not set. The notes that
+Helm prints after an installation name the newer value for each older one in use.
+
+| older name | newer name |
+|---|---|
+{renamed}
+
+`ingress.traefik` and `ingress.nginx` default to the older chart's paths: `/gateway`, and `/gateway/?(.*)` with the annotations
+with which NGINX rewrites it. An annotation `kubernetes.io/ingress.class` becomes `ingressClassName`. Traefik 2 and newer pass
+the path on unless a Middleware strips it (the annotation `traefik.ingress.kubernetes.io/router.middlewares` names one); without
+that annotation the chart sets `baseUrl` to the path, so the path is part of the Service's URLs too.
+
+## Values without a counterpart
+
+The chart refuses these, with the text in the second column. `namespace` is accepted where it names the release's own
+namespace, and `kip.podSecurityPolicy` where `create` is false. It also refuses `kip.criSocket: /var/run/docker.sock`, the
+older chart's default, because only nodes that run Docker have that socket.
+
+| value | use instead |
+|---|---|
+{refused}
+
+A value that no chart ever had is refused by the schema, which names it.
+
+## Same name, different default or meaning
+
+| value | was | is |
+|---|---|---|
+{changed}
+
+## Upgrade from the older chart
+
+A release of the older chart can't be upgraded in place, because a Deployment's selector is immutable. Uninstall it, which ends
+the kernels that it started, then install this chart with the same values file.
+"""
+
+
 @dataclass(frozen=True)
 class Value:
     """One key of values.yaml."""
@@ -96,7 +156,7 @@ def _schema_of(value: Value) -> dict[str, Any]:
         properties = {child.path[-1]: _schema_of(child) for child in value.children}
         return {**made, "type": "object", "additionalProperties": False, "properties": properties}
     if "enum" not in value.schema:
-        made["type"] = _type_of(value.default)
+        made["type"] = value.schema.get("type") or _type_of(value.default)
     return {**made, **value.schema}
 
 
@@ -115,15 +175,19 @@ def _type_of(default: object) -> str:
     raise TypeError(f"a default of {type(default).__name__} tells no type")
 
 
-def schema(values: Sequence[Value], moved: Sequence[dict[str, Any]]) -> str:
-    """Return the JSON schema: closed, but for values of older charts, which the chart itself refuses in better words."""
+def schema(values: Sequence[Value], moved: Moved) -> str:
+    """Return the JSON schema: closed; older names have their form, and what the chart refuses itself passes."""
     properties: dict[str, Any] = {value.name: _schema_of(value) for value in values}
-    for entry in moved:
-        *above, last = entry["value"].split(".")
+    older = [
+        (entry["value"], {"description": f"Older name of {entry['newer']}", **entry["schema"]}) for entry in moved["renamed"]
+    ]
+    older += [(each["value"], {"description": f"Not a value of this chart: {each['instead']}"}) for each in moved["refused"]]
+    for name, form in older:
+        *above, last = name.split(".")
         place = properties
         for key in above:
             place = place[key]["properties"]
-        place[last] = {"description": f"Not a value of this chart any more: {entry['instead']}", "deprecated": True}
+        place[last] = {**form, "deprecated": True}
     whole = {
         "$schema": _DRAFT,
         "title": "Values of the chart enterprise-gateway",
@@ -153,12 +217,17 @@ def _code(default: object) -> str:
     return f"`{_cell(json.dumps(default, ensure_ascii=False))}`"
 
 
+def _default(value: Value) -> object:
+    # What is null in values.yaml, so that one sees whether it is set, has its default in the schema.
+    return value.schema.get("default", value.default)
+
+
 def _tables(values: Sequence[Value]) -> Iterator[str]:
     groups = [("Of the whole installation", [value for value in values if not value.children])]
     groups += [(f"`{value.name}`", [value]) for value in values if value.children]
     for title, members in groups:
         yield from (f"### {title}", "", "| value | default | meaning |", "|---|---|---|")
-        yield from (f"| `{leaf.name}` | {_code(leaf.default)} | {_cell(leaf.text)} |" for leaf in _leaves(members))
+        yield from (f"| `{leaf.name}` | {_code(_default(leaf))} | {_cell(leaf.text)} |" for leaf in _leaves(members))
         yield ""
 
 
@@ -169,42 +238,25 @@ def readme(values: Sequence[Value], present: str) -> str:
     return "\n".join((before + _BEGIN, "", *_tables(values), _END)) + after
 
 
-def migrating(moved: Sequence[dict[str, Any]], changed: Sequence[dict[str, Any]]) -> str:
+def migrating(moved: Moved) -> str:
     """Return the page that tells what became of the values of Enterprise Gateway's charts."""
-    lines = [
-        "# From the values of Enterprise Gateway's charts",
-        "",
-        "Made by `make docs` from deploy/helm/enterprise-gateway/files/moved-values.yaml.",
-        "",
-        "A values file that was written for Enterprise Gateway 2.x or 3.x can be given to this chart as it is. What it says",
-        "works under the same names, but for these, which the chart refuses with the text that stands here:",
-        "",
-        "| value | write instead |",
-        "|---|---|",
-        *(f"| `{entry['value']}` | {_cell(entry['instead'])} |" for entry in moved),
-        "",
-        "A value that no chart ever had is refused by the schema, which names it.",
-        "",
-        "These have the same name and another default or meaning:",
-        "",
-        "| value | was | is |",
-        "|---|---|---|",
-        *(f"| `{entry['value']}` | {_cell(entry['was'])} | {_cell(entry['now'])} |" for entry in changed),
-        "",
-        "A release of the older chart can't be upgraded in place: selectors of a Deployment never change. Kernels that the",
-        "older gateway started end with it. Uninstall it, then install this chart with the same values file.",
-        "",
-    ]
-    return "\n".join(lines)
+    rows: dict[str, list[tuple[str, ...]]] = {
+        "renamed": [(f"`{each['value']}`", each["newer"]) for each in moved["renamed"]],
+        "refused": [(f"`{each['value']}`", each["instead"]) for each in moved["refused"]],
+        "changed": [(f"`{each['value']}`", each["was"], each["now"]) for each in moved["changed"]],
+    }
+    return _MIGRATING.format(
+        **{name: "\n".join(f"| {' | '.join(map(_cell, cells))} |" for cells in each) for name, each in rows.items()}
+    )
 
 
 def files() -> Iterator[tuple[Path, str]]:
     """Yield each file that is made, with its text."""
     values = read_values((CHART / "values.yaml").read_text())
-    table = yaml.safe_load((CHART / "files" / "moved-values.yaml").read_text())
-    yield CHART / "values.schema.json", schema(values, table["moved"])
+    moved: Moved = yaml.safe_load((CHART / "files" / "moved-values.yaml").read_text())
+    yield CHART / "values.schema.json", schema(values, moved)
     yield CHART / "README.md", readme(values, (CHART / "README.md").read_text())
-    yield ROOT / "docs" / "migrating-values.md", migrating(table["moved"], table["changed"])
+    yield ROOT / "docs" / "migrating-values.md", migrating(moved)
 
 
 def main() -> int:

@@ -42,6 +42,26 @@ def chart() -> Path:
 
 
 @pytest.fixture
+def moved() -> dict[str, Any]:
+    """Return what became of the values of Enterprise Gateway's charts, as chart and documentation read it."""
+    read: dict[str, Any] = yaml.safe_load((CHART / "files" / "moved-values.yaml").read_text())
+    return read
+
+
+@pytest.fixture
+def notes() -> Callable[[dict[str, Any]], str]:
+    """Return a function that tells what Helm prints at an installation with values."""
+
+    def function(values: dict[str, Any]) -> str:
+        arguments = ("enterprise-gateway", CHART, "--namespace", _NAMESPACE, "--dry-run=client", "--values", "-")
+        done = helm("install", *arguments, values=yaml.safe_dump(values))
+        assert not done.returncode, done.stderr
+        return done.stdout.partition("\nNOTES:\n")[2]
+
+    return function
+
+
+@pytest.fixture
 def render() -> Callable[..., Rendering]:
     """Return a function that renders the chart with values."""
 

@@ -36,7 +36,13 @@ def _objects(rendering: Rendering) -> list[dict[str, Any]]:
     return [each for each in rendering.objects if each["kind"] != "Secret"]
 
 
-@pytest.mark.parametrize("older", [each for each in _OLDER if "instead" not in each], ids=lambda each: each["value"])
+def _named(key: str) -> list[Any]:
+    return [pytest.param(each, id=each["value"]) for each in _OLDER if key in each]
+
+
+@pytest.mark.parametrize(
+    "older", [each for each in _OLDER if not {"instead", "newer"} & set(each)], ids=lambda each: each["value"]
+)
 def test_a_value_of_an_older_chart_works(render: Callable[..., Rendering], older: dict[str, Any]) -> None:
     others = older.get("with", {})
     if older["value"] == "deployment.enabled":
@@ -49,8 +55,54 @@ def test_a_value_of_an_older_chart_works(render: Callable[..., Rendering], older
         assert _objects(before) != _objects(after), "it changes nothing"
 
 
-@pytest.mark.parametrize("older", [each for each in _OLDER if "instead" in each], ids=lambda each: each["value"])
-def test_a_value_that_moved_is_refused_with_what_to_write_instead(
+def _fixed(older: dict[str, Any], *values: dict[str, Any]) -> dict[str, Any]:
+    """Return values with a token that is the same in every rendering."""
+    merged: dict[str, Any] = {"authToken": "the-same", **older.get("with", {})}
+    for each in values:
+        merged = _merged(merged, each)
+    return merged
+
+
+@pytest.mark.parametrize("older", _named("newer"))
+def test_an_older_name_does_what_the_newer_value_does(render: Callable[..., Rendering], older: dict[str, Any]) -> None:
+    renamed = _nested(older["value"], older["example"])
+
+    assert _objects(render(_fixed(older, renamed))) == _objects(render(_fixed(older, older["newer"])))
+
+
+@pytest.mark.parametrize("older", _named("wins"))
+def test_the_newer_value_wins_where_both_are_set(render: Callable[..., Rendering], older: dict[str, Any]) -> None:
+    renamed = _nested(older["value"], older["example"])
+
+    assert _objects(render(_fixed(older, renamed, older["wins"]))) == _objects(render(_fixed(older, older["wins"])))
+
+
+@pytest.mark.parametrize("older", _named("newer"))
+def test_the_notes_name_the_newer_value(
+    notes: Callable[[dict[str, Any]], str], moved: dict[str, Any], older: dict[str, Any]
+) -> None:
+    (entry,) = [each for each in moved["renamed"] if each["value"] == older["value"]]
+    (line,) = [
+        line for line in notes(_fixed(older, _nested(older["value"], older["example"]))).splitlines() if entry["newer"] in line
+    ]
+
+    assert line.split()[0] == older["value"]
+
+
+@pytest.mark.parametrize("older", _named("wins"))
+def test_the_notes_say_which_older_value_has_no_effect(notes: Callable[[dict[str, Any]], str], older: dict[str, Any]) -> None:
+    said = notes(_fixed(older, _nested(older["value"], older["example"]), older["wins"]))
+
+    (line,) = [line for line in said.splitlines() if line.split()[:1] == [older["value"]]]
+    assert "is set too and wins" in line
+
+
+def test_the_notes_say_nothing_of_older_names_that_arent_used(notes: Callable[[dict[str, Any]], str]) -> None:
+    assert "newer name" not in notes({})
+
+
+@pytest.mark.parametrize("older", _named("instead"))
+def test_a_value_that_nothing_replaces_is_refused_with_what_to_write_instead(
     render: Callable[..., Rendering], older: dict[str, Any]
 ) -> None:
     error = render(_nested(older["value"], older["example"])).error
@@ -59,10 +111,9 @@ def test_a_value_that_moved_is_refused_with_what_to_write_instead(
     assert older["instead"] in error
 
 
-def test_every_moved_value_is_shown_and_every_older_value_is_of_this_list(chart: Path) -> None:
-    moved = {entry["value"] for entry in yaml.safe_load((chart / "files" / "moved-values.yaml").read_text())["moved"]}
-
-    assert moved == {each["value"] for each in _OLDER if "instead" in each}
+def test_every_value_that_moved_is_of_this_list(moved: dict[str, Any]) -> None:
+    for kind, key in (("renamed", "newer"), ("refused", "instead")):
+        assert {entry["value"] for entry in moved[kind]} == {each["value"] for each in _OLDER if key in each}
 
 
 def test_the_defaults_of_the_older_chart_work_but_for_its_socket_which_few_nodes_have(render: Callable[..., Rendering]) -> None:
@@ -82,14 +133,75 @@ def test_the_defaults_of_the_older_chart_work_but_for_its_socket_which_few_nodes
     assert [port["name"] for port in rendering.one("Service")["spec"]["ports"]] == ["http"]
 
 
-def test_all_values_that_moved_are_told_at_once(render: Callable[..., Rendering]) -> None:
-    error = render({"port": 8888, "replicas": 1, "kernel": {"whitelist": ["a"]}}).error
+def test_all_values_that_are_refused_are_told_at_once(render: Callable[..., Rendering]) -> None:
+    error = render({"namespace": "a", "kip": {"podSecurityPolicy": {"create": True}}}).error
 
-    assert all(text in error for text in ("service.ports", "deployment.replicas", "kernel.allowedKernels"))
+    assert all(text in error for text in ("--namespace", "pod-security.kubernetes.io/enforce"))
 
 
-def test_an_older_value_that_asks_for_nothing_is_accepted(render: Callable[..., Rendering]) -> None:
-    assert not render({"kip": {"podSecurityPolicy": {"create": False}}}).error
+@pytest.mark.parametrize(
+    "values",
+    [
+        pytest.param({"kip": {"podSecurityPolicy": {"create": False}}}, id="no policy"),
+        pytest.param({"namespace": "enterprise-gateway"}, id="the release's own namespace"),
+        pytest.param({"port": None, "k8sMasterPublicIP": None, "kernel": {"whitelist": None}}, id="nothing after the colon"),
+    ],
+)
+def test_an_older_value_that_asks_for_nothing_is_accepted(render: Callable[..., Rendering], values: dict[str, Any]) -> None:
+    token = {"authToken": "the-same"}
+
+    assert _objects(render({**token, **values})) == _objects(render(token))
+
+
+def _ingress(rendering: Rendering) -> tuple[str | None, str, str, dict[str, str]]:
+    assert not rendering.error, rendering.error
+    made = rendering.one("Ingress")
+    (rule,) = made["spec"]["rules"][0]["http"]["paths"]
+    return made["spec"].get("ingressClassName"), rule["path"], rule["pathType"], made["metadata"].get("annotations", {})
+
+
+def _base_url(rendering: Rendering) -> str:
+    (container,) = rendering.one("Deployment")["spec"]["template"]["spec"]["containers"]
+    return next(str(each["value"]) for each in container["env"] if each["name"] == "EG_BASE_URL")
+
+
+@pytest.mark.parametrize(
+    ("older", "expected", "base"),
+    [
+        pytest.param({"traefik": {"enabled": True}}, ("traefik", "/gateway", "Prefix", {}), "/gateway", id="traefik alone"),
+        pytest.param(
+            {"traefik": {"annotations": {"traefik.ingress.kubernetes.io/router.middlewares": "a-b@kubernetescrd"}}},
+            ("traefik", "/gateway", "Prefix", {"traefik.ingress.kubernetes.io/router.middlewares": "a-b@kubernetescrd"}),
+            "/",
+            id="traefik with a middleware that takes the path away",
+        ),
+        pytest.param(
+            {"traefik": {"enabled": False, "path": "/a"}, "nginx": {"enabled": True, "path": "/b"}},
+            ("nginx", "/b", "Prefix", {}),
+            "/b",
+            id="nginx with a path that nothing takes away",
+        ),
+        pytest.param(
+            {"traefik": {"path": "/a"}, "nginx": {"enabled": True, "annotations": {"kubernetes.io/ingress.class": "mine"}}},
+            (
+                "mine",
+                "/gateway/?(.*)",
+                "ImplementationSpecific",
+                {"nginx.ingress.kubernetes.io/use-regex": "true", "nginx.ingress.kubernetes.io/rewrite-target": "/$1"},
+            ),
+            "/",
+            id="a class by annotation",
+        ),
+        pytest.param({"traefik": {"enabled": False, "path": "/a"}}, (None, "/", "Prefix", {}), "/", id="neither of them"),
+    ],
+)
+def test_the_older_blocks_of_the_ingress_lead_to_the_gateway(
+    render: Callable[..., Rendering], older: dict[str, Any], expected: tuple[Any, ...], base: str
+) -> None:
+    rendering = render({"ingress": {"enabled": True, **older}})
+
+    assert _ingress(rendering) == expected
+    assert _base_url(rendering) == base
 
 
 @pytest.mark.parametrize(
@@ -153,6 +265,15 @@ def test_an_older_value_that_asks_for_nothing_is_accepted(render: Callable[..., 
         pytest.param(
             {"fullnameOverride": "eg", "kip": {"serviceName": "enterprise-gateway"}}, "the puller asks eg", id="its own gateway"
         ),
+        pytest.param({"replicas": "two"}, "at '/replicas': got string", id="type of an older value"),
+        pytest.param(
+            {"ingress": {"nginx": {"paths": "/"}}}, "at '/ingress/nginx': additional properties 'paths'", id="an older block"
+        ),
+        pytest.param(
+            {"ingress": {"traefik": {"enabled": True}, "nginx": {"enabled": True}}},
+            "ingress.traefik.enabled and ingress.nginx.enabled: an Ingress has one class",
+            id="both controllers",
+        ),
         pytest.param({"deployment": {"preStopSeconds": 90}}, "must be less than", id="a drain without time"),
     ],
 )
@@ -165,7 +286,7 @@ def test_the_chart_has_nothing_that_lint_minds(lint: Callable[[str], str], case:
 
 
 def _closed(schema: dict[str, Any], path: str = "") -> Iterator[str]:
-    if schema.get("type") == "object":
+    if "object" in schema.get("type", ()):
         if "additionalProperties" not in schema:
             yield path or "/"
         for name, each in schema.get("properties", {}).items():

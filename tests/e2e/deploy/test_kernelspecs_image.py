@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.support.images import BASE_IMAGE, IMAGES, require_docker
 from tests.support.kernel_socket import KernelSocket, text_of
-from tests.support.release import Release, listed
+from tests.support.release import Release, kubectl, listed
 from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.cluster, pytest.mark.docker, pytest.mark.timeout(400)]
 
-_PACK = Path(__file__).parents[3] / "build-support" / "pack_kernelspecs.py"
+_ROOT = Path(__file__).parents[3]
+_PACK = _ROOT / "build-support" / "pack_kernelspecs.py"
+_MIGRATING = _ROOT / "docs" / "migrating-values.md"
 
 
 @pytest.fixture
@@ -69,6 +72,43 @@ def test_kernels_of_an_own_kernelspecs_image_find_their_image_on_every_node(orga
             events = [each for each in _pulls(image, "") if each["involvedObject"]["uid"] == pod["metadata"]["uid"]]
             assert [each["reason"] for each in events] == ["Pulled"]
             assert "already present on machine" in events[0]["message"]
+
+
+@pytest.fixture
+def older_release() -> Iterator[Release]:
+    """Return the release that the tutorials of Enterprise Gateway install; it and its namespace go at the end."""
+    name = "enterprise-gateway"
+    if listed("namespaces", f"--field-selector=metadata.name={name}"):
+        pytest.fail(f"the namespace {name} is in use")
+    release = Release(name=name, namespace=name)
+    yield release
+    release.helm("uninstall", "--ignore-not-found", "--wait", "--timeout", "120s")
+    # Waits, so that the next test finds the namespace free.
+    kubectl("delete", "namespace", name, "--ignore-not-found")
+
+
+def test_the_command_of_the_older_tutorials_works_as_written(organization: str, older_release: Release) -> None:
+    (written,) = re.findall(r"```bash\n(.*?)```", _MIGRATING.read_text(), re.DOTALL)
+    commands = written.replace("registry.example.com/kernelspecs:1", f"{organization}/kernelspecs:1")
+    assert commands != written
+    done = subprocess.run(
+        ["bash", "-ec", f'helm() {{ build-support/helm "$@"; }}\n{commands}'],
+        cwd=_ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+    assert "Flag --atomic has been deprecated" in done.stderr
+    assert re.search(r"^ +replicas +deployment\.replicas$", done.stdout, re.MULTILINE)
+    (deployment,) = listed("deployments", "-n", older_release.namespace)
+    assert deployment["status"]["readyReplicas"] == 2
+    gateway = older_release.gateway()
+    kernelspecs = gateway.request("GET", "/api/kernelspecs").json()["kernelspecs"]
+    assert _image_of(kernelspecs["python_kubernetes"]) == f"{organization}/kernel-py:1"
+    with KernelSocket(gateway, gateway.start_kernel()) as client:
+        assert text_of(client.run("print(6 * 7)")) == "42\n"
 
 
 def _image_of(kernelspec: dict[str, Any]) -> str:

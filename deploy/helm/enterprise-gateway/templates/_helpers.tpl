@@ -64,17 +64,17 @@ an empty one. A value is a text, a number, a truth, or has valueFrom.
 {{- define "eg.port" -}}
 {{- $port := ternary 8888 8877 (eq .name "http") -}}
 {{- $name := .name -}}
-{{- range .root.Values.service.ports }}{{ if eq .name $name }}{{ $port = .targetPort | default .port }}{{ end }}{{ end -}}
+{{- range include "eg.ports" .root | fromJsonArray }}{{ if eq .name $name }}{{ $port = .targetPort | default .port }}{{ end }}{{ end -}}
 {{- int $port -}}
 {{- end -}}
 
 {{- define "eg.servicePort" -}}
-{{- range .Values.service.ports }}{{ if eq .name "http" }}{{ int .port }}{{ end }}{{ end -}}
+{{- range include "eg.ports" . | fromJsonArray }}{{ if eq .name "http" }}{{ int .port }}{{ end }}{{ end -}}
 {{- end -}}
 
 {{/* The base path without a slash at its end: empty for the root. */}}
 {{- define "eg.base" -}}
-{{- .Values.baseUrl | trimSuffix "/" -}}
+{{- include "eg.baseUrl" . | trimSuffix "/" -}}
 {{- end -}}
 
 {{- define "eg.scheme" -}}

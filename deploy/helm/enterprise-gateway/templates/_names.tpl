@@ -70,7 +70,7 @@ namespace too, so that no two releases ever share an object.
 
 {{/* The namespaces, as a JSON list, outside of which the gateway has no rights; none where it makes a namespace for each kernel. */}}
 {{- define "eg.kernelHomes" -}}
-{{- if .Values.kernel.shareGatewayNamespace -}}
+{{- if include "eg.sharesNamespace" . -}}
 {{- list .Release.Namespace | toJson -}}
 {{- else if .Values.kernel.fixedNamespaces -}}
 {{- .Values.kernel.namespaces | toJson -}}
