@@ -194,8 +194,8 @@ def test_autoscalers_leave_a_kernels_node_alone_unless_its_template_says_otherwi
     keeps = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false", "karpenter.sh/do-not-disrupt": "true"}
     assert keeps.items() <= make_plan().pod["metadata"]["annotations"].items()
 
-    text = 'metadata: {annotations: {karpenter.sh/do-not-disrupt: "4h"}}\nkind: Pod\nspec: {containers: [{name: a, image: b}]}'
+    text = 'metadata: {annotations: {karpenter.sh/do-not-disrupt: "false"}}\nkind: Pod\nspec: {containers: [{name: a, image: b}]}'
     plan = make_plan(template=PodTemplate(text, Dialect.JINJA))
-    assert (keeps | {"karpenter.sh/do-not-disrupt": "4h"}).items() <= plan.pod["metadata"]["annotations"].items()
+    assert (keeps | {"karpenter.sh/do-not-disrupt": "false"}).items() <= plan.pod["metadata"]["annotations"].items()
     # Only a pod is evicted.
     assert not keeps.keys() & plan.secret["metadata"]["annotations"].keys()
