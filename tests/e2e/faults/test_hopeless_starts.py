@@ -145,11 +145,29 @@ def test_a_pod_that_no_node_takes_is_given_up_after_the_grace(server, cluster):
 
 
 def test_a_pod_that_the_admission_refuses_is_refused_in_its_words(server, cluster, team):
-    assert_hopeless(server, cluster, "loose", ["violates PodSecurity", "restricted"], KERNEL_NAMESPACE=team)
+    assert_hopeless(server, cluster, "loose", ["violates PodSecurity", "restricted"], status=403, KERNEL_NAMESPACE=team)
 
 
 def test_a_quota_that_is_used_up_is_said(server, cluster, full):
-    assert_hopeless(server, cluster, NAME, ["exceeded quota: none"], KERNEL_NAMESPACE=full)
+    assert_hopeless(server, cluster, NAME, ["exceeded quota: none"], status=403, KERNEL_NAMESPACE=full)
+
+
+@pytest.mark.parametrize(
+    ("env", "words"),
+    [
+        ({"KERNEL_VOLUMES": "[{name: 'No Name', emptyDir: {}}]"}, ["Invalid", "volumes[0].name"]),
+        ({"KERNEL_VOLUMES": "[{name: data, emptyDir: {sizeLimit: much}}]"}, ["quantities"]),
+        ({"KERNEL_VOLUME_MOUNTS": "[{name: nothing, mountPath: /data}]"}, ["volumeMounts[0].name", "Not found"]),
+        ({"KERNEL_CPUS": "2", "KERNEL_CPUS_LIMIT": "1"}, ["must be less than or equal to cpu limit"]),
+        ({"KERNEL_SERVICE_ACCOUNT_NAME": "no-such-account"}, ["service account", "not found"]),
+    ],
+)
+def test_what_kubernetes_refuses_of_a_clients_choice_is_the_clients_mistake(server, cluster, env, words):
+    answer, kernel_id, _ = start(server, NAME, **env)
+    assert 400 <= answer.status_code < 500, answer.text
+    for part in words:
+        assert part in answer.json()["message"]
+    wait_until(lambda: cluster.objects(kernel_id) == [], timeout=30)
 
 
 def test_a_kernel_that_never_listens_ends_with_its_time(server, cluster):
@@ -164,7 +182,7 @@ def test_a_namespace_that_doesnt_exist_is_said(installation, cluster, folder):
     policy = folder / "any-namespace.yaml"
     policy.write_text("namespaces: ['*']")
     server = installation.gateway(POLICY_FILE=str(policy), **_GRACES).start()
-    assert_hopeless(server, cluster, NAME, ["nowhere", "not found"], KERNEL_NAMESPACE="nowhere")
+    assert_hopeless(server, cluster, NAME, ["nowhere", "not found"], status=404, KERNEL_NAMESPACE="nowhere")
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ GatewayError                          500
 ├── Unavailable                       503   try again later
 │   └── ClusterNotSynced              503   not every kernel of the cluster is known now
 ├── LaunchFailed                      500   a kernel could not be started; the cause is in the words
+│   ├── LaunchRefused                 500   Kubernetes refused an object of the kernel
 │   └── LaunchTimeout                 500
 └── KubernetesError                   500   a call to Kubernetes failed; it knows kind, namespace and name
     ├── ObjectExists                  500   an object of this name exists
@@ -45,6 +46,7 @@ __all__ = [
     "KubernetesError",
     "KubernetesUnavailable",
     "LaunchFailed",
+    "LaunchRefused",
     "LaunchTimeout",
     "LimitReached",
     "NotFound",
@@ -199,6 +201,20 @@ class LaunchFailed(GatewayError):
 
     def __init__(self, message: str, *, reason: str = "Kernel launch failed") -> None:
         super().__init__(message, reason=reason)
+
+
+class LaunchRefused(LaunchFailed):
+    """Kubernetes, or the operating system, refused what the kernel was to be made of.
+
+    Parameters
+    ----------
+    code
+        HTTP status of the refusal; 0 where it is none of the request's, but the gateway's own, such as a right that it lacks.
+    """
+
+    def __init__(self, message: str, *, code: int) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class LaunchTimeout(LaunchFailed):

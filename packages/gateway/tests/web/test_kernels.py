@@ -73,6 +73,15 @@ def test_a_kernel_that_cannot_be_started_says_why_without_the_servers_paths(gate
     assert running.request("GET", "/api/kernels").json() == []
 
 
+def test_an_environment_that_the_machine_refuses_is_the_clients_mistake(gateway, answer, kernelspec_folder):
+    spec = kernelspec_folder / "broken" / "kernel.json"
+    spec.write_text(spec.read_text().replace("/no/such/program", "/bin/true"))
+    running = gateway(max_env_value_size=300_000, max_env_size=300_000)
+    found = answer(start(running, KERNEL_LONG="x" * 250_000))
+    assert (found.status, "larger than this machine lets a program have" in found.message) == (400, True)
+    assert running.request("GET", "/api/kernels").json() == []
+
+
 def test_an_unknown_kernel_name_is_404_with_the_names_that_exist(gateway, answer):
     found = answer(start(gateway(), "nope"))
     assert (found.status, found.message) == (

@@ -6,13 +6,14 @@ lost, a cancelled start) what exists is known and is taken away again.
 
 import asyncio
 import logging
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 
 from enterprise_gateway.cluster.client import ClusterClient, Document
 from enterprise_gateway.cluster.deadline import Deadline
 from enterprise_gateway.cluster.removal import Doomed, Removal
-from enterprise_gateway.errors import KernelExists, KubernetesError, LaunchFailed, ObjectExists, ObjectNotFound
+from enterprise_gateway.errors import KernelExists, KubernetesError, LaunchRefused, ObjectExists, ObjectNotFound
 from enterprise_gateway.launch.plan import LaunchPlan
 from enterprise_gateway.launch.secret import copied_pull_secret
 from enterprise_gateway_common import labels
@@ -27,6 +28,7 @@ _ROOM_SECONDS = 0.5
 # So often the garbage collector may be found to be still busy with what an earlier start of the kernel had.
 _ROUNDS_FOR_OTHERS = 6
 _FORBIDDEN = 403
+_OF_RIGHTS = re.compile(r'User "[^"]*" cannot ')
 
 
 class _Made(NamedTuple):
@@ -77,7 +79,7 @@ class ObjectMaker:
 
         Raises
         ------
-        LaunchFailed
+        LaunchRefused
             One couldn't be made, in Kubernetes' words; then none of them is left.
         KernelExists
             The kernel has a pod already, by another process' start; of this start nothing is left.
@@ -91,7 +93,7 @@ class ObjectMaker:
                 made = [item for item in made if item.kind == "Secret" and item.name == plan.names.secret]
             await self._undo(plan, made, deadline)
             if isinstance(error, KubernetesError):
-                raise LaunchFailed(_refusal(error)) from error
+                raise LaunchRefused(_refusal(error), code=0 if _lacks_right(error) else error.code) from error
             raise
 
     async def _make(self, plan: LaunchPlan, made: list[_Made], deadline: Deadline) -> KernelObjects:
@@ -242,6 +244,11 @@ def _is_of_another_start(found: Document, plan: LaunchPlan) -> bool:
 
 def _grace(kind: str) -> int | None:
     return 0 if kind == "Pod" else None
+
+
+def _lacks_right(error: KubernetesError) -> bool:
+    """Tell whether it is the gateway that may not, whatever is in the object."""
+    return error.code == _FORBIDDEN and _OF_RIGHTS.search(error.words) is not None
 
 
 def _refusal(error: KubernetesError) -> str:

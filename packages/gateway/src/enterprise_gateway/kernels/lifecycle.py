@@ -6,14 +6,16 @@ end that was asked for is never taken for a death.
 """
 
 import asyncio
+import errno
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
-from enterprise_gateway.errors import Conflict, GatewayError, LaunchFailed, LaunchTimeout
+from enterprise_gateway.errors import Conflict, GatewayError, LaunchFailed, LaunchRefused, LaunchTimeout
 from enterprise_gateway.kernels.activity import ActivityMonitor
 from enterprise_gateway.kernels.kernel import Kernel
 from enterprise_gateway.kernels.readiness import wait_until_it_answers
@@ -141,6 +143,11 @@ class KernelLifecycle:
         except GatewayError:
             raise
         except OSError as error:
+            if error.errno == errno.E2BIG:
+                raise LaunchRefused(
+                    "The kernel's environment is larger than this machine lets a program have; send fewer or shorter variables.",
+                    code=HTTPStatus.BAD_REQUEST,
+                ) from error
             raise LaunchFailed(f"The program of kernelspec '{kernel.name}' can't be executed: {error.strerror}.") from error
         except Exception as error:
             _log.exception("Kernel could not be started", extra={"kernel_id": kernel.kernel_id, "kernelspec": kernel.name})

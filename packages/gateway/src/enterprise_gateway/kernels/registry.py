@@ -6,11 +6,21 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 
-from enterprise_gateway.errors import Conflict, GatewayError, Gone, KernelExists, KernelNotFound, LimitReached, Unavailable
+from enterprise_gateway.errors import (
+    Conflict,
+    GatewayError,
+    Gone,
+    KernelExists,
+    KernelNotFound,
+    LaunchRefused,
+    LimitReached,
+    Unavailable,
+)
 from enterprise_gateway.identity import ANONYMOUS, Identity
 from enterprise_gateway.kernels.environment import kernel_environment, launch_timeout, requested_environment
 from enterprise_gateway.kernels.kernel import ExecutionState, Kernel
 from enterprise_gateway.kernels.limits import check_limits
+from enterprise_gateway.kernels.refusals import whose_mistake
 from enterprise_gateway.kernels.requests import StartRequest, owner_of, requested_kernel_id
 from enterprise_gateway.kernels.rules import Alone, Elsewhere, KernelFactory, KernelMetrics, KernelRules
 from enterprise_gateway.kernels.table import Entry, KernelTable
@@ -180,6 +190,8 @@ class Kernels:
             if kernel_id not in self.table:
                 raise
             return await self._existing(kernel_id, user, kernelspec, timeout), False
+        except LaunchRefused as error:
+            raise whose_mistake(error, requested) from error
         except asyncio.CancelledError:
             # The client went away. If it chose the id it can ask for the kernel again; otherwise nobody ever could.
             if "KERNEL_ID" not in requested:

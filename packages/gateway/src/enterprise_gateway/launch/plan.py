@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from enterprise_gateway.errors import LaunchFailed
+from enterprise_gateway.errors import LaunchRefused
 from enterprise_gateway.launch.affinity import prefer_nodes
 from enterprise_gateway.launch.names import KernelNames, annotations, kernel_labels, kernel_names
 from enterprise_gateway.launch.namespace import choose_namespace, namespace_document, role_binding
@@ -181,4 +181,4 @@ def _check_sizes(secret: Mapping[str, Any], pod: Mapping[str, Any]) -> None:
     size = sum(len(text) for text in secret["data"].values()) * 3 // 4
     environment = sum(len(entry.get("value") or "") for entry in pod["spec"]["containers"][0]["env"])
     if max(size, environment) > _MAXIMUM_SECRET:
-        raise LaunchFailed("The kernel's environment is larger than Kubernetes can keep (1 MiB).")
+        raise LaunchRefused("The kernel's environment is larger than Kubernetes can keep (1 MiB).", code=422)
