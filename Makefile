@@ -11,6 +11,9 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(if $(shell $(name) -c \
 	'import sys, ensurepip; print(1 if (3, 11) <= sys.version_info[:2] < (3, 14) else "")' 2>/dev/null),$(name))))
 
+FIND_PYTHON = [[ -n "$(PYTHON)" ]] || { echo "make: no CPython from 3.11 to 3.13 with ensurepip on PATH \
+	(Debian: apt-get install python3-venv); or name one: make PYTHON=/path/to/python3.12" >&2; exit 1; }
+
 VENV := .venv
 BIN := $(VENV)/bin
 LOCKED := $(VENV)/.locked
@@ -22,13 +25,19 @@ SOURCES := packages tests build-support deploy/helm
 # Tests of a module share what it starts, so they stay in one process. `ARGS='-n 0'` runs all in one, for a debugger.
 IN_PARALLEL := --numprocesses=auto --maxprocesses=4 --dist=loadscope
 
+# What a new environment for the kernels of `make run` holds, and an environment of yours in its place.
+KERNEL_PACKAGES ?= ipywidgets matplotlib numpy pandas
+KERNEL_PYTHON ?=
+
 # Arguments for the program behind run, test, bench, e2e and pants: make run ARGS='--ip=0.0.0.0'.
 ARGS ?=
 
 ##@ Use
 
-run: $(STAMP) ## start the gateway with local kernels on 127.0.0.1:8888 (ARGS=…)
-	@EG_LIST_KERNELS=$${EG_LIST_KERNELS:-True} exec $(BIN)/jupyter-enterprisegateway $(ARGS)
+run: ## start the gateway with local kernels on 127.0.0.1:8888 (ARGS=…, KERNEL_PYTHON=… for kernels of your environment)
+	@$(FIND_PYTHON)
+	@exec $(PYTHON) build-support/run.py --install "$(MAKE) --silent $(STAMP)" --kernel-python "$(KERNEL_PYTHON)" \
+		--kernel-packages "$(KERNEL_PACKAGES)" -- $(BIN)/jupyter-enterprisegateway $(ARGS)
 
 ##@ Develop
 
@@ -95,7 +104,7 @@ docs: $(STAMP) ## write the pages that are made from the code, and the whole sit
 
 venv: $(STAMP) ## only install what the other targets need
 
-clean: ## remove what was made: environment, caches, dist, site; Pants' own installation stays
+clean: ## remove what was made: environment, caches, dist, site; Pants' own installation and .kernels stay
 	rm -rf $(VENV) dist site .coverage* htmlcov .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .pants.d .pids
 	find $(SOURCES) -name __pycache__ -prune -exec rm -rf {} + -o -name '*.egg-info' -prune -exec rm -rf {} +
 
@@ -108,11 +117,12 @@ help:
 
 # Made anew, never changed in place: what an older lock installed must not linger.
 $(LOCKED): 3rdparty/constraints.txt build-support/progress.awk
-	@[[ -n "$(PYTHON)" ]] || { echo "make: no CPython from 3.11 to 3.13 with ensurepip on PATH (Debian: apt-get install python3-venv); or name one: make PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@$(FIND_PYTHON)
 	@echo "make: installing what the lock names into $(VENV) with $(PYTHON); about a minute, once for each lock"
 	@rm -rf $(VENV)
 	@$(PYTHON) -m venv $(VENV)
-	@$(PIP) --require-hashes --only-binary=:all: --requirement $< | awk -v total="$$(grep -c == $<)" -f build-support/progress.awk
+	@$(PIP) --require-hashes --only-binary=:all: --requirement $< | awk -v total="$$(grep -c == $<)" -f build-support/progress.awk \
+		|| { cat build-support/no_network.txt >&2; exit 1; }
 	@touch $@
 
 # The environment is for working on the packages: their sources take effect without another installation.
