@@ -64,3 +64,30 @@ def test_a_kernelspecs_own_template_is_found(tmp_path, dialect):
     (tmp_path / "scripts").mkdir()
     (tmp_path / "scripts" / dialect.value).write_text("kind: Pod")
     assert find_template(tmp_path) == PodTemplate("kind: Pod", dialect)
+
+
+@pytest.mark.parametrize(
+    ("dialect", "source", "words"),
+    [
+        (Dialect.DOLLAR, "kind: Pod\nmetadata: {name: $kernel_username}", r"write \$\{kernel_username\} for \$kernel_username"),
+        (Dialect.DOLLAR, "a: x-$kernel_id-y", r"write \$\{kernel_id\} for \$kernel_id"),
+        (Dialect.DOLLAR, "- $kernel_id", r"write \$\{kernel_id\} for \$kernel_id"),
+        (Dialect.DOLLAR, "$kernel_id: a", r"write \$\{kernel_id\} for \$kernel_id"),
+        (
+            Dialect.DOLLAR,
+            "a: {{ kernel_id }}",
+            r"write \$\{kernel_id\} for \{\{ kernel_id \}\}, or call the file kernel-pod.yaml.j2",
+        ),
+        (Dialect.JINJA, "a: $kernel_username", r"write \{\{ kernel_username \}\} for \$kernel_username"),
+        (Dialect.JINJA, "a: '${kernel_username}'", r"write \{\{ kernel_username \}\} for \$\{kernel_username\}"),
+    ],
+)
+def test_a_variable_that_would_never_be_filled_in_is_told_with_what_to_write(dialect, source, words):
+    with pytest.raises(LaunchFailed, match=words):
+        render(PodTemplate(source, dialect), {"kernel_username": "ada", "kernel_id": "k1"})
+
+
+def test_other_dollars_of_a_template_and_those_of_values_are_left_alone():
+    source = "# $kernel_id\na: $HOME $(KERNEL_ID) $$\nb: ${kernel_username}"
+    tree = render(PodTemplate(source, Dialect.DOLLAR), {"kernel_username": "$kernel_id"})
+    assert tree == [{"a": "$HOME $(KERNEL_ID) $$", "b": "$kernel_id"}]

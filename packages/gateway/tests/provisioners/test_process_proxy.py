@@ -34,3 +34,16 @@ def test_a_class_of_another_platform_is_refused_with_the_platforms_name():
 def test_an_unknown_class_is_named_and_never_imported():
     with pytest.raises(NotSupported, match=r"unknown process proxy, 'os\.system'"):
         choose(proxy("os.system"))
+
+
+def test_the_provisioner_of_gateway_provisioners_is_ours_where_its_config_fits():
+    config = {"image_name": "a/b", "executor_image_name": None, "launch_timeout": 30, "port_range": "0..0"}
+    choice = choose(ProvisionerStanza("kernel_provisioner", "kubernetes-provisioner", config))
+    assert choice == (KUBERNETES, {"image_name": "a/b", "launch_timeout": 30, "port_range": "0..0"})
+
+
+def test_a_config_that_cannot_be_followed_is_refused_by_its_key():
+    with pytest.raises(
+        NotSupported, match="kubernetes-provisioner has a config that can't be followed here: kernel_crd_group, x"
+    ):
+        choose(ProvisionerStanza("kernel_provisioner", "kubernetes-provisioner", {"x": 1, "kernel_crd_group": "y"}))

@@ -3,11 +3,15 @@
 import re
 from collections.abc import Mapping, Sequence
 
+from enterprise_gateway.errors import NotSupported
+
 __all__ = ["expects_phone_home", "pod_command"]
 
 _PLACEHOLDER = re.compile(r"\{([A-Za-z0-9_]+)\}")
 # Kernelspecs written for a launcher beside the gateway name it here; its work is done by this package.
 _LAUNCHER_OF_THE_GATEWAY = re.compile(r"(^|/)(launch_kubernetes|launch_custom_resource)\.py$")
+# A script in the kernelspec's own folder, which is on the gateway's machine and not in the kernel's image.
+_SCRIPT_OF_THE_KERNELSPEC = re.compile(r"((^|/)kernels/[^/]+|^\{resource_dir\})/bin/run\.sh$")
 
 
 def pod_command(argv: Sequence[str], *, kernel_id: str, values: Mapping[str, str]) -> list[str] | None:
@@ -17,7 +21,18 @@ def pod_command(argv: Sequence[str], *, kernel_id: str, values: Mapping[str, str
     ----------
     values
         What stands for `{connection_file}`, `{response_address}` and their like.
+
+    Raises
+    ------
+    NotSupported
+        It names a script that submits the kernel to Spark from the gateway's machine.
     """
+    if any(_SCRIPT_OF_THE_KERNELSPEC.search(argument) for argument in argv):
+        raise NotSupported(
+            "The kernelspec's argv names its bin/run.sh, which submits the kernel to Spark from the gateway's machine; kernels "
+            "of that kind aren't supported. Name the command of the kernel's image in argv, or leave argv empty to run the "
+            "image's own."
+        )
     if not argv or any(_LAUNCHER_OF_THE_GATEWAY.search(argument) for argument in argv):
         return None
     known = {"kernel_id": kernel_id, **values}

@@ -24,6 +24,9 @@ __all__ = ["DEFAULT_TEMPLATE", "Dialect", "PodTemplate", "find_template", "rende
 _TABLE = "_token_table"
 _DOLLAR_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _MAXIMUM_CHARACTERS = 1024 * 1024
+# Variables of the other dialect, or of neither: Kubernetes would get them as they are written.
+_UNFILLED = re.compile(r"\$\{?(kernel_[a-z0-9_]+)\}?")
+_JINJA_VARIABLE = re.compile(r"\{\{-?\s*(kernel_[a-z0-9_]+)")
 
 
 class Dialect(enum.StrEnum):
@@ -132,8 +135,10 @@ def render(template: PodTemplate, variables: Mapping[str, Any]) -> list[dict[str
         if template.dialect is Dialect.JINJA:
             text = _render_jinja(template.source, variables, table)
         else:
-            text = _DOLLAR_VARIABLE.sub(lambda match: _printed(variables.get(match.group(1)), table), template.source)
-        documents = table.replace(read_documents(text))
+            text = _render_dollar(template.source, variables, table)
+        parsed = read_documents(text)
+        _check_unfilled(parsed, template.dialect)
+        documents = table.replace(parsed)
     except (jinja2.TemplateError, ArithmeticError, TypeError, ValueError, LookupError, AttributeError) as error:
         words = _words(error)
         raise LaunchFailed(f"The kernelspec's pod template {template.dialect.value} can't be used: {words}.") from error
@@ -147,6 +152,28 @@ def _render_jinja(source: str, variables: Mapping[str, Any], table: TokenTable) 
     if len(text) > _MAXIMUM_CHARACTERS:
         raise DocumentError(f"it makes more than {_MAXIMUM_CHARACTERS} characters")
     return text
+
+
+def _render_dollar(source: str, variables: Mapping[str, Any], table: TokenTable) -> str:
+    if match := _JINJA_VARIABLE.search(source):
+        name = match.group(1)
+        raise DocumentError(f"write ${{{name}}} for {{{{ {name} }}}}, or call the file {Dialect.JINJA.value}")
+    return _DOLLAR_VARIABLE.sub(lambda match: _printed(variables.get(match.group(1)), table), source)
+
+
+def _check_unfilled(tree: Any, dialect: Dialect) -> None:  # noqa: ANN401  any part of a document
+    """Refuse what is meant for a variable and was never filled in; values aren't in the tree yet, so it is the template's."""
+    if isinstance(tree, Mapping):
+        for key, value in tree.items():
+            _check_unfilled(key, dialect)
+            _check_unfilled(value, dialect)
+    elif isinstance(tree, list):
+        for value in tree:
+            _check_unfilled(value, dialect)
+    elif isinstance(tree, str) and (match := _UNFILLED.search(tree)):
+        name = match.group(1)
+        right = f"{{{{ {name} }}}}" if dialect is Dialect.JINJA else f"${{{name}}}"
+        raise DocumentError(f"write {right} for {match.group(0)}")
 
 
 # A kernelspec has one template for all its kernels, and compiling it takes longer than everything else of a rendering.
