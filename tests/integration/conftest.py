@@ -35,6 +35,13 @@ sys.argv = ["ipykernel_launcher", "-f", sys.argv[1]]
 runpy.run_module("ipykernel_launcher", run_name="__main__")
 """
 
+# What stands in the kernel.json of `with-env`.
+_ENV = {
+    "FROM_SPEC": "spec",
+    "SPEC_OF_USER": "of ${KERNEL_USERNAME}",
+    "SPEC_OF_KERNEL": "${KERNEL_NAME} ${KERNEL_ID}",
+}
+
 
 @pytest.fixture(scope="session")
 def product() -> Product:
@@ -57,7 +64,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     workspace.add_kernelspec("mute", [python, "-c", "import time; time.sleep(600)"])
     ipykernel = [python, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     workspace.add_kernelspec("by-message", ipykernel, interrupt_mode="message")
-    workspace.add_kernelspec("with-env", ipykernel, env={"FROM_SPEC": "spec", "SPEC_OF_USER": "of ${KERNEL_USERNAME}"})
+    workspace.add_kernelspec("with-env", ipykernel, env=_ENV)
     return workspace
 
 

@@ -71,6 +71,14 @@ def test_only_names_that_the_operator_allows_reach_the_kernel(own_server: Callab
     assert not {"LD_PRELOAD", "OTHER"} & set(environment)
 
 
+def test_a_kernelspecs_variables_are_filled_with_what_the_gateway_says_of_the_kernel(server: Server) -> None:
+    kernel_id = server.start_kernel("with-env")
+    environment = _environment(server, kernel_id)
+    assert environment["SPEC_OF_KERNEL"] == f"with-env {kernel_id}"
+    assert environment["SPEC_OF_USER"] == f"of {environment['KERNEL_USERNAME']}"
+    server.stop_kernel(kernel_id)
+
+
 def test_a_restart_keeps_the_environment_of_the_start(server: Server) -> None:
     kernel_id = server.start_kernel("with-env", env={"KERNEL_USERNAME": "ada"})
     before = _environment(server, kernel_id)

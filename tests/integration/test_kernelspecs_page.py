@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -10,8 +11,9 @@ import pytest
 
 from enterprise_gateway.launch.plan import LaunchSettings, build_plan
 from enterprise_gateway.launch.policy import Policy
-from enterprise_gateway.launch.request import KernelFacts, parse_request
-from enterprise_gateway.launch.template import Dialect, PodTemplate
+from enterprise_gateway.launch.request import KernelFacts, compose_request, recorded_request
+from enterprise_gateway.launch.template import DEFAULT_TEMPLATE, Dialect, PodTemplate
+from enterprise_gateway.launch.variables import KernelVariables
 from enterprise_gateway_common.kernelspec_metadata import kernelspec_images, provisioner_stanza
 
 PAGE = (Path(__file__).parents[2] / "docs" / "kernelspecs.md").read_text()
@@ -39,7 +41,7 @@ SMALL, GPU, CLAIM = (PodTemplate(text, Dialect.JINJA) for text in blocks("jinja"
 
 def plan(template: PodTemplate, **environment: str):
     return build_plan(
-        request=parse_request(kernel=FACTS, environment=environment),
+        request=recorded_request(kernel=FACTS, environment=environment, judged=environment),
         policy=Policy(),
         settings=LaunchSettings(shared_namespace="notebooks", default_service_account="default"),
         template=template,
@@ -92,8 +94,7 @@ def test_the_older_template_has_numbers_and_texts_in_their_places():
 
 
 def test_the_example_of_a_kernel_json_is_one():
-    (text,) = blocks("json")
-    spec = json.loads(text)
+    spec = json.loads(blocks("json")[0])
     assert provisioner_stanza(spec["metadata"]).name == "kubernetes"
     (image,) = kernelspec_images(spec)
     assert (image.image, image.pull_policy, dict(image.node_selector)) == (
@@ -103,19 +104,40 @@ def test_the_example_of_a_kernel_json_is_one():
     )
 
 
+def test_the_example_of_a_kernelspecs_variables_is_what_it_says_and_the_policy_does_not_judge_it():
+    made = build_plan(
+        request=compose_request(
+            kernel=dataclasses.replace(FACTS, username="ada"),
+            client=KernelVariables(),
+            kernelspec=json.loads(blocks("json")[1]),
+            inherited={},
+            said={},
+            in_pod=True,
+        ),
+        policy=Policy(),
+        settings=LaunchSettings(),
+        template=DEFAULT_TEMPLATE,
+        command=["launch-kernel"],
+        connection_file="{}",
+        facts={},
+        launch_id="abc",
+    )
+    assert made.namespace == "notebooks-ada"
+    assert made.pod["spec"]["volumes"][0] == {"name": "home", "nfs": {"server": "nfs", "path": "/home/ada"}}
+    assert made.pod["spec"]["containers"][0]["volumeMounts"][0] == {"name": "home", "mountPath": "/home/jovyan"}
+    assert made.pod["spec"]["containers"][0]["resources"]["limits"] == {"memory": "8Gi"}
+
+
 def test_the_table_names_every_variable():
     rows = re.findall(r"^\| (`kernel_.*?) \|", PAGE.split("### Variables")[1], re.MULTILINE)
     named = set(re.findall(r"`(kernel_\w+)`", " ".join(rows))) | {f"kernel_{name}_limit" for name in ("cpus", "memory", "gpus")}
-    request = parse_request(
-        kernel=FACTS,
-        environment={
-            "KERNEL_WORKING_DIR": "/x",
-            **VOLUMES,
-            **dict.fromkeys(("KERNEL_CPUS", "KERNEL_CPUS_LIMIT"), "1"),
-            **dict.fromkeys(("KERNEL_MEMORY", "KERNEL_MEMORY_LIMIT"), "1Gi"),
-            **dict.fromkeys(("KERNEL_GPUS", "KERNEL_GPUS_LIMIT"), "1"),
-        },
-        mirror_working_dirs=True,
-    )
+    environment = {
+        "KERNEL_WORKING_DIR": "/x",
+        **VOLUMES,
+        **dict.fromkeys(("KERNEL_CPUS", "KERNEL_CPUS_LIMIT"), "1"),
+        **dict.fromkeys(("KERNEL_MEMORY", "KERNEL_MEMORY_LIMIT"), "1Gi"),
+        **dict.fromkeys(("KERNEL_GPUS", "KERNEL_GPUS_LIMIT"), "1"),
+    }
+    request = recorded_request(kernel=FACTS, environment=environment, judged=environment)
     decided = {"kernel_pod_name", "kernel_namespace", "kernel_service_account_name"}
     assert named == set(request.template_variables()) | decided

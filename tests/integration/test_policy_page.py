@@ -10,7 +10,7 @@ import pytest
 
 from enterprise_gateway.errors import PolicyViolation
 from enterprise_gateway.launch.policy import Policy, check_request, read_policy
-from enterprise_gateway.launch.request import KernelFacts, parse_request
+from enterprise_gateway.launch.request import KernelFacts, recorded_request
 
 PAGE = (Path(__file__).parents[2] / "docs" / "policy.md").read_text()
 FACTS = KernelFacts(kernel_id="k", kernel_name="k", username="ada", language="python", default_image="elyra/kernel-py:dev")
@@ -23,7 +23,7 @@ def example() -> Policy:
 
 
 def check(policy, **environment):
-    request = parse_request(kernel=FACTS, environment=environment)
+    request = recorded_request(kernel=FACTS, environment=environment, judged=environment)
     check_request(request, policy, gateway_namespace="jupyter", gateway_service_account="enterprise-gateway-sa")
 
 

@@ -133,23 +133,31 @@ class Installation:
         argv: list[str] | None = None,
         template: str | None = None,
         config: Mapping[str, Any] | None = None,
+        env: Mapping[str, str] | None = None,
+        provisioner: str | None = None,
+        dialect: str = "kernel-pod.yaml.j2",
     ) -> str:
         """Install a kernelspec that is as the one that is delivered but for some parts, and return its name."""
         target = self._workspace.data / "kernels" / name
         shutil.copytree(_KERNELSPEC, target)
         spec = json.loads((target / "kernel.json").read_text())
         spec["metadata"]["kernel_provisioner"]["config"] |= {"image_name": IMAGE, **(config or {})}
+        spec["metadata"]["kernel_provisioner"]["provisioner_name"] = provisioner or "kubernetes"
         spec["argv"] = argv or spec["argv"]
+        spec["env"] = {**spec.get("env", {}), **(env or {})}
         (target / "kernel.json").write_text(json.dumps(spec))
         if template is not None:
-            (target / "scripts" / "kernel-pod.yaml.j2").write_text(template)
+            (target / "scripts" / "kernel-pod.yaml.j2").unlink()
+            (target / "scripts" / dialect).write_text(template)
         return name
 
-    def gateway(self, *, kubeconfig: Path | str | None = None, **settings: str) -> Server:
+    def gateway(
+        self, *, kubeconfig: Path | str | None = None, environment: Mapping[str, str] | None = None, **settings: str
+    ) -> Server:
         """Return a gateway that isn't started yet."""
         own = {"INSTANCE": self.cluster.instance, "KERNEL_CLUSTER_ROLE": "", "KERNEL_LAUNCH_TIMEOUT": "60", **settings}
-        environment = {"KUBECONFIG": str(kubeconfig or os.environ["KUBECONFIG"])}
-        return self.server(Product.GATEWAY, settings=own, environment=environment)
+        given = {"KUBECONFIG": str(kubeconfig or os.environ["KUBECONFIG"]), **(environment or {})}
+        return self.server(Product.GATEWAY, settings=own, environment=given)
 
     def server(self, product: Product, **options: Any) -> Server:
         """Return a server with the installation's kernelspecs that isn't started yet."""

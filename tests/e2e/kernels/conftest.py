@@ -5,6 +5,7 @@ import json
 import os
 import secrets
 import subprocess
+import uuid
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -84,7 +85,7 @@ class Kernels:
             connection_file=str(folder / "connection.json"),
             transport_encryption="auto",
         )
-        manager.kernel_id = secrets.token_hex(8)
+        manager.kernel_id = str(uuid.uuid4())
         manager.provisioner = KubernetesProvisioner(
             services=services, kernel_id=manager.kernel_id, kernel_spec=manager.kernel_spec, parent=manager, image_name=IMAGE
         )

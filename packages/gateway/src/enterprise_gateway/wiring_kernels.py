@@ -2,7 +2,7 @@
 
 import copy
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from enterprise_gateway.kernels.lifecycle import KernelLifecycle, LifecycleOptio
 from enterprise_gateway.kernels.manager import GatewayKernelManager
 from enterprise_gateway.kernels.shared_lifecycle import SharedKernelLifecycle
 from enterprise_gateway.kernelspecs.catalogue import Kernelspec
+from enterprise_gateway.launch.request import LaunchRequest
 from enterprise_gateway.provisioners.local import GatewayLocalProvisioner
 from enterprise_gateway.provisioners.local_ports import LocalPorts, ephemeral_range
 from enterprise_gateway.provisioners.process_proxy import KUBERNETES, LOCAL
@@ -67,9 +68,9 @@ class KernelMaker:
         )
 
     def __call__(
-        self, *, kernel_id: str, kernelspec: Kernelspec, user: str, environment: Mapping[str, str]
+        self, *, kernel_id: str, kernelspec: Kernelspec, user: str, request: LaunchRequest | None = None
     ) -> tuple[Kernel, KernelLifecycle]:
-        """Return a kernel that hasn't been started.
+        """Return a kernel that hasn't been started; without a request it is one that runs already, and its record tells.
 
         Raises
         ------
@@ -91,13 +92,12 @@ class KernelMaker:
             transport_encryption=self._settings.transport_encryption,
             shutdown_wait_time=self._settings.shutdown_wait_time,
         )
-        manager.kernel_id = kernel_id
+        manager.kernel_id, manager.launch_request = kernel_id, request
         manager.provisioner = self._provisioners.create(kernel_id=kernel_id, kernel_spec=spec, manager=manager)
         kernel = Kernel(
             kernel_id=kernel_id,
             kernelspec=kernelspec,
             user=user,
-            environment=environment,
             manager=manager,
             context=self._context,
             outlives_gateway=in_cluster,

@@ -1,7 +1,6 @@
 """From the settings to the objects that follow them: one function for each part of the gateway that has rules of its own."""
 
 import importlib
-import re
 import secrets
 import socket
 from collections.abc import Mapping
@@ -12,14 +11,14 @@ from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_core.paths import jupyter_path
 from traitlets.config import Configurable
 
-from enterprise_gateway.cluster.connect import own_namespace
+from enterprise_gateway.cluster.connect import check_cluster_settings, own_namespace
 from enterprise_gateway.cluster.connection import ClusterConnection, ClusterMode
 from enterprise_gateway.kernels.culling import CullingRules
-from enterprise_gateway.kernels.environment import EnvironmentBounds, EnvironmentRules
 from enterprise_gateway.kernels.limits import KernelLimits
 from enterprise_gateway.kernels.rules import KernelRules
 from enterprise_gateway.kernelspecs.authorization import UserLists
 from enterprise_gateway.kernelspecs.catalogue import KernelspecCatalogue
+from enterprise_gateway.launch.environment import environment_rules
 from enterprise_gateway.metrics import GatewayMetrics
 from enterprise_gateway.settings import GatewaySettings
 from enterprise_gateway.web.access import Access, Authorizer, CrossOriginHeaders, TokenFile
@@ -41,7 +40,6 @@ __all__ = [
 ]
 
 _DEFAULT_KERNEL_NAME = "python3"
-_CLUSTER_ADMIN = "cluster-admin"
 
 
 def replica_identity() -> str:
@@ -63,22 +61,12 @@ def cluster_connection(settings: GatewaySettings, environment: Mapping[str, str]
     ValueError, OSError
         The settings contradict each other, or the policy's file can't be used.
     """
-    if settings.shared_namespace and (settings.namespace or own_namespace()) is None:
-        raise ValueError("shared_namespace needs a namespace: set it (EG_NAMESPACE), since this isn't a pod.")
-    if settings.shared_namespace and settings.kernel_namespaces:
-        raise ValueError("shared_namespace and kernel_namespaces exclude each other.")
-    if settings.kernel_cluster_role == _CLUSTER_ADMIN:
-        raise ValueError("kernel_cluster_role: kernels can't be given the role cluster-admin.")
-    for pattern in settings.prohibited_local_ips:
-        _check_pattern("prohibited_local_ips", pattern)
+    check_cluster_settings(settings)
     if settings.policy_file:
         # Read now, so that a policy that can't be used stops the start and not the first kernel.
-        from enterprise_gateway.launch.policy import PolicyFile
+        from enterprise_gateway.launch.policy import open_policy
 
-        try:
-            PolicyFile(Path(settings.policy_file))
-        except OSError as error:
-            raise ValueError(f"policy_file: {settings.policy_file} can't be read: {error.strerror}.") from error
+        open_policy(settings.policy_file)
 
     async def make_services(cluster: str) -> "ClusterServices":
         from enterprise_gateway.wiring_cluster import make_cluster_services
@@ -123,16 +111,7 @@ def rules_of(settings: GatewaySettings, *, default_user: str) -> KernelRules:
         users=UserLists(authorized=settings.authorized_users, unauthorized=settings.unauthorized_users),
         limits=KernelLimits(total=settings.max_kernels, per_user=settings.max_kernels_per_user),
         culling=CullingRules(idle_timeout=settings.cull_idle_timeout, connected=settings.cull_connected, busy=settings.cull_busy),
-        environment=EnvironmentRules(
-            client_envs=settings.client_envs,
-            inherited_envs=settings.inherited_envs,
-            prohibited_uids=_ids("prohibited_uids", settings.prohibited_uids),
-            prohibited_gids=_ids("prohibited_gids", settings.prohibited_gids),
-            impersonation_enabled=settings.impersonation_enabled,
-            bounds=EnvironmentBounds(
-                count=settings.max_env_count, value_size=settings.max_env_value_size, total_size=settings.max_env_size
-            ),
-        ),
+        environment=environment_rules(settings),
     )
 
 
@@ -157,19 +136,6 @@ def websocket_options(settings: GatewaySettings) -> WebsocketOptions:
         compression=settings.websocket_compression,
         protocol=protocol,
     )
-
-
-def _check_pattern(name: str, pattern: str) -> None:
-    try:
-        re.compile(pattern)
-    except re.error as error:
-        raise ValueError(f"{name}: {pattern} is no regular expression ({error}).") from error
-
-
-def _ids(name: str, written: tuple[str, ...]) -> frozenset[int]:
-    if not all(number.isascii() and number.isdigit() for number in written):
-        raise ValueError(f"{name}: write whole numbers separated by commas.")
-    return frozenset(map(int, written))
 
 
 def edge_of(settings: GatewaySettings, metrics: GatewayMetrics) -> Edge:

@@ -15,7 +15,7 @@ from enterprise_gateway.cluster.informer import Informer
 from enterprise_gateway.cluster.pods import pod_state
 from enterprise_gateway.launch.plan import LaunchSettings, build_plan
 from enterprise_gateway.launch.policy import Policy
-from enterprise_gateway.launch.request import KernelFacts, parse_request
+from enterprise_gateway.launch.request import KernelFacts, recorded_request
 from enterprise_gateway.launch.template import Dialect, PodTemplate
 from enterprise_gateway_common import labels
 
@@ -309,7 +309,7 @@ def plan():
         Dialect.JINJA,
     )
     return build_plan(
-        request=parse_request(kernel=kernel, environment={}),
+        request=recorded_request(kernel=kernel, environment={}, judged=()),
         policy=Policy(),
         settings=LaunchSettings(image_pull_secrets=("registry",), gateway_namespace="gateway"),
         template=template,

@@ -24,7 +24,7 @@ DESCRIBED = {
 def secret(name="kernel-l1", *, own=OWN, connection=None):
     texts = {
         "connection.json": connection or connection_file(key="topsecret", kernel_name="x"),
-        "launch.json": json.dumps({"environment": {"KERNEL_FOO": "bar"}}),
+        "launch.json": json.dumps({"environment": {"KERNEL_FOO": "bar"}, "judged": ["KERNEL_FOO"]}),
     }
     data = {key: base64.b64encode(text.encode()).decode() for key, text in texts.items()}
     return {"metadata": {"name": name, "namespace": "home", "labels": dict(own)}, "data": data}
@@ -58,7 +58,7 @@ def test_kernels_are_known_by_their_pods_and_their_secrets_in_one_call(cluster_t
             assert (record.kernel_id, record.username, record.kernel_name) == ("k1", "Alice", "python_kubernetes")
             assert record.connection_info["ip"] == "10.0.0.9"
             assert record.connection_info["key"] == b"topsecret"
-            assert record.environment == {"KERNEL_FOO": "bar"}
+            assert (record.environment, record.judged) == ({"KERNEL_FOO": "bar"}, {"KERNEL_FOO"})
             assert len(cluster.api.requests) == 1
             assert await store.record(record.pod) == record
 

@@ -9,7 +9,6 @@ from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from enterprise_gateway.cluster.connection import ClusterConnection
 from enterprise_gateway.errors import LaunchFailed
 from enterprise_gateway.kernels.culling import CullingRules
-from enterprise_gateway.kernels.environment import EnvironmentBounds, EnvironmentRules
 from enterprise_gateway.kernels.kernel import Kernel
 from enterprise_gateway.kernels.limits import KernelLimits
 from enterprise_gateway.kernels.manager import GatewayKernelManager
@@ -18,6 +17,7 @@ from enterprise_gateway.kernels.rules import KernelRules
 from enterprise_gateway.kernels.upkeep import Upkeep
 from enterprise_gateway.kernelspecs.authorization import UserLists
 from enterprise_gateway.kernelspecs.catalogue import Kernelspec, KernelspecCatalogue
+from enterprise_gateway.launch.environment import EnvironmentBounds, EnvironmentRules
 
 
 class Clock:
@@ -39,7 +39,7 @@ def make_kernel(tmp_path, clock):
     """Return a function that makes a kernel which nobody started."""
     context = zmq.Context()
 
-    def make(kernel_id="1", user="alice", name="python3", environment=None, kernelspec=None, **metadata):
+    def make(kernel_id="1", user="alice", name="python3", kernelspec=None, **metadata):
         spec = KernelSpec(argv=["x"], display_name=name, language="python", metadata=metadata)
         manager = GatewayKernelManager(
             gateway_spec=spec,
@@ -50,7 +50,6 @@ def make_kernel(tmp_path, clock):
             kernel_id=kernel_id,
             kernelspec=kernelspec or Kernelspec(name, tmp_path, spec, ()),
             user=user,
-            environment=environment or {},
             manager=manager,
             context=context,
             clock=clock,
@@ -113,6 +112,7 @@ class Kit:
 
     def __init__(self, folder, make_kernel, clock):
         self.metrics, self.forgotten, self.lifecycles, self.clock = Metrics(), [], {}, clock
+        self.specs = folder
         self._make_kernel = make_kernel
         self.finish_at_once = True
         manager = KernelSpecManager(kernel_dirs=[str(folder)], ensure_native_kernel=False)
@@ -149,8 +149,9 @@ class Kit:
             ),
         )
 
-    def _make(self, *, kernel_id, kernelspec, user, environment):
-        kernel = self._make_kernel(kernel_id, user, kernelspec.name, environment, kernelspec)
+    def _make(self, *, kernel_id, kernelspec, user, request):
+        kernel = self._make_kernel(kernel_id, user, kernelspec.name, kernelspec)
+        kernel.manager.launch_request = request
         lifecycle = self.lifecycles[kernel_id] = Lifecycle(kernel)
         if self.finish_at_once:
             lifecycle.may_finish.set()

@@ -163,8 +163,8 @@ class Replica:
         )
         self.picture, self.store = self.cluster.services.pods, self.cluster.services.store
 
-    def _make(self, *, kernel_id, kernelspec, user, environment):
-        kernel = self._make_kernel(kernel_id, user, kernelspec.name, environment, kernelspec)
+    def _make(self, *, kernel_id, kernelspec, user, request=None):
+        kernel = self._make_kernel(kernel_id, user, kernelspec.name, kernelspec)
         lifecycle = self.lifecycles[kernel_id] = SharedLifecycle(kernel)
         return kernel, lifecycle
 

@@ -66,7 +66,6 @@ class Made:
             kernel_id=ID,
             kernelspec=Kernelspec("x", folder, spec, ()),
             user="alice",
-            environment={},
             manager=manager,
             context=self.context,
         )
@@ -155,6 +154,18 @@ def test_a_restart_has_the_time_that_the_start_had(run):
         assert made.kernel.execution_state == "idle"
 
     run(scenario, seconds=0.01)
+
+
+def test_a_start_and_a_restart_hand_their_deadlines_down(run):
+    async def scenario(made):
+        await made.start(timeout=30)
+        first = made.kernel.manager.launch_deadline
+        await made.lifecycle.restart()
+        return first, made.kernel.manager.launch_deadline
+
+    first, second = run(scenario, seconds=0.01)
+    assert (first.seconds, second.seconds) == (30, 30)
+    assert second is not first
 
 
 def test_a_kernel_that_dies_is_started_again_and_its_clients_are_told_why(run):

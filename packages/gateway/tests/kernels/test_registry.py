@@ -1,4 +1,5 @@
 import asyncio
+import json
 
 import pytest
 
@@ -304,3 +305,29 @@ def test_a_dead_kernel_is_forgotten_once_its_clients_could_see_why(kit):
         return seen, kit.kernels.all()
 
     assert asyncio.run(run()) == (["It died."], [])
+
+
+@pytest.mark.parametrize(
+    ("env", "seconds"), [({}, 70), ({"KERNEL_LAUNCH_TIMEOUT": "40"}, 40), ({"KERNEL_LAUNCH_TIMEOUT": ""}, 70)]
+)
+def test_the_time_that_a_kernelspec_names_counts_where_the_client_names_none(kit, env, seconds):
+    file = kit.specs / "other" / "kernel.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "env": {"KERNEL_LAUNCH_TIMEOUT": "70"}}))
+
+    async def run():
+        kernel, _ = await start(kit, "other", **env)
+        return kit.lifecycles[kernel.kernel_id].timeout
+
+    assert asyncio.run(run()) == seconds
+
+
+def test_a_start_is_read_once_and_handed_down(kit):
+    async def run():
+        kernel, _ = await start(kit, KERNEL_ID=ID.upper(), KERNEL_USERNAME="alice", KERNEL_UID="0042")
+        return kernel.manager.launch_request, kit.lifecycles[ID].arguments["env"]
+
+    request, environment = asyncio.run(run())
+    assert (request.kernel.kernel_id, request.kernel.username, request.uid) == (ID, "alice", 42)
+    assert request.judged.uid == 42
+    assert environment == request.environment
+    assert (environment["KERNEL_ID"], environment["KERNEL_UID"]) == (ID, "42")

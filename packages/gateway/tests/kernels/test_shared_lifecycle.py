@@ -42,7 +42,7 @@ class Pods:
         self.was_started = True
         self._new_pod()
         self.successor = asyncio.Event()
-        self.records = [SimpleNamespace(environment={"KERNEL_FOO": "bar"})]
+        self.records = [SimpleNamespace(environment={"KERNEL_FOO": "bar"}, judged=frozenset())]
 
     def _new_pod(self):
         self.end = asyncio.get_running_loop().create_future()
@@ -193,7 +193,7 @@ def test_a_kernel_that_another_replica_starts_is_starting_until_it_answers(scena
         assert kit.kernel.execution_state == "starting"
         kit.answers.set()
         await kit.until("idle")
-        assert kit.kernel.environment == {"KERNEL_FOO": "bar"}
+        assert kit.kernel.manager.launch_request.environment == {"KERNEL_FOO": "bar"}
 
     scenario(steps)
 
@@ -479,7 +479,7 @@ def test_a_supervision_that_fails_is_not_silent(scenario, caplog):
 
 def test_a_restart_has_the_time_that_the_kernels_start_had(scenario):
     async def steps(kit):
-        kit.pods.records = [SimpleNamespace(environment={"KERNEL_LAUNCH_TIMEOUT": "600"})]
+        kit.pods.records = [SimpleNamespace(environment={"KERNEL_LAUNCH_TIMEOUT": "600"}, judged=())]
         await kit.followed()
         await asyncio.gather(kit.lifecycle.restart(), kit.answers_late())
         assert kit.kernel.execution_state == "idle"
@@ -496,7 +496,7 @@ def test_a_restart_has_the_time_that_the_kernels_start_had(scenario):
 
 def test_a_restart_has_the_gateways_time_where_the_kernels_own_cant_be_read(scenario):
     async def steps(kit):
-        kit.pods.records = [SimpleNamespace(environment={"KERNEL_LAUNCH_TIMEOUT": "soon"})]
+        kit.pods.records = [SimpleNamespace(environment={"KERNEL_LAUNCH_TIMEOUT": "soon"}, judged=())]
         await kit.followed()
         await asyncio.gather(kit.lifecycle.restart(), kit.answers_late())
 

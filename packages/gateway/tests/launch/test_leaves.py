@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from enterprise_gateway.errors import GatewayError
 from enterprise_gateway.launch.plan import LaunchSettings, build_plan
 from enterprise_gateway.launch.policy import Policy
-from enterprise_gateway.launch.request import KernelFacts, parse_request
+from enterprise_gateway.launch.request import KernelFacts, recorded_request
 from enterprise_gateway.launch.template import DEFAULT_TEMPLATE, Dialect, PodTemplate, render
 
 # What a value would need to leave its place: the grammars of Jinja, YAML, shells, Kubernetes and of the tokens themselves.
@@ -196,9 +196,10 @@ LABEL = re.compile(r"([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?")
 
 
 def plan(environment, username):
-    facts = KernelFacts(kernel_id="0b5c6f2e", kernel_name="k", username=username, language="python", default_image="a/b")
+    facts = KernelFacts(kernel_id="0b5c6f2e", kernel_name="k", username=username, language="python")
+    request = recorded_request(kernel=facts, environment=environment, judged=environment)
     return build_plan(
-        request=parse_request(kernel=facts, environment=environment, mirror_working_dirs=True),
+        request=request.in_pod(default_image="a/b", mirror_working_dirs=True),
         policy=Policy(),
         settings=LaunchSettings(gateway_namespace="gateway"),
         template=DEFAULT_TEMPLATE,
@@ -222,7 +223,7 @@ def test_every_object_of_a_start_has_the_shape_of_a_harmless_one_or_there_is_no_
     # What was understood may have other leaves (a limit, a folder); it is a quantity, a number or a path then.
     understood = {**free, **dict.fromkeys(set(typed) & {"KERNEL_CPUS", "KERNEL_MEMORY_LIMIT", "KERNEL_GPUS"}, "1")}
     understood = {name: value for name, value in understood.items() if typed.get(name, "x").strip()}
-    working_dir = "/x" if free["KERNEL_WORKING_DIR"] else ""
+    working_dir = "/x" if free["KERNEL_WORKING_DIR"].strip() else ""
     harmless = plan(
         {**dict.fromkeys(FREE, "x"), **dict.fromkeys(typed, ""), **understood, "KERNEL_WORKING_DIR": working_dir}, "x"
     )

@@ -2,12 +2,12 @@ import pytest
 
 from enterprise_gateway.errors import LaunchFailed, PolicyViolation
 from enterprise_gateway.launch.namespace import choose_namespace
-from enterprise_gateway.launch.request import KernelFacts, parse_request
+from enterprise_gateway.launch.request import KernelFacts, recorded_request
 
 
 def choice(*only, **environment):
     kernel = KernelFacts(kernel_id="k1", kernel_name="x", username="ada", language="python", default_image="a/b")
-    request = parse_request(kernel=kernel, environment=environment)
+    request = recorded_request(kernel=kernel, environment=environment, judged=environment)
     return choose_namespace(request, own_namespace="ada-k1", only=only, default_service_account="runner")
 
 

@@ -7,7 +7,12 @@ import pytest
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 
+from enterprise_gateway.cluster.deadline import Deadline
+from enterprise_gateway.cluster.services import ClusterOptions
 from enterprise_gateway.errors import Unavailable
+from enterprise_gateway.launch.policy import Policy
+from enterprise_gateway.launch.request import KernelFacts, compose_request
+from enterprise_gateway.launch.variables import read_variables
 from enterprise_gateway.provisioners.kubernetes import KubernetesProvisioner
 
 
@@ -65,3 +70,32 @@ def test_a_kernel_that_is_being_ended_ends_though_its_interrupt_is_lost(provisio
         await made.send_signal(signal.SIGINT)
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("handed_down", "client", "kernelspec", "seconds"),
+    [
+        (None, {}, {}, 60),
+        (None, {"KERNEL_LAUNCH_TIMEOUT": "70"}, {}, 70),
+        (None, {"KERNEL_LAUNCH_TIMEOUT": "9000"}, {}, 100),
+        (None, {}, {"KERNEL_LAUNCH_TIMEOUT": "300"}, 300),
+        (Deadline(50), {"KERNEL_LAUNCH_TIMEOUT": "70"}, {}, 50),
+        (Deadline(500, clock=lambda: 0.0), {"KERNEL_LAUNCH_TIMEOUT": "500"}, {}, 100),
+        (Deadline(500), {}, {"KERNEL_LAUNCH_TIMEOUT": "500"}, 500),
+    ],
+)
+def test_a_start_has_the_deadline_that_is_handed_down_and_the_policy_bounds_a_clients(
+    provisioner, handed_down, client, kernelspec, seconds
+):
+    made = provisioner(1)
+    made.parent.launch_deadline = handed_down
+    request = compose_request(
+        kernel=KernelFacts(kernel_id="k1", kernel_name="k", username="ada", language="python"),
+        client=read_variables(client),
+        kernelspec=kernelspec,
+        inherited={},
+        said={},
+        in_pod=True,
+    )
+    services = SimpleNamespace(options=ClusterOptions(launch_timeout=60, max_launch_timeout=900))
+    assert made._deadline(request, services, Policy(maximum_launch_timeout=100)).seconds == seconds

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,12 +15,35 @@ if TYPE_CHECKING:
     from kubernetes.aio.client import Configuration
 
     from enterprise_gateway.cluster.client import ClusterClient
+    from enterprise_gateway.settings import GatewaySettings
 
-__all__ = ["connect", "find_cluster", "own_namespace", "own_service_account"]
+__all__ = ["check_cluster_settings", "connect", "find_cluster", "own_namespace", "own_service_account"]
 
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _CONNECTIONS = 64
 IN_CLUSTER = ""
+_CLUSTER_ADMIN = "cluster-admin"
+
+
+def check_cluster_settings(settings: "GatewaySettings") -> None:
+    """Return when the settings of the cluster don't contradict each other.
+
+    Raises
+    ------
+    ValueError
+        They do; the text names the setting.
+    """
+    if settings.shared_namespace and (settings.namespace or own_namespace()) is None:
+        raise ValueError("shared_namespace needs a namespace: set it (EG_NAMESPACE), since this isn't a pod.")
+    if settings.shared_namespace and settings.kernel_namespaces:
+        raise ValueError("shared_namespace and kernel_namespaces exclude each other.")
+    if settings.kernel_cluster_role == _CLUSTER_ADMIN:
+        raise ValueError("kernel_cluster_role: kernels can't be given the role cluster-admin.")
+    for pattern in settings.prohibited_local_ips:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(f"prohibited_local_ips: {pattern} is no regular expression ({error}).") from error
 
 
 def find_cluster(environment: Mapping[str, str], *, kubeconfig: str | None = None) -> str | None:

@@ -18,6 +18,10 @@ class Deadline:
         """Return the seconds until the moment; never less than zero."""
         return max(0.0, self._end - self._clock())
 
+    def capped(self, seconds: float) -> "Deadline":
+        """Return this deadline, or an earlier one where it leaves more than some seconds."""
+        return self if self.seconds <= seconds else Deadline(self.within(seconds), clock=self._clock)
+
     def within(self, seconds: float) -> float:
         """Return the seconds that one step may take: its own, or what is left."""
         return min(seconds, self.left())

@@ -20,8 +20,10 @@ from enterprise_gateway.cluster.removal import Removal
 from enterprise_gateway.cluster.start import ObjectMaker
 from enterprise_gateway.cluster.store import KernelStore
 from enterprise_gateway.errors import NotSupported
+from enterprise_gateway.launch.environment import EnvironmentRules, environment_rules
 from enterprise_gateway.launch.plan import LaunchSettings
 from enterprise_gateway.launch.policy import PolicyFile
+from enterprise_gateway.settings import GatewaySettings
 from enterprise_gateway_common import labels
 from enterprise_gateway_common.image_reference import parse_image_reference
 from enterprise_gateway_common.node_images import NodeImages
@@ -38,13 +40,15 @@ class ClusterOptions:
     launch: LaunchSettings = field(default_factory=LaunchSettings)
     graces: Graces = field(default_factory=Graces)
     launch_timeout: float = 60.0
-    """Seconds for a start that names none."""
+    """Seconds for a start that names none, where nobody hands a deadline down."""
+    max_launch_timeout: float = 900.0
+    """The most that such a start can ask for."""
+    environment: EnvironmentRules = field(default_factory=lambda: environment_rules(GatewaySettings()))
+    """What reaches kernels, where nobody hands a request down that was read already."""
     watched_namespaces: tuple[str, ...] = ()
     """The only namespaces to watch, where the gateway has rights in no other; nothing for all."""
     puller_namespaces: tuple[str, ...] = ()
     """The only namespaces whose pullers are believed; nothing for all."""
-    pass_environment: frozenset[str] = frozenset()
-    """Names that kernels get beside KERNEL_* and the kernelspec's; `*` where the whole environment was composed for them."""
 
 
 class Responses(Protocol):

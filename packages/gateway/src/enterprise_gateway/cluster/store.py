@@ -41,6 +41,8 @@ class KernelRecord:
     connection_info: Mapping[str, Any]
     """As jupyter_client takes it, with the pod's address; the keys in it are secrets."""
     environment: Mapping[str, str]
+    judged: frozenset[str]
+    """Names of the variables that its client decided."""
 
 
 class KernelStore:
@@ -189,7 +191,10 @@ def _record(pod: PodState, secret: Document) -> KernelRecord | None:
         return None
     try:
         connection = parse_connection_file(texts[CONNECTION_FILE])
-        environment = json.loads(texts[LAUNCH_RECORD])["environment"]
+        launch = json.loads(texts[LAUNCH_RECORD])
+        environment = launch["environment"]
+        # One that a gateway of an earlier version started doesn't tell: then all is the client's.
+        judged = frozenset(launch.get("judged", environment))
     except (KeyError, ValueError, InvalidConnectionInfo) as error:
         _log.warning("A kernel's record can't be read", extra={"kernel_id": pod.kernel_id, "cause": type(error).__name__})
         return None
@@ -201,6 +206,7 @@ def _record(pod: PodState, secret: Document) -> KernelRecord | None:
         secret=secret["metadata"]["name"],
         connection_info={**connection, "ip": pod.ip, "key": connection["key"].encode()},
         environment=environment,
+        judged=judged,
     )
 
 

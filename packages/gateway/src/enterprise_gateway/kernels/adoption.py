@@ -207,7 +207,6 @@ class Adoption:
                 kernel_id=pod.kernel_id,
                 kernelspec=kernelspec,
                 user=pod.annotations.get(labels.USERNAME_ANNOTATION, ""),
-                environment={},
             )
         except (KernelspecNotFound, NotSupported) as error:
             self._leave_alone(pod, name, error.message)

@@ -7,7 +7,7 @@ Only the state lives here. What happens to a kernel is decided in `lifecycle`; w
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -62,8 +62,6 @@ class Kernel:
         What it was started from.
     user
         Its owner.
-    environment
-        What it was given; kept for restarts, never shown.
     manager
         jupyter_client's manager of its process or pod.
     context
@@ -80,7 +78,6 @@ class Kernel:
         kernel_id: str,
         kernelspec: Kernelspec,
         user: str,
-        environment: Mapping[str, str],
         manager: GatewayKernelManager,
         context: zmq.Context[zmq.Socket[bytes]],
         outlives_gateway: bool = False,
@@ -89,7 +86,6 @@ class Kernel:
         self.kernel_id = kernel_id
         self.kernelspec = kernelspec
         self.user = user
-        self.environment = environment
         self.outlives_gateway = outlives_gateway
         self.manager = manager
         self.connections = 0

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
+from enterprise_gateway.cluster.deadline import Deadline
 from enterprise_gateway.errors import Conflict, GatewayError, LaunchFailed, LaunchRefused, LaunchTimeout
 from enterprise_gateway.kernels.activity import ActivityMonitor
 from enterprise_gateway.kernels.kernel import Kernel
@@ -103,6 +104,7 @@ class KernelLifecycle:
         # Its restarts pull the same image and wait for the same nodes.
         self._launch_timeout = timeout
         async with self._lock:
+            self._kernel.manager.launch_deadline = Deadline(timeout)
             try:
                 async with asyncio.timeout(timeout + self._slack):
                     await self._launch(lambda: self._kernel.manager.start_kernel(**arguments))
@@ -270,6 +272,7 @@ class KernelLifecycle:
                 def ended() -> None:
                     nonlocal has_ended
                     has_ended = True
+                    manager.launch_deadline = Deadline(self._restart_seconds)
                     limit.reschedule(loop.time() + self._restart_seconds + self._slack)
 
                 await self._launch(lambda: manager.restart(now=now, ended=ended))

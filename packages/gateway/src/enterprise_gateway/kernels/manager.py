@@ -7,6 +7,9 @@ from jupyter_client.connect import KernelConnectionInfo, port_names
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 
+from enterprise_gateway.cluster.deadline import Deadline
+from enterprise_gateway.launch.request import LaunchRequest
+
 __all__ = ["GatewayKernelManager"]
 
 
@@ -28,6 +31,10 @@ class GatewayKernelManager(AsyncKernelManager):
     """
 
     restarting = False
+    launch_request: LaunchRequest | None = None
+    """What the kernel's starts are made from, for provisioners that want more than its environment."""
+    launch_deadline: Deadline | None = None
+    """By when the start that is under way must be over, for provisioners that keep it themselves."""
 
     def __init__(
         self,

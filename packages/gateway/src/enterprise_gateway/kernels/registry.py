@@ -17,16 +17,18 @@ from enterprise_gateway.errors import (
     Unavailable,
 )
 from enterprise_gateway.identity import ANONYMOUS, Identity
-from enterprise_gateway.kernels.environment import kernel_environment, launch_timeout, requested_environment
 from enterprise_gateway.kernels.kernel import ExecutionState, Kernel
 from enterprise_gateway.kernels.limits import check_limits
 from enterprise_gateway.kernels.refusals import whose_mistake
-from enterprise_gateway.kernels.requests import StartRequest, owner_of, requested_kernel_id
+from enterprise_gateway.kernels.requests import StartRequest, owner_of
 from enterprise_gateway.kernels.rules import Alone, Elsewhere, KernelFactory, KernelMetrics, KernelRules
 from enterprise_gateway.kernels.table import Entry, KernelTable
 from enterprise_gateway.kernelspecs.authorization import check_may_start, visible_to
 from enterprise_gateway.kernelspecs.catalogue import Kernelspec, KernelspecCatalogue
-from enterprise_gateway.provisioners.registry import runs_here
+from enterprise_gateway.launch.environment import inherited_environment
+from enterprise_gateway.launch.request import KernelFacts, LaunchRequest, client_variables, compose_request
+from enterprise_gateway.launch.variables import KernelVariables
+from enterprise_gateway.provisioners.registry import kernelspec_environment, runs_here, runs_in_cluster
 
 __all__ = ["Kernels"]
 
@@ -158,28 +160,28 @@ class Kernels:
         if self.draining:
             raise Unavailable("The gateway is shutting down and starts no more kernels.")
         rules = self.rules
-        requested = requested_environment(request.env, rules.environment)
-        user = owner_of(requested, identity, default=rules.default_user)
-        kernel_id = requested_kernel_id(requested)
-        timeout = launch_timeout(requested, default=rules.launch_timeout, maximum=rules.max_launch_timeout)
+        client = client_variables(request.env, rules.environment)
+        user = owner_of(client.username, identity, default=rules.default_user)
+        kernel_id = client.kernel_id or str(uuid.uuid4())
         name = request.kernel_name or rules.default_kernel_name
         kernelspec = await self._catalogue.get(name, visible=lambda all_: visible_to(user, all_, rules.users))
         check_may_start(user, kernelspec.name, kernelspec.metadata, rules.users)
+        launch = self._launch_request(kernel_id, user, kernelspec, client)
+        timeout = launch.launch_seconds(default=rules.launch_timeout, maximum=rules.max_launch_timeout)
         if self._prepare is not None:
             await self._prepare(kernelspec)
-        if kernel_id is not None and kernel_id not in self.table:
-            await self.elsewhere.look_up(kernel_id)
-        if kernel_id is not None:
+        if client.kernel_id is not None:
+            if kernel_id not in self.table:
+                await self.elsewhere.look_up(kernel_id)
             await self._forget_dead(kernel_id, user)
-        if kernel_id is not None and kernel_id in self.table:
-            return await self._existing(kernel_id, user, kernelspec, timeout), False
+            if kernel_id in self.table:
+                return await self._existing(kernel_id, user, kernelspec, timeout), False
         if rules.limits.any:
             self.check_synced()
             check_limits({**self.elsewhere.owners(), **self.table.owners()}.values(), user, rules.limits)
-        kernel_id = kernel_id or str(uuid.uuid4())
-        environment = self._environment(kernel_id, user, kernelspec, requested)
-        entry = Entry(*self._make_kernel(kernel_id=kernel_id, kernelspec=kernelspec, user=user, environment=environment))
+        entry = Entry(*self._make_kernel(kernel_id=kernel_id, kernelspec=kernelspec, user=user, request=launch))
         self.table.add(entry)
+        environment = dict(launch.environment)
         arguments: dict[str, object] = {"env": environment, "kernel_id": kernel_id, "kernel_headers": dict(request.headers)}
         entry.launch = asyncio.create_task(self._launch(entry, timeout, arguments), name=f"start {kernel_id}")
         try:
@@ -191,10 +193,10 @@ class Kernels:
                 raise
             return await self._existing(kernel_id, user, kernelspec, timeout), False
         except LaunchRefused as error:
-            raise whose_mistake(error, requested) from error
+            raise whose_mistake(error, launch.judged.environment) from error
         except asyncio.CancelledError:
             # The client went away. If it chose the id it can ask for the kernel again; otherwise nobody ever could.
-            if "KERNEL_ID" not in requested:
+            if client.kernel_id is None:
                 entry.launch.cancel()
             raise
         return entry.kernel, True
@@ -252,15 +254,15 @@ class Kernels:
             self._metrics.launch_finished(kernel.name, self._clock() - began, outcome, entry.lifecycle.phases)
         _log.info("Kernel started", extra={**fields, "seconds": round(self._clock() - began, 3)})
 
-    def _environment(self, kernel_id: str, user: str, kernelspec: Kernelspec, requested: Mapping[str, str]) -> Mapping[str, str]:
-        facts = {"KERNEL_ID": kernel_id, "KERNEL_USERNAME": user, "KERNEL_LANGUAGE": kernelspec.spec.language}
-        return kernel_environment(
-            requested=requested,
-            kernelspec=kernelspec.spec.env,
-            gateway=self._gateway_environment,
-            facts=facts,
-            rules=self.rules.environment,
-            on_this_machine=runs_here(kernelspec.spec),
+    def _launch_request(self, kernel_id: str, user: str, kernelspec: Kernelspec, client: KernelVariables) -> LaunchRequest:
+        rules, spec = self.rules.environment, kernelspec.spec
+        return compose_request(
+            kernel=KernelFacts(kernel_id=kernel_id, kernel_name=kernelspec.name, username=user, language=spec.language),
+            client=client,
+            kernelspec=kernelspec_environment(spec),
+            inherited=inherited_environment(self._gateway_environment, rules, on_this_machine=runs_here(spec)),
+            said=rules.said_by_gateway,
+            in_pod=runs_in_cluster(spec),
         )
 
     def pod_seen(self, kernel_id: str) -> None:

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from enterprise_gateway.kernels.culling import CullingRules
-from enterprise_gateway.kernels.environment import EnvironmentRules
 from enterprise_gateway.kernels.kernel import Kernel
 from enterprise_gateway.kernels.lifecycle import KernelLifecycle
 from enterprise_gateway.kernels.limits import KernelLimits
 from enterprise_gateway.kernelspecs.authorization import UserLists
 from enterprise_gateway.kernelspecs.catalogue import Kernelspec
+from enterprise_gateway.launch.environment import EnvironmentRules
+from enterprise_gateway.launch.request import LaunchRequest
 
 __all__ = ["Alone", "Elsewhere", "KernelFactory", "KernelMetrics", "KernelRules"]
 
@@ -43,9 +44,9 @@ class KernelFactory(Protocol):
     """Who makes the objects of a new kernel."""
 
     def __call__(
-        self, *, kernel_id: str, kernelspec: Kernelspec, user: str, environment: Mapping[str, str]
+        self, *, kernel_id: str, kernelspec: Kernelspec, user: str, request: LaunchRequest | None = None
     ) -> tuple[Kernel, KernelLifecycle]:
-        """Return a kernel that hasn't been started."""
+        """Return a kernel that hasn't been started; without a request it is one that runs already, and its record tells."""
 
 
 class Elsewhere(Protocol):

@@ -8,16 +8,16 @@ the kernel starts it again, and the others follow.
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from enterprise_gateway.cluster.marks import Cause, Ending
-from enterprise_gateway.errors import BadRequest, GatewayError, KernelExists, LaunchFailed, LaunchTimeout
-from enterprise_gateway.kernels.environment import launch_timeout
+from enterprise_gateway.errors import GatewayError, KernelExists, LaunchFailed, LaunchTimeout
 from enterprise_gateway.kernels.kernel import ExecutionState, Kernel
 from enterprise_gateway.kernels.lifecycle import KernelLifecycle, LifecycleOptions
 from enterprise_gateway.kernels.readiness import prove_idle, wait_until_it_answers
+from enterprise_gateway.launch.request import KernelFacts, LaunchRequest, recorded_request
 
 if TYPE_CHECKING:
     from enterprise_gateway.cluster.kernel_pods import KernelPods
@@ -277,8 +277,12 @@ class SharedKernelLifecycle(KernelLifecycle):
         pods, kernel = self._provisioner.pods, self._kernel
         record = await self._record()
         self._provisioner.adopt(record)
-        kernel.environment = record.environment
-        self._launch_timeout = self._recorded_timeout(record.environment)
+        request = kernel.manager.launch_request = self._recorded_request(record)
+        self._launch_timeout = self._options.launch_timeout
+        if request is not None:
+            self._launch_timeout = request.launch_seconds(
+                default=self._options.launch_timeout, maximum=self._options.max_launch_timeout
+            )
         arguments = {"env": dict(record.environment), "kernel_id": kernel.kernel_id}
         kernel.manager.adopt(self._provisioner.connection_info, arguments)
         kernel.connect()
@@ -300,13 +304,18 @@ class SharedKernelLifecycle(KernelLifecycle):
                 task.cancel()
             await asyncio.gather(answer, ended, known, return_exceptions=True)
 
-    def _recorded_timeout(self, environment: Mapping[str, str]) -> float:
-        options = self._options
+    def _recorded_request(self, record: "KernelRecord") -> LaunchRequest | None:
+        kernel = self._kernel
+        facts = KernelFacts(
+            kernel_id=kernel.kernel_id, kernel_name=kernel.name, username=kernel.user, language=kernel.kernelspec.spec.language
+        )
         try:
-            return launch_timeout(environment, default=options.launch_timeout, maximum=options.max_launch_timeout)
-        except BadRequest:
-            # Who started the kernel took no notice of it; what runs can be used all the same.
-            return options.launch_timeout
+            return recorded_request(kernel=facts, environment=record.environment, judged=record.judged)
+        except GatewayError as error:
+            # A later start will fail by it; what runs can be used all the same.
+            fields = {"kernel_id": kernel.kernel_id, "cause": error.message}
+            _log.warning("A kernel's record has a variable that can't be read", extra=fields)
+            return None
 
     async def _known_to_answer(self) -> None:
         """Return when another replica had an answer, and the kernel has had the time to answer here as well."""

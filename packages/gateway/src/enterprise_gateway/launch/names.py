@@ -40,7 +40,7 @@ def secret_name(pod: str, launch_id: str) -> str:
 
 def _from_pattern(request: LaunchRequest) -> str | None:
     """Return the pod's name as KERNEL_POD_NAME asks for it, or `None` where the default is to be used."""
-    pattern = request.pod_name_pattern
+    pattern = request.wanted.pod_name_pattern
     if pattern is None:
         return None
     variables: dict[str, Any] = request.template_variables()

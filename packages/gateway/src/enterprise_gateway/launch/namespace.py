@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from enterprise_gateway.errors import LaunchFailed, PolicyViolation
+from enterprise_gateway.launch.policy import SYSTEM_NAMESPACE_PREFIX
 from enterprise_gateway.launch.request import LaunchRequest
 
 __all__ = ["NamespaceChoice", "choose_namespace", "namespace_document", "role_binding"]
@@ -23,28 +24,42 @@ class NamespaceChoice:
 
 
 def choose_namespace(
-    request: LaunchRequest, *, own_namespace: str, only: Sequence[str], default_service_account: str
+    request: LaunchRequest,
+    *,
+    own_namespace: str,
+    only: Sequence[str],
+    default_service_account: str,
+    gateway_namespace: str | None = None,
 ) -> NamespaceChoice:
-    """Return where a kernel runs: where the client says, else in the first of those that there are, else in one of its own.
+    """Return where a kernel runs: where its variables say, else in the first of those that there are, else in one of its own.
 
     Parameters
     ----------
     only
         The namespaces that kernels may run in and that exist; nothing where each kernel gets its own.
+    gateway_namespace
+        Where no kernel runs unless it is one of them: a user's name that a kernelspec makes a namespace of may be any.
 
     Raises
     ------
     LaunchFailed
-        A service account is asked for that can't exist in a namespace that is yet to be made.
+        A service account is asked for that can't exist in a namespace that is yet to be made, or the kernelspec names a
+        namespace that kernels can't have.
     PolicyViolation
-        Another namespace is asked for than there are: the gateway neither sees nor needs rights in others.
+        The client names another namespace than there are: the gateway neither sees nor needs rights in others.
     """
-    account = request.service_account or default_service_account
-    if only and request.namespace not in {None, *only}:
-        raise PolicyViolation(f"KERNEL_NAMESPACE: kernels of this gateway run in {' or '.join(only)} only.")
-    if request.namespace is not None or only:
-        return NamespaceChoice(name=request.namespace or only[0], create=False, service_account=account)
-    if request.service_account not in {None, _DEFAULT_SERVICE_ACCOUNT}:
+    wanted, by_client = request.wanted, request.judged.namespace is not None
+    account, namespace = wanted.service_account or default_service_account, wanted.namespace
+    if only and namespace not in {None, *only}:
+        words = f"KERNEL_NAMESPACE: kernels of this gateway run in {' or '.join(only)} only."
+        raise PolicyViolation(words) if by_client else LaunchFailed(f"The kernelspec's env can't be used: {words}")
+    if not only and namespace is not None and (namespace == gateway_namespace or namespace.startswith(SYSTEM_NAMESPACE_PREFIX)):
+        raise LaunchFailed(
+            "The kernelspec's env can't be used: KERNEL_NAMESPACE names the gateway's own namespace or one of the system's."
+        )
+    if namespace is not None or only:
+        return NamespaceChoice(name=namespace or only[0], create=False, service_account=account)
+    if wanted.service_account not in {None, _DEFAULT_SERVICE_ACCOUNT}:
         raise LaunchFailed(
             "KERNEL_SERVICE_ACCOUNT_NAME needs KERNEL_NAMESPACE: a namespace that is made for a kernel has only the "
             "service account `default`."

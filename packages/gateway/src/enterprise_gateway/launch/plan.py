@@ -117,6 +117,7 @@ def build_plan(  # noqa: PLR0913  each is a fact of its own, named at every call
         own_namespace=names.own_namespace,
         only=settings.only_namespaces,
         default_service_account=settings.default_service_account,
+        gateway_namespace=settings.gateway_namespace,
     )
     variables = {
         **request.template_variables(),
@@ -148,6 +149,7 @@ def build_plan(  # noqa: PLR0913  each is a fact of its own, named at every call
         annotations=described,
         connection_file=connection_file,
         environment=request.environment,
+        judged=request.judged_names,
     )
     _check_sizes(secret, pod)
     binding = None

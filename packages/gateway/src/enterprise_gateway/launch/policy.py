@@ -12,16 +12,26 @@ from typing import Any
 
 import msgspec
 
-from enterprise_gateway.errors import PolicyViolation
+from enterprise_gateway.errors import LaunchFailed, PolicyViolation
 from enterprise_gateway.launch.quantity import InvalidQuantity, quantity
-from enterprise_gateway.launch.request import LaunchRequest, Resources
+from enterprise_gateway.launch.request import LaunchRequest
+from enterprise_gateway.launch.variables import DEFAULT_GID, DEFAULT_UID, KernelVariables, Resources, check_ids
 from enterprise_gateway_common.image_reference import parse_image_reference
 
-__all__ = ["Maxima", "Policy", "PolicyError", "PolicyFile", "check_request", "read_policy"]
+__all__ = [
+    "SYSTEM_NAMESPACE_PREFIX",
+    "Maxima",
+    "Policy",
+    "PolicyError",
+    "PolicyFile",
+    "check_request",
+    "open_policy",
+    "read_policy",
+]
 
 _log = logging.getLogger(__name__)
 
-_SYSTEM_NAMESPACE_PREFIX = "kube-"
+SYSTEM_NAMESPACE_PREFIX = "kube-"
 
 
 class PolicyError(ValueError):
@@ -119,6 +129,20 @@ class PolicyFile:
         return self._policy
 
 
+def open_policy(path: str | None) -> PolicyFile:
+    """Return the policy of the file that a setting names; the defaults where it names none.
+
+    Raises
+    ------
+    ValueError
+        The file can't be used.
+    """
+    try:
+        return PolicyFile(Path(path) if path else None)
+    except OSError as error:
+        raise ValueError(f"policy_file: {path} can't be read: {error.strerror}.") from error
+
+
 def _mark(path: Path) -> tuple[int, int, int]:
     # A mounted ConfigMap changes by another symbolic link, so the inode counts too.
     status = path.stat()
@@ -128,7 +152,7 @@ def _mark(path: Path) -> tuple[int, int, int]:
 def check_request(
     request: LaunchRequest, policy: Policy, *, gateway_namespace: str | None, gateway_service_account: str | None
 ) -> None:
-    """Return when every part of a request is allowed.
+    """Return when everything is allowed that the client decides; what the kernelspec says is its administrator's.
 
     Parameters
     ----------
@@ -139,25 +163,29 @@ def check_request(
     ------
     PolicyViolation
         A part isn't; the text names it and what would be allowed where that is no secret.
+    LaunchFailed
+        The kernelspec contradicts itself.
     """
-    if request.uid in policy.prohibited_uids:
-        raise PolicyViolation(f"Kernels may not run with KERNEL_UID {request.uid}.")
-    if request.gid in policy.prohibited_gids:
-        raise PolicyViolation(f"Kernels may not run with KERNEL_GID {request.gid}.")
-    if request.image_from_client and not _matches(_image_names(request.image), policy.images):
+    asked, wanted = request.judged, request.wanted
+    # The ids that a kernel has where nobody names any are what a client gets that leaves its own out.
+    uid = DEFAULT_UID if wanted.uid is None else asked.uid
+    gid = DEFAULT_GID if wanted.gid is None else asked.gid
+    check_ids(KernelVariables(uid=uid, gid=gid), uids=policy.prohibited_uids, gids=policy.prohibited_gids)
+    if asked.image not in {None, request.kernel.default_image} and not _matches(_image_names(request.image), policy.images):
         raise PolicyViolation("KERNEL_IMAGE names an image that isn't allowed; leave it out to use the kernelspec's image.")
-    _check_namespace(request.namespace, policy, gateway_namespace)
-    account = request.service_account
+    _check_namespace(asked.namespace, policy, gateway_namespace)
+    account = asked.service_account
     if account is not None and (account == gateway_service_account or not _matches((account,), policy.service_accounts)):
         raise PolicyViolation("KERNEL_SERVICE_ACCOUNT_NAME names a service account that isn't allowed.")
-    _check_resources(request.resources, policy.maxima)
-    _check_volumes(request, policy)
+    _check_maxima(asked.resources, policy.maxima)
+    _check_limits(asked.resources, wanted.resources)
+    _check_volumes(asked, policy)
 
 
 def _check_namespace(namespace: str | None, policy: Policy, gateway_namespace: str | None) -> None:
     if namespace is None:
         return
-    protected = namespace == gateway_namespace or namespace.startswith(_SYSTEM_NAMESPACE_PREFIX)
+    protected = namespace == gateway_namespace or namespace.startswith(SYSTEM_NAMESPACE_PREFIX)
     if protected or not _matches((namespace,), policy.namespaces):
         raise PolicyViolation("KERNEL_NAMESPACE names a namespace that isn't allowed; leave it out to get one.")
 
@@ -171,26 +199,35 @@ def _matches(texts: tuple[str, ...], patterns: tuple[str, ...]) -> bool:
     return any(fnmatch.fnmatchcase(text, pattern) for text in texts for pattern in patterns)
 
 
-def _check_resources(resources: Resources, maxima: Maxima) -> None:
+def _check_maxima(resources: Resources, maxima: Maxima) -> None:
     for name in Resources.__dataclass_fields__:
         asked, maximum = getattr(resources, name), getattr(maxima, name.removesuffix("_limit"))
         if asked is not None and maximum is not None and quantity(asked) > quantity(maximum):
             raise PolicyViolation(f"KERNEL_{name.upper()} may be at most {maximum}.")
+
+
+def _check_limits(asked: Resources, wanted: Resources) -> None:
     for name in ("cpus", "memory", "gpus"):
-        asked, limit = getattr(resources, name), getattr(resources, f"{name}_limit")
-        if asked is not None and limit is not None and quantity(asked) > quantity(limit):
-            raise PolicyViolation(f"KERNEL_{name.upper()} is more than KERNEL_{name.upper()}_LIMIT.")
+        amount, limit = getattr(wanted, name), getattr(wanted, f"{name}_limit")
+        if amount is None or limit is None or quantity(amount) <= quantity(limit):
+            continue
+        if getattr(asked, name) is None and getattr(asked, f"{name}_limit") is None:
+            raise LaunchFailed(
+                f"The kernelspec's env can't be used: KERNEL_{name.upper()} is more than KERNEL_{name.upper()}_LIMIT."
+            )
+        raise PolicyViolation(f"KERNEL_{name.upper()} is more than KERNEL_{name.upper()}_LIMIT.")
 
 
-def _check_volumes(request: LaunchRequest, policy: Policy) -> None:
-    if len(request.volumes) > policy.maximum_volumes or len(request.volume_mounts) > policy.maximum_volumes:
+def _check_volumes(asked: KernelVariables, policy: Policy) -> None:
+    volumes, mounts = asked.volumes or (), asked.volume_mounts or ()
+    if len(volumes) > policy.maximum_volumes or len(mounts) > policy.maximum_volumes:
         raise PolicyViolation(f"KERNEL_VOLUMES and KERNEL_VOLUME_MOUNTS may name at most {policy.maximum_volumes} each.")
-    for volume in request.volumes:
+    for volume in volumes:
         types = sorted(set(volume) - {"name"})
         # A volume without a type is an emptyDir to Kubernetes.
         for refused in (kind for kind in types or ["emptyDir"] if kind not in policy.volume_types):
             raise PolicyViolation(f"KERNEL_VOLUMES: volumes of type {_shown(refused)} aren't allowed.")
-    for mount in request.volume_mounts:
+    for mount in mounts:
         _check_mount(mount)
 
 

@@ -1,56 +1,58 @@
-"""What one start asks for: the variables of a client and of the kernelspec, read once and typed.
+"""One start, read once and typed: what the client asks for, what the kernelspec says, and what the kernel finds.
 
-Nothing here decides whether it is allowed; that is the policy's. Whatever can't be read is refused here, so that no
-later step meets a text where it needs a number or a list.
+Everything that decides on a start or makes it works with this one value; nobody reads a variable a second time.
 """
 
-import re
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from enterprise_gateway.errors import BadRequest, Forbidden, LaunchFailed
-from enterprise_gateway.launch.documents import DocumentError, read_document
-from enterprise_gateway.launch.quantity import InvalidQuantity, quantity
+from enterprise_gateway.launch.environment import EnvironmentRules, accepted_environment, filled_environment
+from enterprise_gateway.launch.variables import (
+    DEFAULT_GID,
+    DEFAULT_UID,
+    PREFIX,
+    InvalidVariable,
+    KernelVariables,
+    Resources,
+    check_ids,
+    read_kernel_id,
+    read_variables,
+)
 from enterprise_gateway_common.image_reference import InvalidImageReference, parse_image_reference
 
-__all__ = ["KernelFacts", "LaunchRequest", "Resources", "launch_seconds", "parse_request"]
+__all__ = ["KernelFacts", "LaunchRequest", "client_variables", "compose_request", "kernel_facts", "recorded_request"]
 
-_DNS_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
-_DNS_SUBDOMAIN = re.compile(r"(?=.{1,253}\Z)[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?")
-_KERNEL_ID = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
-_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
-_LARGEST_ID = 2**32 - 1
-_DEFAULT_UID, _DEFAULT_GID = 1000, 100
-_MAXIMUM_USERNAME = 1024
-
-
-@dataclass(frozen=True, kw_only=True)
-class Resources:
-    """Amounts as they were written; each can be read as a quantity."""
-
-    cpus: str | None = None
-    cpus_limit: str | None = None
-    memory: str | None = None
-    memory_limit: str | None = None
-    gpus: str | None = None
-    gpus_limit: str | None = None
+_WORKING_DIR = "KERNEL_WORKING_DIR"
+_LAUNCH_TIMEOUT = "KERNEL_LAUNCH_TIMEOUT"
 
 
 @dataclass(frozen=True, kw_only=True)
 class KernelFacts:
-    """What the gateway knows of a kernel before it reads anything of the request."""
+    """What is known of a kernel whoever asks for it; no variable changes it."""
 
     kernel_id: str
     kernel_name: str
     username: str
     language: str
-    default_image: str | None
+    default_image: str | None = None
     """The kernelspec's image, or the gateway's for kernelspecs that name none."""
     node_selector: Mapping[str, str] = field(default_factory=dict)
     """Labels of the nodes that the kernelspec's kernels go to, where its template names none."""
     image_pull_policy: str | None = None
     """When the kernelspec's image is pulled anew, where its template doesn't say."""
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The variables by which the kernel is told."""
+        return {
+            "KERNEL_ID": self.kernel_id,
+            "KERNEL_NAME": self.kernel_name,
+            "KERNEL_USERNAME": self.username,
+            "KERNEL_LANGUAGE": self.language,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,26 +60,78 @@ class LaunchRequest:
     """One start, readable and typed; not yet allowed."""
 
     kernel: KernelFacts
-    image: str
-    image_from_client: bool
-    uid: int
-    gid: int
-    namespace: str | None
-    """The namespace that the client names; `None` where it leaves the choice to the gateway."""
-    service_account: str | None
-    pod_name_pattern: str | None
-    working_dir: str | None
-    resources: Resources
-    volumes: tuple[Mapping[str, Any], ...] = ()
-    volume_mounts: tuple[Mapping[str, Any], ...] = ()
+    judged: KernelVariables
+    """What the client decides, which the policy judges: what it sends, and what is made of that in the kernelspec's `env`."""
+    wanted: KernelVariables
+    """What holds: the client's word before the kernelspec's."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Everything that the kernel finds in its environment."""
 
+    @property
+    def uid(self) -> int:
+        """The user that the kernel runs as."""
+        return DEFAULT_UID if self.wanted.uid is None else self.wanted.uid
+
+    @property
+    def gid(self) -> int:
+        """The group that the kernel runs as."""
+        return DEFAULT_GID if self.wanted.gid is None else self.wanted.gid
+
+    @property
+    def image(self) -> str:
+        """The kernel's image; empty where nobody names one, which `in_pod` refuses."""
+        return self.wanted.image or self.kernel.default_image or ""
+
+    @property
+    def judged_names(self) -> list[str]:
+        """The names of the variables that the policy judges, for the kernel's record."""
+        return sorted(name for name in self.judged.environment if name.startswith(PREFIX))
+
+    def launch_seconds(self, *, default: float, maximum: float) -> float:
+        """Return the seconds for the start: what KERNEL_LAUNCH_TIMEOUT says, from 1 to `maximum`, or `default`."""
+        seconds = self.wanted.launch_seconds
+        return default if seconds is None else min(max(seconds, 1.0), maximum)
+
+    def in_pod(
+        self,
+        *,
+        default_image: str | None,
+        node_selector: Mapping[str, str] | None = None,
+        image_pull_policy: str | None = None,
+        mirror_working_dirs: bool = False,
+    ) -> "LaunchRequest":
+        """Return the start with what the kernelspec's config and the settings say of pods.
+
+        Raises
+        ------
+        BadRequest
+            The kernel is to start in a folder that is none.
+        LaunchFailed
+            Nobody names an image, or the kernelspec one that is none.
+        """
+        environment, wanted = self.environment, self.wanted
+        if not mirror_working_dirs:
+            environment = {name: value for name, value in environment.items() if name != _WORKING_DIR}
+            wanted = dataclasses.replace(wanted, working_dir=None)
+        elif wanted.working_dir is not None and not wanted.working_dir.startswith("/"):
+            raise BadRequest("KERNEL_WORKING_DIR must be an absolute path.")
+        kernel = dataclasses.replace(
+            self.kernel,
+            default_image=_kernelspec_image(default_image),
+            node_selector=dict(node_selector or {}),
+            image_pull_policy=image_pull_policy,
+        )
+        completed = dataclasses.replace(self, kernel=kernel, wanted=wanted, environment=environment)
+        if not completed.image:
+            raise LaunchFailed(
+                "No kernel image could be determined: set `image_name` in the kernelspec's config stanza, EG_KERNEL_IMAGE for "
+                "the gateway, or KERNEL_IMAGE in the request."
+            )
+        return completed
+
     def template_variables(self) -> dict[str, Any]:
         """Return what a template can print: each KERNEL_* in lower case, those that are understood with their type."""
-        variables: dict[str, Any] = {
-            name.lower(): value for name, value in self.environment.items() if name.startswith("KERNEL_")
-        }
+        variables: dict[str, Any] = {name.lower(): value for name, value in self.environment.items() if name.startswith(PREFIX)}
         typed = {
             "kernel_id": self.kernel.kernel_id,
             "kernel_name": self.kernel.kernel_name,
@@ -86,10 +140,10 @@ class LaunchRequest:
             "kernel_image": self.image,
             "kernel_uid": self.uid,
             "kernel_gid": self.gid,
-            "kernel_working_dir": self.working_dir,
-            "kernel_volumes": [dict(volume) for volume in self.volumes] or None,
-            "kernel_volume_mounts": [dict(mount) for mount in self.volume_mounts] or None,
-            **{f"kernel_{name}": getattr(self.resources, name) for name in Resources.__dataclass_fields__},
+            "kernel_working_dir": self.wanted.working_dir,
+            "kernel_volumes": [dict(volume) for volume in self.wanted.volumes or ()] or None,
+            "kernel_volume_mounts": [dict(mount) for mount in self.wanted.volume_mounts or ()] or None,
+            **{f"kernel_{each.name}": getattr(self.wanted.resources, each.name) for each in dataclasses.fields(Resources)},
         }
         for name, value in typed.items():
             # A template asks `is defined`: what nobody asked for must not be there, not even as nothing.
@@ -100,124 +154,118 @@ class LaunchRequest:
         return variables
 
 
-def parse_request(*, kernel: KernelFacts, environment: Mapping[str, str], mirror_working_dirs: bool = False) -> LaunchRequest:
-    """Return what a start asks for.
+def client_variables(env: Mapping[str, str], rules: EnvironmentRules) -> KernelVariables:
+    """Return what a client asks for by the `env` of its request, of which names that aren't let through are dropped.
 
     Raises
     ------
     BadRequest
-        A variable can't be read; the text names it and never quotes more of its value than is harmless.
+        A variable can't be one, or can't be read.
     Forbidden
-        A user or group id is no id.
-    LaunchFailed
-        Neither the request nor the kernelspec nor the gateway names an image.
+        A user's or group's id is none, or a prohibited one.
     """
-    if not _KERNEL_ID.fullmatch(kernel.kernel_id):
-        raise BadRequest("KERNEL_ID must be up to 63 letters, digits, hyphens, dots and underscores.")
-    if not kernel.username or len(kernel.username) > _MAXIMUM_USERNAME or _CONTROL_CHARACTER.search(kernel.username):
-        raise BadRequest(f"KERNEL_USERNAME must be 1 to {_MAXIMUM_USERNAME} printable characters.")
-    own_image = environment.get("KERNEL_IMAGE") or None
-    working_dir = environment.get("KERNEL_WORKING_DIR") if mirror_working_dirs else None
+    try:
+        variables = read_variables(accepted_environment(env, rules))
+    except InvalidVariable as error:
+        raise (Forbidden if error.about_ids else BadRequest)(str(error)) from error
+    check_ids(variables, uids=rules.prohibited_uids, gids=rules.prohibited_gids)
+    return variables
+
+
+def compose_request(
+    *,
+    kernel: KernelFacts,
+    client: KernelVariables,
+    kernelspec: Mapping[str, str],
+    inherited: Mapping[str, str],
+    said: Mapping[str, str],
+    in_pod: bool,
+) -> LaunchRequest:
+    """Return a start as client and kernelspec describe it together.
+
+    Parameters
+    ----------
+    kernelspec
+        `env` of the kernel.json; `${NAME}` in a value stands for an inherited variable, one of the client's, or a fact.
+    inherited
+        What the kernel gets of the gateway's own environment.
+    said
+        What the gateway says to every kernel beside the facts; nobody overrides either.
+    in_pod
+        Whether the kernel runs in a pod; elsewhere most variables of a kernelspec are its own affair.
+
+    Raises
+    ------
+    BadRequest, Forbidden
+        What the client wrote makes a variable of the kernelspec's that can't be read.
+    LaunchFailed
+        A variable of the kernelspec's can't be read.
+    """
+    facts = {**kernel.variables, **said}
+    filled = filled_environment(kernelspec, {**inherited, **client.environment, **facts})
+    own = {name: value for name, value in filled.values.items() if name not in facts}
+    understood = {name: value for name, value in own.items() if in_pod or name == _LAUNCH_TIMEOUT}
+    # What a client's value was filled into is the client's choice, as far as its value reaches; a fact is the gateway's.
+    by_client = {
+        name: value for name, value in understood.items() if filled.used[name] & (client.environment.keys() - facts.keys())
+    }
+    judged = client.over(_read(by_client))
+    wanted = client.over(_read(understood, of_kernelspec=True))
+    environment = {**inherited, **own, **wanted.environment, **facts}
+    return LaunchRequest(kernel=kernel, judged=judged, wanted=wanted, environment=environment)
+
+
+def recorded_request(*, kernel: KernelFacts, environment: Mapping[str, str], judged: Collection[str]) -> LaunchRequest:
+    """Return the start of a kernel that runs already, from its record.
+
+    Parameters
+    ----------
+    judged
+        Names of the variables that the client decides.
+
+    Raises
+    ------
+    BadRequest, Forbidden
+        A variable can't be read.
+    """
+    variables = {name: value for name, value in environment.items() if name.startswith(PREFIX) and name not in kernel.variables}
     return LaunchRequest(
         kernel=kernel,
-        image=_image(own_image or kernel.default_image),
-        image_from_client=own_image is not None and own_image != kernel.default_image,
-        uid=_id("KERNEL_UID", environment, _DEFAULT_UID),
-        gid=_id("KERNEL_GID", environment, _DEFAULT_GID),
-        namespace=_name("KERNEL_NAMESPACE", environment, _DNS_LABEL),
-        service_account=_name("KERNEL_SERVICE_ACCOUNT_NAME", environment, _DNS_SUBDOMAIN),
-        pod_name_pattern=environment.get("KERNEL_POD_NAME") or None,
-        working_dir=_working_dir(working_dir),
-        resources=_resources(environment),
-        volumes=_mappings("KERNEL_VOLUMES", environment),
-        volume_mounts=_mappings("KERNEL_VOLUME_MOUNTS", environment),
-        environment={name: value for name, value in environment.items() if mirror_working_dirs or name != "KERNEL_WORKING_DIR"},
+        judged=_read({name: value for name, value in variables.items() if name in judged}),
+        wanted=_read(variables),
+        environment=environment,
     )
 
 
-def _image(text: str | None) -> str:
-    if not text:
-        raise LaunchFailed(
-            "No kernel image could be determined: set `image_name` in the kernelspec's config stanza, EG_KERNEL_IMAGE for the "
-            "gateway, or KERNEL_IMAGE in the request."
-        )
-    try:
-        parse_image_reference(text)
-    except InvalidImageReference as error:
-        raise BadRequest(f"The kernel's image is not a valid image reference: {error}") from error
-    return text
-
-
-def _id(name: str, environment: Mapping[str, str], default: int) -> int:
-    value = environment.get(name, "")
-    if not value:
-        return default
-    # Digits only: int() would also take "+0", " 0", "0_0" and the digits of every other script.
-    if not (value.isascii() and value.isdigit()) or int(value[:20]) > _LARGEST_ID:
-        raise Forbidden(f"{name} must be a whole number from 0 to {_LARGEST_ID}.")
-    return int(value)
-
-
-def _name(variable: str, environment: Mapping[str, str], grammar: re.Pattern[str]) -> str | None:
-    value = environment.get(variable, "")
-    if value and not grammar.fullmatch(value):
-        raise BadRequest(f"{variable} must be a name as Kubernetes takes it: lower-case letters, digits and hyphens.")
-    return value or None
-
-
-def _working_dir(value: str | None) -> str | None:
-    if not value:
-        return None
-    if not value.startswith("/") or _CONTROL_CHARACTER.search(value):
-        raise BadRequest("KERNEL_WORKING_DIR must be an absolute path.")
-    return value
-
-
-def _resources(environment: Mapping[str, str]) -> Resources:
-    amounts: dict[str, str] = {}
-    for name in Resources.__dataclass_fields__:
-        variable = f"KERNEL_{name.upper()}"
-        value = environment.get(variable, "").strip()
-        if not value:
-            continue
-        try:
-            amount = quantity(value)
-        except InvalidQuantity as error:
-            raise BadRequest(f"{variable} is not an amount: {error}.") from error
-        if name.startswith("gpus") and amount != int(amount):
-            raise BadRequest(f"{variable} must be a whole number of devices.")
-        amounts[name] = value
-    return Resources(**amounts)
-
-
-def _mappings(variable: str, environment: Mapping[str, str]) -> tuple[Mapping[str, Any], ...]:
-    raw = environment.get(variable, "")
-    if not raw.strip():
-        return ()
-    try:
-        value = read_document(raw)
-    except DocumentError as error:
-        raise BadRequest(f"{variable} can't be read: {error}.") from error
-    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-        raise BadRequest(f"{variable} must be a list of mappings, in YAML or JSON.")
-    return tuple(value)
-
-
-def launch_seconds(request: LaunchRequest, *, default: float, maximum: float) -> float:
-    """Return the seconds for a start: what KERNEL_LAUNCH_TIMEOUT asks for, from 1 to `maximum`, or `default`.
+def kernel_facts(*, kernel_id: str, kernel_name: str, username: str, language: str) -> KernelFacts:
+    """Return the facts of a kernel whose id somebody else than the gateway chose.
 
     Raises
     ------
     BadRequest
-        It isn't a positive number.
+        The id has not the form of a kernel's.
     """
-    raw = request.environment.get("KERNEL_LAUNCH_TIMEOUT")
-    if not raw:
-        return default
     try:
-        seconds = float(raw)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise BadRequest("KERNEL_LAUNCH_TIMEOUT must be a positive number of seconds.")
-    return min(max(seconds, 1.0), maximum)
+        kernel_id = read_kernel_id("KERNEL_ID", kernel_id)
+    except InvalidVariable as error:
+        raise BadRequest(str(error)) from error
+    return KernelFacts(kernel_id=kernel_id, kernel_name=kernel_name, username=username, language=language)
+
+
+def _read(variables: Mapping[str, str], *, of_kernelspec: bool = False) -> KernelVariables:
+    try:
+        return read_variables(variables)
+    except InvalidVariable as error:
+        if of_kernelspec:
+            raise LaunchFailed(f"The kernelspec's env can't be used: {error}") from error
+        raise (Forbidden if error.about_ids else BadRequest)(str(error)) from error
+
+
+def _kernelspec_image(image: str | None) -> str | None:
+    if not image:
+        return None
+    try:
+        parse_image_reference(image)
+    except InvalidImageReference as error:
+        raise LaunchFailed(f"The kernelspec's image is not a valid image reference: {error}") from error
+    return image

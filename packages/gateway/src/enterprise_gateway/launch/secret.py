@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from enterprise_gateway_common.connection import CONNECTION_FILE
@@ -23,9 +23,16 @@ def kernel_secret(
     annotations: Mapping[str, str],
     connection_file: str | None,
     environment: Mapping[str, str],
+    judged: Sequence[str],
 ) -> dict[str, Any]:
-    """Return the Secret that, with the pod's annotations, is the whole record of a kernel."""
-    data = {LAUNCH_RECORD: json.dumps({"environment": dict(environment)}, sort_keys=True)}
+    """Return the Secret that, with the pod's annotations, is the whole record of a kernel.
+
+    Parameters
+    ----------
+    judged
+        Names of the variables that its client decided, which the policy judges again when it is restarted.
+    """
+    data = {LAUNCH_RECORD: json.dumps({"environment": dict(environment), "judged": list(judged)}, sort_keys=True)}
     if connection_file is not None:
         data[CONNECTION_FILE] = connection_file
     return {

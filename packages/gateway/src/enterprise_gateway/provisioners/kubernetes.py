@@ -6,9 +6,9 @@ KUBECONFIG or the cluster that the process is a pod of, and the last one takes t
 
 import asyncio
 import logging
+import os
 import secrets
 import signal
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,13 @@ from enterprise_gateway.cluster.watching import PodWatch
 from enterprise_gateway.errors import KernelExists, NotSupported, Unavailable
 from enterprise_gateway.launch.command import expects_phone_home, pod_command
 from enterprise_gateway.launch.plan import build_plan
-from enterprise_gateway.launch.request import KernelFacts, LaunchRequest, launch_seconds, parse_request
+from enterprise_gateway.launch.policy import Policy
+from enterprise_gateway.launch.request import LaunchRequest
 from enterprise_gateway.launch.template import find_template
 from enterprise_gateway.provisioners.handover import Handover, MountedFile, PhoneHome
 from enterprise_gateway.provisioners.phases import LaunchPhases
-from enterprise_gateway.provisioners.phone_home import send_command
+from enterprise_gateway.provisioners.phone_home import make_listener, send_command
+from enterprise_gateway.provisioners.plain_request import plain_request
 
 __all__ = ["KubernetesProvisioner"]
 
@@ -37,7 +39,6 @@ _log = logging.getLogger(__name__)
 
 _TERMINATION_GRACE = 5
 _SYNC_SECONDS = 20.0
-_DEFAULT_USERNAME = "anonymous"
 
 
 class KubernetesProvisioner(KernelProvisionerBase):
@@ -67,15 +68,18 @@ class KubernetesProvisioner(KernelProvisionerBase):
         self._pods: KernelPods | None = None
         self._launched = False
         self._command_port: int | None = None
+        self._given: dict[str, str] = {}
 
     # ------------------------------------------------------------------------------------------------------ starting
 
     async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:  # noqa: ANN401  the base class' signature
         """Return the arguments of the launch; nothing has been asked of the cluster yet."""
+        # The base class mixes the kernelspec's variables into it, after which nobody can tell whose is whose.
+        self._given = dict(kwargs.get("env") or os.environ)
         prepared: dict[str, Any] = await super().pre_launch(cmd=list(self.kernel_spec.argv), **kwargs)
         return prepared
 
-    async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:  # noqa: ANN401  the base class' signature
+    async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:  # noqa: ANN401, ARG002  the base class' signature
         """Return the connection of a kernel whose pod runs.
 
         Raises
@@ -86,11 +90,9 @@ class KubernetesProvisioner(KernelProvisionerBase):
         phases = self.phases = LaunchPhases()
         services = await self._cluster()
         await services.turn()
-        request = self._request(kwargs.get("env") or {}, services)
+        request = self._request(services)
         policy = services.policy.current()
-        deadline = Deadline(
-            launch_seconds(request, default=services.options.launch_timeout, maximum=policy.maximum_launch_timeout)
-        )
+        deadline = self._deadline(request, services, policy)
         pods = self._kernel_pods(services)
         wanted = self.connection or ("phone-home" if expects_phone_home(cmd) else "secret")
         handover = await self._handover(services, wanted)
@@ -102,12 +104,7 @@ class KubernetesProvisioner(KernelProvisionerBase):
                 template=find_template(Path(self.kernel_spec.resource_dir or "/nonexistent")),
                 command=pod_command(cmd, kernel_id=self.kernel_id, values=handover.values),
                 connection_file=handover.connection_file(request.kernel.kernel_name),
-                facts={
-                    "KERNEL_ID": self.kernel_id,
-                    "KERNEL_LANGUAGE": self.kernel_spec.language,
-                    "KERNEL_NAME": request.kernel.kernel_name,
-                    **handover.variables,
-                },
+                facts=handover.variables,
                 launch_id=secrets.token_hex(3),
                 warm_nodes=services.nodes_with(request.image),
             )
@@ -134,25 +131,30 @@ class KubernetesProvisioner(KernelProvisionerBase):
         _log.info("Kernel's pod runs", extra={"kernel_id": self.kernel_id, **where})
         return self.connection_info
 
-    def _request(self, environment: Mapping[str, str], services: ClusterServices) -> LaunchRequest:
-        passed = services.options.pass_environment
-        own = set(self.kernel_spec.env or {})
-        chosen = {
-            name: value
-            for name, value in environment.items()
-            if name.startswith("KERNEL_") or name in own or name in passed or ("*" in passed and name not in _OF_THIS_MACHINE)
-        }
-        manager = self.parent
-        facts = KernelFacts(
+    def _request(self, services: ClusterServices) -> LaunchRequest:
+        launch = services.options.launch
+        # In the gateway it was read when the start was accepted, or from the record of a kernel that ran already.
+        handed_down: LaunchRequest | None = getattr(self.parent, "launch_request", None)
+        request = handed_down or plain_request(
             kernel_id=self.kernel_id,
-            kernel_name=getattr(manager, "kernel_name", "") or self.kernel_spec.display_name,
-            username=environment.get("KERNEL_USERNAME") or _DEFAULT_USERNAME,
-            language=self.kernel_spec.language,
-            default_image=self.image_name or services.options.launch.default_image,
+            kernel_name=getattr(self.parent, "kernel_name", "") or self.kernel_spec.display_name,
+            kernel_spec=self.kernel_spec,
+            environment=self._given,
+            rules=services.options.environment,
+        )
+        return request.in_pod(
+            default_image=self.image_name or launch.default_image,
             node_selector=dict(self.node_selector),
             image_pull_policy=self.image_pull_policy or None,
+            mirror_working_dirs=launch.mirror_working_dirs,
         )
-        return parse_request(kernel=facts, environment=chosen, mirror_working_dirs=services.options.launch.mirror_working_dirs)
+
+    def _deadline(self, request: LaunchRequest, services: ClusterServices, policy: Policy) -> Deadline:
+        options = services.options
+        seconds = request.launch_seconds(default=options.launch_timeout, maximum=options.max_launch_timeout)
+        handed_down: Deadline | None = getattr(self.parent, "launch_deadline", None)
+        deadline = handed_down or Deadline(seconds)
+        return deadline if request.judged.launch_seconds is None else deadline.capped(policy.maximum_launch_timeout)
 
     async def _handover(self, services: ClusterServices, wanted: str) -> Handover:
         if wanted != "phone-home":
@@ -279,27 +281,7 @@ class KubernetesProvisioner(KernelProvisionerBase):
 
     async def _cluster(self) -> ClusterServices:
         if self._services is None:
-            self._shared = await shared_services()
+            self._shared = await shared_services(os.environ, make_responses=make_listener)
             self._services = self._shared.services
         await self._services.ready(_SYNC_SECONDS)
         return self._services
-
-
-# What a program of this machine has in its environment and one in a pod must not get from it.
-_OF_THIS_MACHINE = frozenset(
-    {
-        "PATH",
-        "HOME",
-        "LANG",
-        "LANGUAGE",
-        "TZ",
-        "TMPDIR",
-        "USER",
-        "LOGNAME",
-        "SHELL",
-        "VIRTUAL_ENV",
-        "PWD",
-        "HOSTNAME",
-        "KUBECONFIG",
-    }
-)

@@ -20,9 +20,10 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from enterprise_gateway.errors import Unavailable
+from enterprise_gateway.settings import GatewaySettings
 from enterprise_gateway_common.connection import InvalidConnectionInfo, parse_connection_file
 
-__all__ = ["PayloadRefused", "ResponseListener", "send_command"]
+__all__ = ["PayloadRefused", "ResponseListener", "make_listener", "send_command"]
 
 _log = logging.getLogger(__name__)
 
@@ -200,6 +201,17 @@ class ResponseListener:
         if not isinstance(info, dict):
             raise PayloadRefused("its payload is no object")
         return info
+
+
+def make_listener(settings: GatewaySettings) -> ResponseListener:
+    """Return a listener as the settings want it."""
+    return ResponseListener(
+        advertised_ip=settings.response_ip,
+        ip="0.0.0.0" if settings.response_addr_any else "",  # noqa: S104  where the administrator asks for it
+        port=settings.response_port,
+        retries=settings.response_port_retries,
+        prohibited=settings.prohibited_local_ips,
+    )
 
 
 def _own_address(prohibited: Sequence[re.Pattern[str]]) -> str:

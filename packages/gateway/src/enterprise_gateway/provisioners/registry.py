@@ -10,17 +10,22 @@ from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
 
 from enterprise_gateway.errors import NotSupported
 from enterprise_gateway.provisioners.process_proxy import KUBERNETES, LOCAL, choose
-from enterprise_gateway_common.kernelspec_metadata import provisioner_stanza
+from enterprise_gateway_common.kernelspec_metadata import provisioner_config, provisioner_stanza
 
-__all__ = ["MakeProvisioner", "Provisioners", "runs_here", "runs_in_cluster"]
+__all__ = ["MakeProvisioner", "Provisioners", "kernelspec_environment", "runs_here", "runs_in_cluster"]
+
+_LAUNCH_TIMEOUT = "KERNEL_LAUNCH_TIMEOUT"
 
 MakeProvisioner = Callable[..., KernelProvisionerBase]
 """Takes `kernel_id`, `kernel_spec`, `parent` and the kernelspec's own config as keywords."""
 
 
 def runs_here(kernel_spec: KernelSpec) -> bool:
-    """Tell whether a kernelspec's kernels are processes of this machine."""
-    return choose(provisioner_stanza(kernel_spec.metadata)).name == LOCAL
+    """Tell whether a kernelspec's kernels are processes of this machine; one that can't be started at all runs nowhere."""
+    try:
+        return choose(provisioner_stanza(kernel_spec.metadata)).name == LOCAL
+    except NotSupported:
+        return False
 
 
 def runs_in_cluster(kernel_spec: KernelSpec) -> bool:
@@ -29,6 +34,12 @@ def runs_in_cluster(kernel_spec: KernelSpec) -> bool:
         return choose(provisioner_stanza(kernel_spec.metadata)).name == KUBERNETES
     except NotSupported:
         return False
+
+
+def kernelspec_environment(kernel_spec: KernelSpec) -> dict[str, str]:
+    """Return a kernelspec's `env`, with the time for a start that its provisioner's config may name instead."""
+    seconds = provisioner_config(kernel_spec.metadata).get("launch_timeout")
+    return {**({} if seconds is None else {_LAUNCH_TIMEOUT: str(seconds)}), **kernel_spec.env}
 
 
 class Provisioners:

@@ -1,0 +1,44 @@
+"""How a process uses a cluster, from the settings: the same in the gateway and in a plain Jupyter Server."""
+
+from enterprise_gateway.cluster.connect import own_namespace, own_service_account
+from enterprise_gateway.cluster.diagnosis import Graces
+from enterprise_gateway.cluster.services import ClusterOptions
+from enterprise_gateway.launch.environment import environment_rules
+from enterprise_gateway.launch.plan import LaunchSettings
+from enterprise_gateway.settings import GatewaySettings
+
+__all__ = ["cluster_options"]
+
+
+def cluster_options(settings: GatewaySettings) -> ClusterOptions:
+    """Return what the settings say of the use of a cluster.
+
+    Raises
+    ------
+    ValueError
+        A setting has a value that can't be used.
+    """
+    own = settings.namespace or own_namespace()
+    launch = LaunchSettings(
+        instance=settings.instance_name,
+        gateway_namespace=own,
+        gateway_service_account=settings.service_account_name or own_service_account(),
+        shared_namespace=own if settings.shared_namespace else None,
+        namespaces=settings.kernel_namespaces,
+        default_service_account=settings.default_kernel_service_account_name,
+        kernel_cluster_role=settings.kernel_cluster_role,
+        image_pull_secrets=settings.kernel_image_pull_secrets,
+        default_image=settings.kernel_image,
+        mirror_working_dirs=settings.mirror_working_dirs,
+    )
+    return ClusterOptions(
+        launch=launch,
+        graces=Graces(unschedulable=settings.unschedulable_grace, image_pull=settings.image_pull_grace),
+        launch_timeout=settings.kernel_launch_timeout,
+        max_launch_timeout=settings.max_kernel_launch_timeout,
+        environment=environment_rules(settings),
+        watched_namespaces=launch.only_namespaces,
+        # Elsewhere whoever may make a pod could say that a node has an image. Without a namespace of its own the gateway is a
+        # program of somebody who may see all of the cluster.
+        puller_namespaces=settings.puller_namespaces or ((own,) if own else launch.only_namespaces),
+    )
