@@ -153,7 +153,10 @@ def test_a_drain_moves_a_kernel_to_another_node(cluster, kernel, story):
     node = cluster.pod(kernel)["spec"]["nodeName"]
     cluster.kubectl("cordon", node)
     # Of the whole node's pods only this test's: the eviction is the one that `kubectl drain` asks for.
-    chosen = ["--force", "--delete-emptydir-data", "--ignore-daemonsets", f"--pod-selector=kernel_id={kernel}"]
+    chosen = ["--delete-emptydir-data", "--ignore-daemonsets", f"--pod-selector=kernel_id={kernel}"]
+    refused = subprocess.run(["kubectl", "drain", node, *chosen], capture_output=True, text=True, check=False)
+    assert "cannot delete Pods that declare no controller (use --force to override)" in " ".join(refused.stderr.split())
+    chosen.append("--force")
     began = time.monotonic()
     drain = subprocess.Popen(["kubectl", "drain", node, *chosen], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     for said in story.ends_within(_SECONDS + 5):

@@ -10,6 +10,7 @@ from enterprise_gateway.errors import LaunchFailed, PolicyViolation
 from enterprise_gateway_common.connection import CONNECTION_FILE, CONNECTION_FILE_VARIABLE, CONNECTION_FOLDER
 
 __all__ = [
+    "AUTOSCALER_ANNOTATIONS",
     "CONNECTION_VOLUME",
     "OWNED_KINDS",
     "ObjectMetadata",
@@ -19,13 +20,18 @@ __all__ = [
     "split_documents",
 ]
 
+AUTOSCALER_ANNOTATIONS = MappingProxyType(
+    {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false", "karpenter.sh/do-not-disrupt": "true"}
+)
+"""What keeps node autoscalers from removing a kernel's node; a template's own annotation wins.
+
+Set once, at creation: annotations that followed busy and idle would cost an API call for each cell."""
+
 CONNECTION_VOLUME = "kernel-connection"
 OWNED_KINDS = ("ConfigMap", "PersistentVolumeClaim", "Secret", "Service")
 """What a template may make beside its pod; each is owned by the pod and ends with it."""
 
 _MAXIMUM_DOCUMENTS = 16
-# Set once, at creation: annotations that followed busy and idle would cost an API call for each cell.
-_KEEPS_ITS_NODE = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false", "karpenter.sh/do-not-disrupt": "true"}
 _GPU = "nvidia.com/gpu"
 _READABLE_BY_GROUP = 0o440
 _DEFAULT_GROUP = 100
@@ -122,7 +128,7 @@ def complete_pod(  # noqa: PLR0913  each is a fact of its own, named at every ca
         # The Secret's files belong to root and the pod's group; without a group the kernel's user couldn't read them.
         spec["securityContext"] = {"fsGroup": _DEFAULT_GROUP, **_mapping(spec, "securityContext")}
     described = _metadata(template, metadata)
-    described["annotations"] = {**_KEEPS_ITS_NODE, **described["annotations"]}
+    described["annotations"] = {**AUTOSCALER_ANNOTATIONS, **described["annotations"]}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": described, "spec": spec}
 
 
