@@ -211,9 +211,12 @@ def test_a_file_that_comes_to_hold_a_mistyped_setting_ends_nothing(application, 
     assert "max_kernel is no setting of this gateway; did you mean max_kernels?" in capsys.readouterr().err
 
 
-def test_help_names_the_log_level_that_is_in_force(application):
-    assert "Default: 'INFO'" in EnterpriseGatewayApp.class_get_trait_help(EnterpriseGatewayApp.log_level)
-    assert "log_level" in EnterpriseGatewayApp.aliases["log-level"]
+@pytest.mark.parametrize("option", ["--help", "--help-all"])
+def test_help_names_each_log_level_that_it_names_as_the_one_that_is_in_force(option):
+    said = run(option).stdout
+    levels = said.split("--log-level=<" if option == "--help" else "App.log_level=<")[1:]
+    assert len(levels) == 1
+    assert "Default: 'INFO'" in levels[0].split("--")[0]
 
 
 def test_a_configuration_file_that_does_not_exist_ends_the_start(tmp_path):

@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Never
 
@@ -22,6 +22,7 @@ from enterprise_gateway.gateway import Gateway
 from enterprise_gateway.log import configure
 from enterprise_gateway.server import PortUnavailableError, TlsError
 from enterprise_gateway.settings import ACCEPTED_WITHOUT_EFFECT, GatewaySettings
+from enterprise_gateway.settings.older_places import OLDER_PLACES
 from enterprise_gateway.settings_traits import settings_traits
 from enterprise_gateway.unknown_settings import KnownSettings, StrictLoader, unknown_settings
 from enterprise_gateway.welcome import welcome
@@ -33,26 +34,6 @@ __all__ = ["EnterpriseGatewayApp", "main"]
 _log = logging.getLogger(__name__)
 
 _SECTION = "EnterpriseGatewayApp"
-# Where the original keeps settings that are the gateway's own here: class and trait to the setting's name.
-_OLDER_PLACES = {
-    **{
-        (section, name): name
-        for section in ("RemoteMappingKernelManager", "MappingKernelManager", "AsyncMappingKernelManager")
-        for name in (
-            "cull_idle_timeout",
-            "cull_interval",
-            "cull_connected",
-            "cull_busy",
-            "kernel_info_timeout",
-            "allow_tracebacks",
-        )
-    },
-    ("KernelSpecManager", "whitelist"): "allowed_kernels",
-    ("KernelSpecManager", "allowed_kernelspecs"): "allowed_kernels",
-    ("KernelSpecCache", "cache_enabled"): "kernelspec_cache_enabled",
-    (_SECTION, "env_whitelist"): "client_envs",
-    (_SECTION, "env_process_whitelist"): "inherited_envs",
-}
 _INTERRUPTED = 128 + signal.SIGINT
 _UNKNOWN = 2
 _LOG_LEVEL = "EG_LOG_LEVEL"
@@ -134,6 +115,10 @@ class EnterpriseGatewayApp(settings_traits(GatewaySettings), JupyterApp):  # typ
         known, refuse = self._known_settings(Config()), self._refuse
         return StrictLoader(argv, aliases, flags, classes=classes, log=self.log, known=known, refuse=refuse)
 
+    def _classes_inc_parents(self, classes: Any = None) -> Generator[Any, None, None]:  # noqa: ANN401  traitlets' types
+        # Help and --generate-config list a setting once, where it is this program's: its parents have other defaults.
+        yield from classes or (type(self),)
+
     def update_config(self, config: Config) -> None:
         """Take over a configuration, of whatever source; end the process where something of it looks like a mistyped setting."""
         found = unknown_settings(config, self._known_settings(config), by_command_line=config == self.cli_config)
@@ -147,7 +132,7 @@ class EnterpriseGatewayApp(settings_traits(GatewaySettings), JupyterApp):  # typ
         own = set(self.trait_names(config=True))
         sections = dict.fromkeys((_SECTION, "JupyterApp", "Application"), own)
         sections["KernelSpecManager"] = set(KernelSpecManager.class_trait_names(config=True))
-        for section, name in _OLDER_PLACES:
+        for section, name in OLDER_PLACES:
             sections[section] = {*sections.get(section, ()), name}
         authorizer = str(config[_SECTION].get("authorizer_class", "")) if _SECTION in config else ""
         return KnownSettings(_SECTION, sections, [*self.aliases, *self.flags], (authorizer.rpartition(".")[2],))
@@ -184,10 +169,10 @@ class EnterpriseGatewayApp(settings_traits(GatewaySettings), JupyterApp):  # typ
         def from_command_line(section: str, trait: str) -> bool:
             return trait in self.cli_config.get(section, {})
 
-        written = [place for place in _OLDER_PLACES if place[1] in self.config.get(place[0], {})]
+        written = [place for place in OLDER_PLACES if place[1] in self.config.get(place[0], {})]
         # The command line's come last, so that of two older places of one setting its own wins.
         for section, trait in sorted(written, key=lambda place: from_command_line(*place)):
-            setting, older = _OLDER_PLACES[section, trait], f"{section}.{trait} is an older place of {_SECTION}"
+            setting, older = OLDER_PLACES[section, trait], f"{section}.{trait} is an older place of {_SECTION}"
             if setting in (said_by_command_line if from_command_line(section, trait) else said):
                 self._warnings.append(f"{older}.{setting}, which is set as well and wins.")
                 continue
