@@ -22,7 +22,7 @@ NAMESPACE: dict = {}
 
 def bound(kind: int, name: str) -> zmq.Socket:
     socket = CONTEXT.socket(kind)
-    socket.bind(f"tcp://0.0.0.0:{CONNECTION[name + '_port']}")
+    socket.bind(f"tcp://{CONNECTION['ip']}:{CONNECTION[name + '_port']}")
     return socket
 
 

@@ -288,6 +288,21 @@ def test_probes_follow_the_base_path_and_tls(render: Callable[..., Rendering]) -
     assert container["readinessProbe"]["httpGet"] == {"path": "/gateway/readyz", "port": "http", "scheme": "HTTPS"}
 
 
+@pytest.mark.parametrize(
+    "tls", [{}, {"secretName": "certificate", "clientCertificates": True}], ids=["plain", "client certificates"]
+)
+def test_the_kubelet_asks_whether_a_gateway_lives_where_its_load_doesnt_matter(
+    render: Callable[..., Rendering], tls: dict[str, object]
+) -> None:
+    values = {"baseUrl": "/gateway/", "tls": tls, "kip": {"enabled": False}, "deployment": {"healthPort": 9123}}
+    (container,) = render(values).one("Deployment")["spec"]["template"]["spec"]["containers"]
+
+    (port,) = [each["containerPort"] for each in container["ports"] if each["name"] == "health"]
+    assert {"name": "EG_HEALTH_PORT", "value": str(port)} in container["env"]
+    for probe in ("startupProbe", "livenessProbe"):
+        assert container[probe]["httpGet"] == {"path": "/gateway/livez", "port": "health"}
+
+
 def test_a_setting_given_by_the_user_wins_also_when_it_is_empty(render: Callable[..., Rendering]) -> None:
     values = {"deployment": {"extraEnv": {"EG_KERNEL_CLUSTER_ROLE": "", "EG_LIST_KERNELS": False}}}
     (container,) = render(values).one("Deployment")["spec"]["template"]["spec"]["containers"]

@@ -145,6 +145,14 @@ httpGet:
 {{- toYaml .timing | nindent 0 }}
 {{- end -}}
 
+{{/* Call with (dict "root" $ "timing" VALUES). Its port speaks neither TLS nor asks for a token. */}}
+{{- define "eg.healthProbe" -}}
+httpGet:
+  path: {{ include "eg.base" .root }}/livez
+  port: health
+{{- toYaml .timing | nindent 0 }}
+{{- end -}}
+
 {{/* Which source of image names the puller has. */}}
 {{- define "eg.kipFetcher" -}}
 {{- $gateway := or .Values.deployment.enabled .Values.kip.serviceName -}}

@@ -15,6 +15,8 @@ from tornado.httpserver import HTTPServer
 from enterprise_gateway.cluster.connection import ClusterConnection
 from enterprise_gateway.descriptors import raise_descriptor_limit
 from enterprise_gateway.errors import GatewayError, NotSupported
+from enterprise_gateway.event_loop import EventLoopMonitor
+from enterprise_gateway.health_server import HealthServer
 from enterprise_gateway.kernels.adoption import Adoption
 from enterprise_gateway.kernels.cluster_sync import ClusterSync
 from enterprise_gateway.kernels.kernel import ExecutionState
@@ -33,7 +35,6 @@ __all__ = ["Gateway", "GatewayParts"]
 
 _log = logging.getLogger(__name__)
 
-_LAG_INTERVAL_SECONDS = 5.0
 _ACTIVITY_INTERVAL_SECONDS = 15.0
 _ORPHAN_INTERVAL_SECONDS = 300.0
 _RETRY_SECONDS = 5.0
@@ -58,6 +59,8 @@ class GatewayParts:
     sync: ClusterSync
     adoption: Adoption
     upkeep: Upkeep
+    event_loop: EventLoopMonitor
+    health: HealthServer | None
 
 
 class Gateway:
@@ -118,6 +121,8 @@ class Gateway:
         """
         settings = self._parts.settings
         raise_descriptor_limit()
+        # From the first moment on: where kernelspecs are read from a folder that hangs, the gateway lives all the same.
+        self._spawn(self._parts.event_loop.run(), "watch the event loop", essential=True)
         sockets, self._port = bind(address=settings.ip, port=settings.port, retries=settings.port_retries)
         if settings.port not in (0, self._port):
             # Whoever was told the port meets another program there, which may well be a Jupyter Server.
@@ -126,6 +131,8 @@ class Gateway:
                 extra={"port": settings.port, "listens_on": self._port, "use": jupyterlab_command(self.url)},
             )
         self._parts.server.add_sockets(sockets)
+        if self._parts.health is not None:
+            self._parts.health.start()
         await self._parts.catalogue.all()
         self._kernelspecs_read = True
         # What the gateway is made of stays to the end; a collection needn't look at it again and hold up every message.
@@ -135,7 +142,6 @@ class Gateway:
         self._every(_ACTIVITY_INTERVAL_SECONDS, self._parts.upkeep.record_activity)
         self._every(_ORPHAN_INTERVAL_SECONDS, self._parts.upkeep.collect_orphans)
         self._every(_LOOK_AGAIN_SECONDS, self._parts.adoption.look_again)
-        self._spawn(self._measure_lag(), "measure lag")
         _log.info("Gateway listens", extra={"url": self.url})
         if not (self.token_needed or self.for_this_machine):
             _log.warning(
@@ -215,13 +221,6 @@ class Gateway:
         task.add_done_callback(ended)
         self._tasks.append(task)
 
-    async def _measure_lag(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            due = loop.time() + _LAG_INTERVAL_SECONDS
-            await asyncio.sleep(_LAG_INTERVAL_SECONDS)
-            self._parts.metrics.loop_lag(max(0.0, loop.time() - due))
-
     async def run_until_signal(self) -> None:
         """Serve until SIGTERM or SIGINT, then end in order; a second signal doesn't wait."""
         stop = asyncio.Event()
@@ -258,6 +257,8 @@ class Gateway:
         await parts.kernels.shutdown_all()
         await parts.cluster.close()
         await parts.server.close_all_connections()
+        if parts.health is not None:
+            await asyncio.to_thread(parts.health.stop)
         parts.context.destroy(linger=0)
         _log.info("Gateway stopped")
 

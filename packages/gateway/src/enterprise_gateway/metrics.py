@@ -75,9 +75,10 @@ class GatewayMetrics:
             namespace=_NAMESPACE,
             registry=self._registry,
         )
+
         self._loop_lag = Gauge(
             "event_loop_lag_seconds",
-            "By how much a timer of the event loop was late",
+            "Longest delay of the event loop within the last minute",
             namespace=_NAMESPACE,
             registry=self._registry,
         )
@@ -99,6 +100,10 @@ class GatewayMetrics:
         """Show at each scrape whether this replica acts for all of them."""
         text = "Whether this replica culls kernels, starts dead ones again and takes orphans away: 1, or 0 where another one does"
         Gauge("leader", text, namespace=_NAMESPACE, registry=self._registry).set_function(lambda: float(leads()))
+
+    def observe_loop_lag(self, lag: Callable[[], float]) -> None:
+        """Show at each scrape by how much the event loop was late."""
+        self._loop_lag.set_function(lag)
 
     def launch_finished(self, kernelspec: str, seconds: float, outcome: str, phases: Mapping[str, float]) -> None:
         """Count a start that is over; `phases` are the seconds of its parts."""
@@ -141,10 +146,6 @@ class GatewayMetrics:
     def request_finished(self, method: str, route: str, code: int, seconds: float) -> None:
         """Count an answered request."""
         self._requests.labels(method, route, str(code)).observe(seconds)
-
-    def loop_lag(self, seconds: float) -> None:
-        """Take over by how much the event loop is late."""
-        self._loop_lag.set(seconds)
 
 
 class _KernelCollector(Collector):

@@ -15,7 +15,7 @@ from tornado.web import Application
 
 from enterprise_gateway.settings import GatewaySettings
 
-__all__ = ["PortUnavailableError", "TlsError", "bind", "make_server", "tls_context"]
+__all__ = ["BoundedServer", "PortUnavailableError", "TlsError", "bind", "make_server", "tls_context"]
 
 _log = logging.getLogger(__name__)
 
@@ -99,7 +99,7 @@ def tls_context(settings: GatewaySettings) -> ssl.SSLContext | None:
     return context
 
 
-class _BoundedServer(HTTPServer):
+class BoundedServer(HTTPServer):
     """Closes connections beyond a bound at once, so that nobody can take the descriptors that all others need."""
 
     most_connections: Callable[[], int]
@@ -133,7 +133,7 @@ def make_server(
     most_connections: Callable[[], int],
 ) -> HTTPServer:
     """Return a server that isn't listening yet."""
-    server = _BoundedServer(
+    server = BoundedServer(
         application,
         ssl_options=context,
         xheaders=settings.trust_xheaders,

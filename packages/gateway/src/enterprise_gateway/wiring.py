@@ -12,7 +12,9 @@ from traitlets.config import Configurable
 
 from enterprise_gateway import __version__
 from enterprise_gateway.descriptors import DescriptorBudget
+from enterprise_gateway.event_loop import EventLoopMonitor
 from enterprise_gateway.gateway import Gateway, GatewayParts
+from enterprise_gateway.health_server import HealthServer
 from enterprise_gateway.kernels.adoption import Adoption
 from enterprise_gateway.kernels.cluster_sync import ClusterSync
 from enterprise_gateway.kernels.kernel import Kernel
@@ -37,6 +39,7 @@ from enterprise_gateway.websocket.handler import KernelWebsocketHandler
 from enterprise_gateway.websocket.kernel import KernelDirectory, WebsocketAccess, WebsocketMetrics
 from enterprise_gateway.websocket.options import WebsocketOptions
 from enterprise_gateway.websocket.replay import ReplayStore
+from enterprise_gateway.websocket.setups import SetupQueue
 from enterprise_gateway.wiring_kernels import KernelMaker
 from enterprise_gateway.wiring_settings import (
     catalogue_of,
@@ -129,6 +132,8 @@ def build_gateway(
     adoption = kernels.elsewhere = Adoption(
         cluster=cluster, sync=sync, kernels=kernels, catalogue=catalogue, make_kernel=make_kernel, noticed=upkeep.noticed
     )
+    event_loop = EventLoopMonitor()
+    metrics.observe_loop_lag(lambda: event_loop.lag)
     metrics.observe_leader(lambda: cluster.leads)
     metrics.observe_kernels(lambda: ((kernel.name, str(kernel.execution_state)) for kernel in kernels.all()))
     sessions = Sessions(kernels=kernels, maximum=settings.max_sessions)
@@ -138,7 +143,13 @@ def build_gateway(
     routes = [
         *_rest_routes(settings, kernels=kernels, sessions=sessions, catalogue=catalogue),
         _websocket_route(
-            kernels=kernels, access=edge.access, options=options, replay=replay, connections=connections, metrics=metrics
+            kernels=kernels,
+            access=edge.access,
+            options=options,
+            replay=replay,
+            connections=connections,
+            setups=SetupQueue(places=settings.max_websocket_setups),
+            metrics=metrics,
         ),
         Route(
             path="/api/images",
@@ -169,10 +180,24 @@ def build_gateway(
             sync=sync,
             adoption=adoption,
             upkeep=upkeep,
+            event_loop=event_loop,
+            health=_health_server(settings, event_loop),
         )
     )
     problems.append(gateway.problems)
     return gateway
+
+
+def _health_server(settings: GatewaySettings, event_loop: EventLoopMonitor) -> HealthServer | None:
+    if settings.health_port is None:
+        return None
+    return HealthServer(
+        address=settings.ip,
+        port=settings.health_port,
+        path=f"{settings.base_url}livez",
+        monitor=event_loop,
+        stall_limit=settings.stall_limit,
+    )
 
 
 # --------------------------------------------------------------------------------------------------------------- routes
@@ -220,6 +245,7 @@ def _websocket_route(
     options: WebsocketOptions,
     replay: ReplayStore,
     connections: OpenConnections,
+    setups: SetupQueue,
     metrics: WebsocketMetrics,
 ) -> Route:
     # Its parameters are the layer's protocols: that the gateway's own objects fit them is checked here.
@@ -229,6 +255,7 @@ def _websocket_route(
         "options": options,
         "replay": replay,
         "connections": connections,
+        "setups": setups,
         "metrics": metrics,
     }
     return Route(path="/api/kernels/{kernel_id}/channels", handler=KernelWebsocketHandler, services=services)

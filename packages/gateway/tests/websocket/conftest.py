@@ -28,6 +28,7 @@ from enterprise_gateway.websocket.connections import OpenConnections
 from enterprise_gateway.websocket.handler import KernelWebsocketHandler
 from enterprise_gateway.websocket.options import V1_PROTOCOL, WebsocketOptions
 from enterprise_gateway.websocket.replay import ReplayStore
+from enterprise_gateway.websocket.setups import SetupQueue
 
 _SOCKET_TYPES = {"shell": zmq.DEALER, "control": zmq.DEALER, "stdin": zmq.DEALER, "iopub": zmq.SUB}
 _PARTS = ("header", "parent_header", "metadata", "content")
@@ -153,6 +154,7 @@ class Gateway:
         self.kernels: dict[str, ManagedKernel] = {}
         self.replay = ReplayStore(options=options, metrics=self.metrics)
         self.connections = OpenConnections(limit=options.max_connections)
+        self.setups = SetupQueue(places=8)
         self._options = options
         self._context: zmq.Context[Any] = zmq.Context()
         self._loop = asyncio.new_event_loop()
@@ -205,6 +207,7 @@ class Gateway:
             "options": self._options,
             "replay": self.replay,
             "connections": self.connections,
+            "setups": self.setups,
             "metrics": self.metrics,
         }
         self._server = HTTPServer(Application([(r"/api/kernels/([^/]+)/channels", KernelWebsocketHandler, wiring)]))

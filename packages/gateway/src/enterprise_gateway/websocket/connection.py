@@ -136,6 +136,10 @@ class Connection:
         self._complained: set[str] = set()
         self._bridge.attach(self._outlet)
 
+    async def established(self) -> None:
+        """Return when the kernel has proved to answer, or there is no more hope of it."""
+        await self._bridge.connected()
+
     # ------------------------------------------------------------------------------------------------------ receiving
 
     def receive(self, frame: str | bytes) -> Awaitable[None] | None:

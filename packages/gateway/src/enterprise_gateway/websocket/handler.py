@@ -5,6 +5,7 @@ import logging
 import math
 import uuid
 from collections.abc import Awaitable
+from contextlib import suppress
 from typing import Any, cast
 
 from tornado.web import HTTPError
@@ -16,12 +17,15 @@ from enterprise_gateway.websocket.connections import OpenConnections
 from enterprise_gateway.websocket.kernel import KernelChannels, KernelDirectory, WebsocketAccess, WebsocketMetrics
 from enterprise_gateway.websocket.options import V1_PROTOCOL, WebsocketOptions
 from enterprise_gateway.websocket.replay import ReplayStore
+from enterprise_gateway.websocket.setups import SetupQueue, SetupTurn
 
 __all__ = ["KernelWebsocketHandler"]
 
 _log = logging.getLogger(__name__)
 
 _TRY_AGAIN_LATER = 1013
+# A kernel that doesn't answer costs the gateway nothing; the next client needn't wait for it.
+_LONGEST_SETUP_SECONDS = 0.5
 
 
 class KernelWebsocketHandler(WebSocketHandler):
@@ -35,6 +39,7 @@ class KernelWebsocketHandler(WebSocketHandler):
         options: WebsocketOptions,
         replay: ReplayStore,
         connections: OpenConnections,
+        setups: SetupQueue,
         metrics: WebsocketMetrics,
     ) -> None:
         """Take over what the application was wired with."""
@@ -43,10 +48,14 @@ class KernelWebsocketHandler(WebSocketHandler):
         self._options = options
         self._replay = replay
         self._connections = connections
+        self._setups = setups
         self._metrics = metrics
         self._kernel: KernelChannels | None = None
         self._key = ("", "")
         self._connection: Connection | None = None
+        self._turn: SetupTurn | None = None
+        self._settling: asyncio.Task[None] | None = None
+        self._gone = False
 
     # ----------------------------------------------------------------------------------------------------- the request
 
@@ -54,10 +63,16 @@ class KernelWebsocketHandler(WebSocketHandler):
         """Upgrade to a websocket; answer with an error's status and words where that isn't possible."""
         try:
             self._kernel = await self._admit(kernel_id)
+            self._turn = await self._setups.turn()
         except GatewayError as error:
             self._refuse(error)
             return
-        await super().get(kernel_id)
+        try:
+            # Returns when the websocket is closed. Who went away while waiting for its turn doesn't take it.
+            if not self._gone:
+                await super().get(kernel_id)
+        finally:
+            self._turn.end()
 
     async def _admit(self, kernel_id: str) -> KernelChannels:
         identity = self._access.authenticate(self.request)
@@ -140,9 +155,18 @@ class KernelWebsocketHandler(WebSocketHandler):
             # Once more: others came while the kernel started, and a websocket counts only from here on.
             self._connections.admit(self._key)
             self._connection = self._connect(self._kernel, self.ws_connection)
+            self._settling = asyncio.create_task(self._settle(self._connection))
         except GatewayError as error:
             _log.warning("A websocket can't be served", extra={"kernel_id": self._kernel.kernel_id, "cause": error.message})
             self.close(_TRY_AGAIN_LATER, error.reason)
+
+    async def _settle(self, connection: Connection) -> None:
+        """Let the next websocket be set up when this one is."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LONGEST_SETUP_SECONDS):
+                await connection.established()
+        if self._turn is not None:
+            self._turn.end()
 
     def _connect(self, kernel: KernelChannels, protocol: WebSocketProtocol) -> Connection:
         return Connection(
@@ -168,6 +192,9 @@ class KernelWebsocketHandler(WebSocketHandler):
 
     def on_close(self) -> None:
         """Let what the client misses from now on wait for it."""
+        self._gone = True
+        if self._settling:
+            self._settling.cancel()
         if self._connection:
             self._connection.release()
             self._connection = None
