@@ -38,6 +38,7 @@ class FakeCluster:
         self.busy: list[int] = []
         """Statuses that the next calls which create a pod answer with."""
         self.owner: dict[str, Any] = {"labels": {"app.kubernetes.io/instance": "one"}}
+        self.own_containers: list[dict[str, Any]] = [{"image": "kip:1"}]
 
     def _answer(self) -> None:
         if self.away:
@@ -51,7 +52,7 @@ class FakeCluster:
     def pod(self, namespace: str, name: str) -> dict[str, Any]:
         self._answer()
         if name == "own":
-            spec = {"containers": [{"image": "kip:1"}], "imagePullSecrets": [{"name": "s"}], "serviceAccountName": "sa"}
+            spec = {"containers": self.own_containers, "imagePullSecrets": [{"name": "s"}], "serviceAccountName": "sa"}
             return {"metadata": {"name": "own", "uid": "u-1", **self.owner}, "spec": spec}
         if name not in self.objects:
             raise KubernetesCallFailed(f"{namespace}/{name} not found", status=404)
@@ -121,6 +122,30 @@ def test_an_image_volume_pulls_without_running_anything_of_the_image(runtime: Ku
     assert pod["spec"]["volumes"] == [{"name": "image-0", "image": {"reference": NAME, "pullPolicy": "IfNotPresent"}}]
     assert [container["image"] for container in pod["spec"]["containers"]] == ["kip:1"]
     assert cluster.objects == {}
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"name": "kernel-image-puller", "image": "kip:1"},
+        {"name": "other", "image": "kip:1", "env": [{"name": "KIP_NODE_NAME", "value": "n1"}]},
+    ],
+    ids=["named as the chart names it", "named otherwise"],
+)
+def test_its_own_image_is_found_wherever_admission_puts_other_containers(
+    runtime: KubeletRuntime, cluster: FakeCluster, own: dict[str, Any]
+) -> None:
+    cluster.own_containers = [{"name": "mesh", "image": "mesh:1", "env": [{"name": "POD"}]}, own]
+    runtime.pull(_order())
+    (pod,) = cluster.created
+    assert [container["image"] for container in pod["spec"]["containers"]] == ["kip:1"]
+
+
+def test_troubles_of_a_container_that_admission_adds_arent_the_images(runtime: KubeletRuntime, cluster: FakeCluster) -> None:
+    mesh = {"name": "mesh", "state": {"waiting": {"reason": "ErrImagePull", "message": "mesh:1: not found"}}}
+    pull = {"name": "pull", "state": {"terminated": {"exitCode": 0}}}
+    cluster.statuses = lambda _pod: {"phase": "Pending", "containerStatuses": [mesh, pull]}
+    assert runtime.pull(_order()) == 0
 
 
 def test_without_image_volumes_the_image_runs_a_program_that_does_nothing(runtime: KubeletRuntime, cluster: FakeCluster) -> None:

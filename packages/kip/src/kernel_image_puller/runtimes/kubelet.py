@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from enterprise_gateway_common import labels
 from kernel_image_puller.classification import classify_pull_message, without_secrets
 from kernel_image_puller.clock import Clock
 from kernel_image_puller.errors import (
@@ -22,7 +23,7 @@ from kernel_image_puller.errors import (
     TransientPullError,
 )
 from kernel_image_puller.logs import fields
-from kernel_image_puller.runtimes.kubelet_pods import PULL_CONTAINER, PodMaker
+from kernel_image_puller.runtimes.kubelet_pods import PULL_CONTAINER, TOOLS_CONTAINER, PodMaker
 from kernel_image_puller.runtimes.protocol import PullOrder, StoredImage, complete_names
 
 __all__ = ["KubeletApi", "KubeletRuntime"]
@@ -37,6 +38,7 @@ _PULL_REASONS = frozenset(
 )
 _PERMANENT_REASONS = frozenset({"InvalidImageName", "SignatureValidationFailed"})
 _START_REASONS = frozenset({"CreateContainerError", "CreateContainerConfigError", "RunContainerError"})
+_OWN_SETTINGS = "KIP_"
 _CONFLICT, _TOO_MANY_REQUESTS, _SERVER_ERRORS = 409, 429, 500
 
 
@@ -176,9 +178,7 @@ class KubeletRuntime:
         with self._lock:
             if self._maker is None:
                 own = self._api.pod(self._namespace, self._own_pod)
-                containers = own.get("spec", {}).get("containers") or [{}]
-                image = self._image or containers[0].get("image", "")
-                maker = PodMaker(node=self._node, owner=own, helper_image=image)
+                maker = PodMaker(node=self._node, owner=own, helper_image=self._image or _own_image(own))
                 for pod in self._api.pods(self._namespace, maker.selector):
                     self._api.delete_pod(self._namespace, pod["metadata"]["name"])
                 self._maker = maker
@@ -240,6 +240,18 @@ class KubeletRuntime:
                 raise TransientPullError(f"{order.reference}: not pulled within {order.timeout:.0f} s")
 
 
+def _own_image(pod: dict[str, Any]) -> str:
+    """Return the image of the puller's own container, beside which admission may have put others, in any place."""
+    containers = pod.get("spec", {}).get("containers") or []
+    named = [container for container in containers if container.get("name") == labels.COMPONENT_PULLER]
+    settled = [container for container in containers if _has_own_settings(container)]
+    return next((str(container.get("image", "")) for container in [*named, *settled, *containers]), "")
+
+
+def _has_own_settings(container: dict[str, Any]) -> bool:
+    return any(entry.get("name", "").startswith(_OWN_SETTINGS) for entry in container.get("env") or ())
+
+
 class _ImageVolumeRefused(PullFailed):
     """The image is there, and the runtime can't mount it."""
 
@@ -251,7 +263,9 @@ def _says_nothing(error: KubernetesCallFailed) -> bool:
 
 def _outcome(status: dict[str, Any], order: PullOrder) -> bool:
     """Tell whether the pod has shown that the image is there; raises what it shows instead."""
-    states = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
+    every = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
+    # What admission puts beside them has images and troubles of its own.
+    states = [container for container in every if container.get("name", "").startswith((PULL_CONTAINER, TOOLS_CONTAINER))]
     for container in states:
         waiting = container.get("state", {}).get("waiting") or {}
         reason, message = waiting.get("reason", ""), waiting.get("message", "")

@@ -15,11 +15,13 @@ from enterprise_gateway_common import labels
 from enterprise_gateway_common.image_reference import ImageReference
 from kernel_image_puller.runtimes.protocol import PullOrder
 
-__all__ = ["PULL_CONTAINER", "PULL_POD_ROLE", "PodMaker"]
+__all__ = ["PULL_CONTAINER", "PULL_POD_ROLE", "TOOLS_CONTAINER", "PodMaker"]
 
 PULL_POD_ROLE = "image-pull"
 PULL_CONTAINER = "pull"
 """What the names of the containers begin with that can start only when the image is there."""
+TOOLS_CONTAINER = "tools"
+"""The name of the container that brings the program which the others run."""
 ROLE_LABEL = labels.ANNOTATION_PREFIX + "role"
 NODE_LABEL = labels.ANNOTATION_PREFIX + "node"
 _IMAGE_ANNOTATION = labels.ANNOTATION_PREFIX + "image"
@@ -77,7 +79,7 @@ class PodMaker:
         """Return a pod that starts the image with a program that does nothing."""
         mount = {"name": "tools", "mountPath": _TOOLS}
         helper = self._container(
-            "tools", self.helper_image, ["kernel-image-puller", "write-noop", f"{_TOOLS}/noop"], "IfNotPresent"
+            TOOLS_CONTAINER, self.helper_image, ["kernel-image-puller", "write-noop", f"{_TOOLS}/noop"], "IfNotPresent"
         )
         helper["volumeMounts"] = [mount]
         targets = [
