@@ -22,7 +22,16 @@ PACKAGE = Path(enterprise_gateway.__file__).parent
 CLASSES = {name: each for name, each in vars(errors).items() if inspect.isclass(each) and issubclass(each, GatewayError)}
 # Functions that put the public words together elsewhere than where an error is raised.
 SPEAKERS = {
-    "cluster/diagnosis.py": ("cause_of_failure", "waiting_words", "cause_of_end", "_cause_from_outside", "_exit_words"),
+    "cluster/diagnosis.py": (
+        "cause_of_failure",
+        "waiting_words",
+        "cause_of_end",
+        "_cause_from_outside",
+        "_containers",
+        "_exit_words",
+        "_memory_words",
+        "_name",
+    ),
     "cluster/start.py": ("_refusal",),
     "cluster/watching.py": ("_timeout_words",),
     "provisioners/exits.py": ("exit_words",),

@@ -36,8 +36,22 @@ spec:
 """
 
 
+_BEFORE = """\
+  initContainers:
+  - name: fetch-data
+    image: %s
+    securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}
+    command: [sh, -c, "%s"]
+"""
+
+
 def template(more: str = "", *, image: str = "{{ kernel_image }}") -> str:
     return _CONTAINER % image + more
+
+
+def preceded(script: str, more: str = "", *, image: str = "{{ kernel_image }}") -> dict[str, str]:
+    """Return what makes a kernelspec whose pod has an init container."""
+    return {"template": template(_BEFORE % (image, script) + more)}
 
 
 KERNELSPECS = {
@@ -64,6 +78,14 @@ KERNELSPECS = {
             "  volumes: [{name: data, secret: {secretName: no-such-secret}}]\n"
         )
     },
+    "init-fails": preceded("echo connecting; echo no such bucket >&2; exit 4"),
+    "init-without-command": {"template": preceded("x")["template"].replace("[sh, -c", "[no-such-program, -c")},
+    "init-without-image": preceded("exit 0", image="elyra/does-not-exist:1"),
+    "init-hangs": preceded("sleep 600"),
+    "init-crashes": preceded(
+        "echo no config >&2; exit 5", "    restartPolicy: Always\n    startupProbe: {exec: {command: ['false']}}\n"
+    ),
+    "init-stays": preceded("sleep 600", "    restartPolicy: Always\n"),
     "invalid-pod": {"template": template("  priorityClassName: no-such-class\n")},
     "not-a-pod": {"template": "not a pod"},
     "loose": {"template": "kind: Pod\nspec: {containers: [{name: kernel, image: '{{ kernel_image }}'}]}"},
@@ -132,6 +154,10 @@ def assert_hopeless(server, cluster, name, words, *, seconds=_SECONDS, status=50
         ("no-command", ["no-such-program"]),
         ("crash", ["status 1", "the last words of the launcher"]),
         ("refused", ["status 3", "pyspark isn't installed"]),
+        ("init-fails", ["The init container 'fetch-data' exited with status 4", "no such bucket"]),
+        ("init-without-command", ["The init container 'fetch-data' can't start", "no-such-program"]),
+        ("init-without-image", ["The init container 'fetch-data' can't start", "does-not-exist:1", "not found"]),
+        ("init-crashes", ["The sidecar container 'fetch-data' ends again and again", "status 5", "no config"]),
         ("invalid-pod", ["no PriorityClass", "no-such-class"]),
         ("not-a-pod", ["no object"]),
     ],
@@ -176,6 +202,28 @@ def test_a_kernel_that_never_listens_ends_with_its_time(server, cluster):
 
 def test_a_volume_that_cant_be_mounted_is_said_when_the_time_is_over(server, cluster):
     assert_hopeless(server, cluster, "no-volume", ["within 6 seconds", "no-such-secret"], KERNEL_LAUNCH_TIMEOUT="6")
+
+
+def test_an_init_container_that_doesnt_end_is_named_while_it_is_waited_for_and_when_the_time_is_over(server, cluster):
+    words = "Waiting for the init container 'fetch-data': it hasn't finished yet."
+    kernel_id = str(uuid.uuid4())
+    body = {"name": "init-hangs", "env": {"KERNEL_ID": kernel_id, "KERNEL_LAUNCH_TIMEOUT": "12"}}
+    with ThreadPoolExecutor(1) as pool:
+        start = pool.submit(server.request, "POST", "/api/kernels", json=body)
+        model = f"/api/kernels/{kernel_id}"
+        wait_until(lambda: words in server.request("GET", model).json().get("reason", ""), timeout=12)
+        answer = start.result()
+    assert answer.status_code == 500
+    assert f"within 12 seconds. {words}" in answer.json()["message"]
+    wait_until(lambda: cluster.objects(kernel_id) == [], timeout=30)
+
+
+def test_a_kernel_starts_and_runs_beside_a_sidecar_that_stays(server, cluster):
+    kernel_id = server.start_kernel("init-stays")
+    with KernelSocket(server, kernel_id) as client:
+        assert text_of(client.run("print(1)")) == "1\n"
+    server.stop_kernel(kernel_id)
+    wait_until(lambda: cluster.objects(kernel_id) == [], timeout=30)
 
 
 def test_a_namespace_that_doesnt_exist_is_said(installation, cluster, folder):

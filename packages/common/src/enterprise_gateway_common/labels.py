@@ -14,14 +14,19 @@ __all__ = [
     "COMPONENT_PULLER",
     "COMPONENT_WORKER",
     "CULL_QUESTION_ANNOTATION",
+    "DEFAULT_CONTAINER_ANNOTATION",
     "ENDING_ANNOTATION",
+    "HEARD_ANNOTATION",
     "INSTANCE",
     "IN_USE_ANNOTATION",
+    "KERNEL_CONTAINER_ANNOTATION",
     "KERNEL_ID",
     "KERNEL_LAUNCH",
     "KERNEL_NAME_ANNOTATION",
     "KERNEL_USER",
     "LAST_ACTIVITY_ANNOTATION",
+    "LOSS_ANNOTATION",
+    "LOSS_QUESTION_ANNOTATION",
     "MANAGED_BY",
     "NAME",
     "OWN_NAMESPACE_ANNOTATION",
@@ -45,6 +50,7 @@ INSTANCE = "app.kubernetes.io/instance"
 RECOMMENDED_COMPONENT = "app.kubernetes.io/component"
 MANAGED_BY = "app.kubernetes.io/managed-by"
 PART_OF = "app.kubernetes.io/part-of"
+DEFAULT_CONTAINER_ANNOTATION = "kubectl.kubernetes.io/default-container"  # which one `kubectl logs` and `kubectl exec` take
 
 ANNOTATION_PREFIX = "enterprise-gateway.jupyter.org/"
 
@@ -56,6 +62,7 @@ KERNEL_USER = ANNOTATION_PREFIX + "user"  # the user's name as a valid, collisio
 RECORD_VERSION_ANNOTATION = ANNOTATION_PREFIX + "record-version"
 KERNEL_NAME_ANNOTATION = ANNOTATION_PREFIX + "kernelspec"
 USERNAME_ANNOTATION = ANNOTATION_PREFIX + "username"
+KERNEL_CONTAINER_ANNOTATION = ANNOTATION_PREFIX + "kernel-container"  # the kernel's container, whatever admission adds to the pod
 LAST_ACTIVITY_ANNOTATION = ANNOTATION_PREFIX + "last-activity"
 OWN_NAMESPACE_ANNOTATION = ANNOTATION_PREFIX + "own-namespace"  # "true": the namespace was made for this kernel
 
@@ -63,3 +70,6 @@ OWN_NAMESPACE_ANNOTATION = ANNOTATION_PREFIX + "own-namespace"  # "true": the na
 ENDING_ANNOTATION = ANNOTATION_PREFIX + "ending"  # why the pod is about to end: whether the kernel ends or starts again
 CULL_QUESTION_ANNOTATION = ANNOTATION_PREFIX + "cull-question"  # who is about to cull it
 IN_USE_ANNOTATION = ANNOTATION_PREFIX + "in-use"  # when a replica last answered that it is in use
+LOSS_QUESTION_ANNOTATION = ANNOTATION_PREFIX + "loss-question"  # who can't reach the kernel of a pod that the cluster doubts
+HEARD_ANNOTATION = ANNOTATION_PREFIX + "heard"  # when a replica last answered that it can
+LOSS_ANNOTATION = ANNOTATION_PREFIX + "lost"  # when the kernel was given up for lost: no replica reaches it

@@ -2,6 +2,7 @@ import asyncio
 
 import pytest
 
+from enterprise_gateway.cluster.diagnosis import cause_of_end
 from enterprise_gateway.cluster.last_words import with_last_words
 from enterprise_gateway.cluster.pods import pod_state
 
@@ -23,7 +24,7 @@ def last_message(cluster_type, fault_type, pod):
                 )
                 state = await with_last_words(pod_state(ended), cluster.client)
                 asked = [path for _, path in cluster.api.requests if path.endswith("/log")]
-                return state.containers[0].ended_message, len(asked)
+                return state.kernel.end.message, len(asked)
 
         return asyncio.run(with_cluster())
 
@@ -44,3 +45,20 @@ def test_a_log_that_cant_be_had_is_done_without(last_message, refused):
     message, asked = last_message(exitCode=0, refused=refused)
     assert message == ""
     assert asked
+
+
+def test_an_init_container_that_the_kubelet_tells_no_lines_of_has_them_from_the_log(cluster_type, pod):
+    async def scenario():
+        async with cluster_type() as cluster:
+            cluster.api.logs = "no such bucket"
+            ended = pod(
+                metadata={"uid": "u"},
+                spec={"initContainers": [{"name": "fetch"}]},
+                phase="Failed",
+                initContainerStatuses=[{"name": "fetch", "state": {"terminated": {"exitCode": 4}}}],
+                containerStatuses=[{"name": "kernel", "state": {"waiting": {"reason": "PodInitializing"}}}],
+            )
+            return cause_of_end(await with_last_words(pod_state(ended), cluster.client))
+
+    words = asyncio.run(scenario())
+    assert words == "The init container 'fetch' exited with status 4. It last wrote: no such bucket"

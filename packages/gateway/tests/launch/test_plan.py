@@ -199,3 +199,37 @@ def test_autoscalers_leave_a_kernels_node_alone_unless_its_template_says_otherwi
     assert (keeps | {"karpenter.sh/do-not-disrupt": "false"}).items() <= plan.pod["metadata"]["annotations"].items()
     # Only a pod is evicted.
     assert not keeps.keys() & plan.secret["metadata"]["annotations"].keys()
+
+
+CROWDED = PodTemplate(
+    "kind: Pod\nmetadata: {annotations: {kubectl.kubernetes.io/default-container: aide}}\nspec:\n"
+    "  initContainers: [{name: fetch, image: a}, {name: proxy, image: b, terminationMessagePolicy: File}]\n"
+    "  containers: [{name: '{{ kernel_pod_name }}', image: c, restartPolicy: Always}, {name: aide, image: d}]",
+    Dialect.JINJA,
+)
+
+
+def test_the_name_of_the_kernels_container_is_written_on_its_pod(make_plan):
+    plan = make_plan(template=CROWDED)
+    annotations = plan.pod["metadata"]["annotations"]
+    assert annotations["enterprise-gateway.jupyter.org/kernel-container"] == plan.names.pod
+    assert annotations["kubectl.kubernetes.io/default-container"] == "aide"
+    assert make_plan().pod["metadata"]["annotations"]["kubectl.kubernetes.io/default-container"] == "kernel"
+
+
+def test_every_container_of_a_template_explains_its_crash(make_plan):
+    spec = make_plan(template=CROWDED).pod["spec"]
+    policies = {each["name"]: each["terminationMessagePolicy"] for each in (*spec["initContainers"], *spec["containers"][1:])}
+    assert policies == {"fetch": "FallbackToLogsOnError", "proxy": "File", "aide": "FallbackToLogsOnError"}
+
+
+def test_a_kernel_that_ended_is_started_again_by_nobody_but_the_gateway(make_plan):
+    assert "restartPolicy" not in make_plan(template=CROWDED).pod["spec"]["containers"][0]
+
+
+@pytest.mark.parametrize("key", ["containers", "initContainers"])
+def test_containers_that_are_no_list_are_refused(make_plan, key):
+    lists = {"containers": "[{name: a, image: b}]", key: "{name: a}"}
+    written = ", ".join(f"{name}: {text}" for name, text in lists.items())
+    with pytest.raises(LaunchFailed, match=f"{key} isn't a list of containers"):
+        make_plan(template=PodTemplate(f"kind: Pod\nspec: {{{written}}}", Dialect.JINJA))

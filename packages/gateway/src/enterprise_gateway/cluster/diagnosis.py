@@ -1,11 +1,13 @@
 """Why a kernel can't start, or why it ended, in Kubernetes' own words for the person who waits for it."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from enterprise_gateway.cluster.pods import ContainerState, PodState
+from enterprise_gateway.cluster.containers import ContainerEnd, ContainerState
+from enterprise_gateway.cluster.pods import PodState
 
-__all__ = ["Graces", "cause_of_end", "cause_of_failure", "exit_status", "kind_of_trouble", "waiting_words"]
+__all__ = ["Graces", "cause_of_end", "cause_of_failure", "exit_status", "failed_container", "kind_of_trouble", "waiting_words"]
 
 _HOPELESS = frozenset(
     {
@@ -15,9 +17,10 @@ _HOPELESS = frozenset(
         "CreateContainerConfigError",
         "CreateContainerError",
         "RunContainerError",
-        "CrashLoopBackOff",
     }
 )
+_CRASHING = "CrashLoopBackOff"
+_NEVER_BEGAN = frozenset({"StartError", "ContainerCannotRun"})
 _PULLING = frozenset({"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "SignatureValidationFailed"})
 # What a registry says when trying again can't help.
 _NO_SUCH_IMAGE = re.compile(
@@ -27,6 +30,7 @@ _ON_ITS_WAY = frozenset({"", "ContainerCreating", "PodInitializing"})
 _LONGEST_WORDS = 600
 _LAST_LINES = 12
 _UNKNOWN_STATUS = 1
+_OUT_OF_MEMORY = "OOMKilled"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,10 +57,12 @@ def cause_of_failure(state: PodState, *, troubled_for: float, graces: Graces) ->
         return _with_detail("The kernel's pod was deleted while it started", state.disruption)
     if state.unschedulable and troubled_for >= graces.unschedulable:
         return f"No node can take the kernel's pod: {_short(state.unschedulable)}"
-    for container in state.containers:
+    for container, subject in _containers(state):
         reason, words = container.waiting_reason, container.waiting_message
+        if reason == _CRASHING and _holds_up_the_kernel(container, state):
+            return f"{subject} ends again and again.{_last_end(container)}"
         if reason in _HOPELESS or (reason in _PULLING and (_NO_SUCH_IMAGE.search(words) or troubled_for >= graces.image_pull)):
-            return _with_detail(f"The kernel's container can't start: {reason}", words)
+            return _with_detail(f"{subject} can't start: {reason}", words)
     return None
 
 
@@ -64,10 +70,15 @@ def waiting_words(state: PodState) -> str | None:
     """Return the trouble that a starting pod has now, though it may mend itself; `None` where it has none."""
     if state.unschedulable:
         return f"Waiting for a node: {_short(state.unschedulable)}"
-    for container in state.containers:
+    for container, subject in _containers(state):
+        if container.waiting_reason == _CRASHING:
+            return f"Waiting for {_lower(subject)}, which ends again and again.{_last_end(container)}"
         if container.waiting_reason not in _ON_ITS_WAY:
-            return _with_detail(f"Waiting for the container: {container.waiting_reason}", container.waiting_message)
-    return None
+            return _with_detail(f"Waiting for {_lower(subject)}: {container.waiting_reason}", container.waiting_message)
+    if (awaited := state.awaited) is not None and awaited.running:
+        still = "its startup probe hasn't succeeded yet" if awaited.restartable else "it hasn't finished yet"
+        return f"Waiting for {_lower(_name(awaited))}: {still}."
+    return f"Waiting for node {state.node}, which doesn't report to the cluster." if state.node_silent else None
 
 
 def kind_of_trouble(state: PodState) -> str | None:
@@ -78,7 +89,7 @@ def kind_of_trouble(state: PodState) -> str | None:
     """
     if state.unschedulable:
         return "unschedulable"
-    for container in state.containers:
+    for container, _ in _containers(state):
         if container.waiting_reason in _PULLING:
             return "pulling"
         if container.waiting_reason not in _ON_ITS_WAY:
@@ -88,23 +99,32 @@ def kind_of_trouble(state: PodState) -> str | None:
 
 def cause_of_end(state: PodState) -> str:
     """Return why a kernel's pod ended."""
-    kernel = state.containers[0] if state.containers else None
-    if kernel is not None and kernel.ended_reason == "OOMKilled":
-        limit = f" ({kernel.memory_limit})" if kernel.memory_limit else ""
-        return f"The kernel was ended because it ran out of memory: OOMKilled, it used more than its limit{limit}."
+    kernel = state.kernel
+    if kernel is not None and kernel.end is not None and kernel.end.reason == _OUT_OF_MEMORY:
+        return f"The kernel was ended because it ran out of memory: {_memory_words(kernel)}."
     if cause := _cause_from_outside(state):
         return cause
-    if kernel is not None and kernel.exit_code is not None:
-        return _exit_words(kernel)
+    if kernel is not None and kernel.end is not None:
+        return _exit_words("The kernel", kernel, kernel.end)
+    if (failed := failed_container(state)) is not None and failed.end is not None:
+        return _exit_words(_name(failed), failed, failed.end)
     if state.reason or state.message:
         return _with_detail(f"The kernel's pod ended: {state.reason or state.phase}", state.message)
     return "The kernel's pod has ended."
 
 
+def failed_container(state: PodState) -> ContainerState | None:
+    """Return the container whose end was the pod's: the kernel's, or the init container that failed before it could begin."""
+    if state.kernel is not None and state.kernel.end is not None:
+        return state.kernel
+    ended = (container for container in state.init_containers if container.end is not None)
+    return next((container for container in ended if container.end is not None and container.end.exit_code != 0), None)
+
+
 def _cause_from_outside(state: PodState) -> str | None:
     """Return what the cluster did to a pod; the signal that ends its kernel then isn't the cause."""
-    if state.node_lost:
-        return f"The kernel's node {state.node} doesn't answer any more."
+    if state.lost and not state.deleting:
+        return f"The kernel's node {state.node} doesn't answer any more, nor does the kernel itself."
     if state.reason == "Evicted" or state.disruption:
         return _with_detail("The kernel's pod was evicted from its node", state.message or state.disruption)
     return "The kernel's pod was deleted." if state.deleting else None
@@ -112,15 +132,55 @@ def _cause_from_outside(state: PodState) -> str | None:
 
 def exit_status(state: PodState) -> int:
     """Return the exit status of a kernel that ended."""
-    kernel = state.containers[0] if state.containers else None
-    return _UNKNOWN_STATUS if kernel is None or kernel.exit_code is None else kernel.exit_code
+    kernel = state.kernel
+    return _UNKNOWN_STATUS if kernel is None or kernel.end is None else kernel.end.exit_code
 
 
-def _exit_words(kernel: ContainerState) -> str:
-    lines = [line for line in kernel.ended_message.splitlines() if line.strip()][-_LAST_LINES:]
-    reason = f" ({kernel.ended_reason})" if kernel.ended_reason not in {"", "Error", "Completed"} else ""
+# ---------------------------------------------------------------------------------------------------------- containers
+
+
+def _containers(state: PodState) -> Iterator[tuple[ContainerState, str]]:
+    """Yield every container of a pod in the order in which they start, with what it is called in a sentence."""
+    for container in state.init_containers:
+        yield container, _name(container)
+    for container in state.containers:
+        is_kernels = container.name == state.kernel_container
+        yield container, "The kernel's container" if is_kernels else f"The container '{container.name}'"
+
+
+def _name(init_container: ContainerState) -> str:
+    kind = "sidecar container" if init_container.restartable else "init container"
+    return f"The {kind} '{init_container.name}'"
+
+
+def _lower(subject: str) -> str:
+    return subject[0].lower() + subject[1:]
+
+
+def _holds_up_the_kernel(container: ContainerState, state: PodState) -> bool:
+    # One beside the kernel is started again for as long as the kernel runs, and the kernel needn't care.
+    return container.name == state.kernel_container or container in state.init_containers
+
+
+def _last_end(container: ContainerState) -> str:
+    former = container.former_end
+    return f" {_exit_words('It', container, former)}" if former is not None else ""
+
+
+def _exit_words(subject: str, container: ContainerState, end: ContainerEnd) -> str:
+    if end.reason in _NEVER_BEGAN:
+        # The message is the runtime's then, of a program that never said anything.
+        return _with_detail(f"{subject} can't start: {end.reason}", end.message)
+    lines = [line for line in end.message.splitlines() if line.strip()][-_LAST_LINES:]
+    reason = _memory_words(container) if end.reason == _OUT_OF_MEMORY else end.reason
+    because = f" ({reason})" if reason not in {"", "Error", "Completed"} else ""
     said = f" It last wrote: {_short(chr(10).join(lines))}" if lines else ""
-    return f"The kernel exited with status {kernel.exit_code}{reason}.{said}"
+    return f"{subject} exited with status {end.exit_code}{because}.{said}"
+
+
+def _memory_words(container: ContainerState) -> str:
+    limit = f" ({container.memory_limit})" if container.memory_limit else ""
+    return f"{_OUT_OF_MEMORY}, it used more than its limit{limit}"
 
 
 def _with_detail(words: str, detail: str) -> str:

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from enterprise_gateway.errors import LaunchFailed, PolicyViolation
+from enterprise_gateway_common import labels
 from enterprise_gateway_common.connection import CONNECTION_FILE, CONNECTION_FILE_VARIABLE, CONNECTION_FOLDER
 
 __all__ = [
@@ -35,6 +36,7 @@ _MAXIMUM_DOCUMENTS = 16
 _GPU = "nvidia.com/gpu"
 _READABLE_BY_GROUP = 0o440
 _DEFAULT_GROUP = 100
+_OWN_RESTARTS = ("restartPolicy", "restartPolicyRules")
 
 Document = dict[str, Any]
 
@@ -101,8 +103,8 @@ def complete_pod(  # noqa: PLR0913  each is a fact of its own, named at every ca
         The template's pod has not the shape of a pod.
     """
     spec = _mapping(template, "spec")
-    containers = spec.get("containers")
-    if not isinstance(containers, list) or not containers or not all(isinstance(item, dict) for item in containers):
+    containers, init_containers = _container_list(spec, "containers"), _container_list(spec, "initContainers")
+    if not containers:
         raise LaunchFailed("The kernelspec's pod template makes a pod without containers.")
     account = spec.get("serviceAccountName") or service_account
     spec = {
@@ -114,9 +116,11 @@ def complete_pod(  # noqa: PLR0913  each is a fact of its own, named at every ca
         "enableServiceLinks": spec.get("enableServiceLinks", False),
         "containers": [
             _kernel_container(containers[0], environment, command, connection_secret),
-            *(_with_complete_resources(container) for container in containers[1:]),
+            *map(_any_container, containers[1:]),
         ],
     }
+    if init_containers:
+        spec["initContainers"] = list(map(_any_container, init_containers))
     if node_selector:
         spec["nodeSelector"] = {**node_selector, **_mapping(spec, "nodeSelector")}
     if image_pull_policy is not None:
@@ -128,7 +132,8 @@ def complete_pod(  # noqa: PLR0913  each is a fact of its own, named at every ca
         # The Secret's files belong to root and the pod's group; without a group the kernel's user couldn't read them.
         spec["securityContext"] = {"fsGroup": _DEFAULT_GROUP, **_mapping(spec, "securityContext")}
     described = _metadata(template, metadata)
-    described["annotations"] = {**AUTOSCALER_ANNOTATIONS, **described["annotations"]}
+    written = {**AUTOSCALER_ANNOTATIONS, **described["annotations"]}
+    described["annotations"] = _with_container_names(written, str(containers[0].get("name", "")))
     return {"apiVersion": "v1", "kind": "Pod", "metadata": described, "spec": spec}
 
 
@@ -172,10 +177,29 @@ def _metadata(document: Document, ours: ObjectMetadata) -> Document:
     }
 
 
+def _with_container_names(annotations: Mapping[str, str], kernel_container: str) -> dict[str, str]:
+    # Admission may put containers of its own before the kernel's, as service meshes do; then its place says nothing.
+    return {
+        labels.DEFAULT_CONTAINER_ANNOTATION: kernel_container,
+        **annotations,
+        labels.KERNEL_CONTAINER_ANNOTATION: kernel_container,
+    }
+
+
+def _container_list(spec: Document, key: str) -> list[Document]:
+    containers = spec.get(key) or []
+    if not isinstance(containers, list) or not all(isinstance(item, dict) for item in containers):
+        raise LaunchFailed(f"The kernelspec's pod template: {key} isn't a list of containers.")
+    return containers
+
+
 def _kernel_container(
     container: Document, environment: Mapping[str, str], command: Sequence[str] | None, connection_secret: str | None
 ) -> Document:
-    container = _with_complete_resources(container)
+    container = _any_container(container)
+    # What becomes of a kernel that ended is the gateway's to decide, and it does so by the pod.
+    for field in _OWN_RESTARTS:
+        container.pop(field, None)
     written = container.get("env") or []
     if not isinstance(written, list) or not all(isinstance(entry, dict) for entry in written):
         raise LaunchFailed("The kernelspec's pod template: env of the kernel's container isn't a list of variables.")
@@ -189,9 +213,12 @@ def _kernel_container(
     container["env"] = [*(entry for entry in written if entry.get("name") not in variables), *own]
     if command is not None and not container.get("command"):
         container["command"] = [argument.replace("$", "$$") for argument in command]
-    # With its last lines of output a crash explains itself, to a gateway that may not read logs too.
-    container.setdefault("terminationMessagePolicy", "FallbackToLogsOnError")
     return container
+
+
+def _any_container(container: Document) -> Document:
+    # With its last lines of output a crash explains itself, to a gateway that may not read logs too.
+    return {"terminationMessagePolicy": "FallbackToLogsOnError", **_with_complete_resources(container)}
 
 
 def _with_complete_resources(container: Document) -> Document:
