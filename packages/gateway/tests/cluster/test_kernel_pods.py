@@ -31,6 +31,23 @@ def secret(*, whole=True):
     return {"metadata": {"name": "kernel-l1", "namespace": "home", "labels": own}, "data": data}
 
 
+SILENT = {**RUNNING, "conditions": [{"type": "Ready", "status": "False"}, {"type": "ContainersReady", "status": "True"}]}
+
+
+class Detector:
+    """Writes that a kernel is lost as soon as a test lets it."""
+
+    def __init__(self):
+        self.asked, self.may_decide, self.started_here, self.failure = 0, asyncio.Event(), None, None
+
+    async def settle(self, watch, *, mark, started_here):
+        self.asked, self.started_here = self.asked + 1, started_here
+        if self.failure is not None:
+            raise self.failure
+        await self.may_decide.wait()
+        await mark({labels.LOSS_ANNOTATION: "2026-01-01T00:00:00Z"})
+
+
 @pytest.fixture
 def following(cluster_type, pod):
     """Run a scenario with a pod that is followed by a replica which didn't make it."""
@@ -47,7 +64,14 @@ def following(cluster_type, pod):
                 await informer.wait_synced(Deadline(5))
                 selector = f"{labels.APP}={labels.APP_VALUE}"
                 store = KernelStore(client=cluster.client, pods=informer, label_selector=selector)
-                pods = KernelPods(kernel_id="k1", informer=informer, store=store, removal=Removal(client=cluster.client))
+                cluster.detector = Detector()
+                pods = KernelPods(
+                    kernel_id="k1",
+                    informer=informer,
+                    store=store,
+                    removal=Removal(client=cluster.client),
+                    loss_detector=cluster.detector,
+                )
                 pods.follow(informer.objects["home", "kernel"])
                 cluster.make = make
                 try:
@@ -283,3 +307,53 @@ def test_a_pod_that_was_made_is_watched_from_then_on_though_an_older_one_had_its
         assert watch.state.uid == "u2"
 
     following(scenario)
+
+
+def test_a_kernel_whose_node_is_silent_goes_on_until_it_is_found_to_be_lost(following):
+    async def scenario(cluster, pods):
+        end = asyncio.create_task(pods.ended())
+        await cluster.api.put("pods", cluster.make(**SILENT))
+        while not cluster.detector.asked:
+            await asyncio.sleep(0.001)
+        await cluster.api.put("pods", cluster.make(**SILENT, message="a change"))
+        while pods.state.message != "a change":
+            await asyncio.sleep(0.001)
+        assert (end.done(), cluster.detector.asked, cluster.detector.started_here) == (False, 1, False)
+        cluster.detector.may_decide.set()
+        assert "doesn't answer any more" in await end
+
+    following(scenario)
+
+
+def test_a_kernel_that_is_in_doubt_from_the_first_moment_is_asked(following):
+    async def scenario(cluster, pods):
+        while not cluster.detector.asked:
+            await asyncio.sleep(0.001)
+
+    following(scenario, status=SILENT)
+
+
+def test_a_kernel_that_is_followed_no_longer_is_asked_no_more(following):
+    async def scenario(cluster, pods):
+        while not cluster.detector.asked:
+            await asyncio.sleep(0.001)
+        pods.forget()
+        cluster.detector.may_decide.set()
+        cluster.api.requests.clear()
+        for _ in range(20):
+            await asyncio.sleep(0.001)
+        assert [method for method, _ in cluster.api.requests] == []
+
+    following(scenario, status=SILENT)
+
+
+def test_a_kernel_that_cant_be_asked_is_told_to_the_operator_and_asked_at_the_next_change(following, caplog):
+    async def scenario(cluster, pods):
+        cluster.detector.failure = RuntimeError("a mistake")
+        for count in (1, 2):
+            await cluster.api.put("pods", cluster.make(**SILENT, message=str(count)))
+            while cluster.detector.asked < count or pods._doubt is not None:
+                await asyncio.sleep(0.001)
+
+    following(scenario)
+    assert "A kernel can't be asked whether it is lost" in caplog.text

@@ -2,9 +2,10 @@ import asyncio
 import socket
 
 import pytest
+import zmq
 
 from enterprise_gateway.provisioners import listening
-from enterprise_gateway.provisioners.listening import Knocking
+from enterprise_gateway.provisioners.listening import Knocking, greets
 
 
 @pytest.fixture
@@ -77,3 +78,35 @@ def test_closed_it_leaves_no_socket_and_knocks_no_more(bound, refused):
 @pytest.mark.parametrize(("waited", "pause"), [(0.0, 0.05), (2.0, 0.2), (60.0, 0.5)])
 def test_who_waits_long_is_asked_rarely(waited, pause):
     assert listening._pause(waited) == pytest.approx(pause)
+
+
+@pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "encrypted"])
+def test_a_kernel_greets_though_it_reads_nothing(encrypted):
+    context = zmq.Context()
+    kernel = context.socket(zmq.ROUTER)
+    if encrypted:
+        kernel.curve_server = True
+        kernel.curve_publickey, kernel.curve_secretkey = zmq.curve_keypair()
+    port = kernel.bind_to_random_port("tcp://127.0.0.1")
+    try:
+        assert asyncio.run(greets("127.0.0.1", port))
+    finally:
+        context.destroy(linger=0)
+
+
+def test_nobody_greets_where_nobody_listens(bound):
+    assert not asyncio.run(greets(*bound.getsockname()))
+
+
+def test_who_takes_connections_for_others_doesnt_greet_in_their_place(bound, monkeypatch):
+    monkeypatch.setattr(listening, "_GREETING_SECONDS", 0.02)
+    bound.listen()
+    assert not asyncio.run(greets(*bound.getsockname()))
+
+
+def test_who_closes_at_once_doesnt_greet():
+    async def scenario():
+        async with await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0) as server:
+            return await greets(*server.sockets[0].getsockname())
+
+    assert not asyncio.run(scenario())

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from enterprise_gateway.cluster.deadline import Deadline
 from enterprise_gateway.cluster.informer import Picture
+from enterprise_gateway.cluster.loss import LossDetector
 from enterprise_gateway.cluster.marks import Cause, Ending, last_activity_of, text_of, was_started
 from enterprise_gateway.cluster.pods import PodKey, PodState
 from enterprise_gateway.cluster.removal import Doomed, Removal
@@ -39,13 +40,26 @@ class KernelPods:
         What all pods of the kernel carry.
     informer, store, removal
         The picture of the pods, their records, and the way to end them.
+    loss_detector
+        Asked where the cluster doubts that the kernel runs.
     """
 
-    def __init__(self, *, kernel_id: str, informer: Picture[PodState], store: KernelStore, removal: Removal) -> None:
+    def __init__(
+        self,
+        *,
+        kernel_id: str,
+        informer: Picture[PodState],
+        store: KernelStore,
+        removal: Removal,
+        loss_detector: LossDetector,
+    ) -> None:
         self._kernel_id = kernel_id
         self._informer = informer
         self._store = store
         self._removal = removal
+        self._loss_detector = loss_detector
+        self._doubt: asyncio.Task[None] | None = None
+        self._made_here = False
         self._unanswered = False
         self._prefetched: KernelRecord | None = None
         self._untold: Mapping[str, str] = {}
@@ -64,14 +78,15 @@ class KernelPods:
         """
         self.forget()
         # Another replica may end the pod before this one has an answer that it was made.
-        watch = PodWatch(informer=self._informer, key=(plan.namespace, plan.names.pod), uid=None)
+        key = plan.namespace, plan.names.pod
+        watch = PodWatch(informer=self._informer, key=key, uid=None, on_change=self._settle_doubt)
         try:
             objects = await maker.make(plan, deadline=deadline)
         except BaseException:
             watch.close()
             raise
         watch.identify(objects.pod_uid)
-        self.objects, self.watch = objects, watch
+        self.objects, self.watch, self._made_here = objects, watch, True
         self._unanswered, self._untold = False, {}
         return watch
 
@@ -81,14 +96,33 @@ class KernelPods:
         self._unanswered, self._untold = False, {}
         owns_namespace = pod.annotations.get(labels.OWN_NAMESPACE_ANNOTATION) == "true"
         self.objects = KernelObjects(pod.namespace, owns_namespace, pod.name, pod.uid)
-        self.watch = PodWatch(informer=self._informer, key=pod.key, uid=pod.uid, seen=pod)
-        self._prefetched = record
+        self._made_here, self._prefetched = False, record
+        self.watch = PodWatch(informer=self._informer, key=pod.key, uid=pod.uid, seen=pod, on_change=self._settle_doubt)
+        self._settle_doubt()
 
     def forget(self) -> None:
         """Watch no pod."""
+        if self._doubt is not None:
+            self._doubt.cancel()
+            self._doubt = None
         if self.watch is not None:
             self.watch.close()
             self.watch = None
+
+    def _settle_doubt(self) -> None:
+        """Begin to find out whether the kernel is lost, where the cluster doubts that it runs and nobody does so yet."""
+        if self.watch is None or not self.watch.in_doubt or self._doubt is not None:
+            return
+        settling = self._loss_detector.settle(self.watch, mark=self.mark, started_here=self._made_here)
+        self._doubt = asyncio.create_task(settling, name=f"doubt of {self._kernel_id}")
+        self._doubt.add_done_callback(self._settled)
+
+    def _settled(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled():
+            return
+        self._doubt = None
+        if (error := task.exception()) is not None:
+            _log.error("A kernel can't be asked whether it is lost", exc_info=error, extra={"kernel_id": self._kernel_id})
 
     @property
     def state(self) -> PodState | None:

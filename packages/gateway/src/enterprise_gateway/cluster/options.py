@@ -37,6 +37,7 @@ def cluster_options(settings: GatewaySettings) -> ClusterOptions:
         launch_timeout=settings.kernel_launch_timeout,
         max_launch_timeout=settings.max_kernel_launch_timeout,
         environment=environment_rules(settings),
+        node_loss_grace=settings.node_loss_grace,
         watched_namespaces=launch.only_namespaces,
         # Elsewhere whoever may make a pod could say that a node has an image. Without a namespace of its own the gateway is a
         # program of somebody who may see all of the cluster.

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+import secrets
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -13,6 +14,7 @@ from enterprise_gateway.cluster.diagnosis import Graces
 from enterprise_gateway.cluster.informer import Informer, Picture
 from enterprise_gateway.cluster.kernel_pods import KernelPods
 from enterprise_gateway.cluster.leadership import Leadership
+from enterprise_gateway.cluster.loss import LossDetector
 from enterprise_gateway.cluster.pictures import JoinedPictures
 from enterprise_gateway.cluster.pods import PodState, pod_state
 from enterprise_gateway.cluster.pullers import PULLER_SELECTOR, PullerState, nodes_with, puller_state
@@ -45,6 +47,8 @@ class ClusterOptions:
     """The most that such a start can ask for."""
     environment: EnvironmentRules = field(default_factory=lambda: environment_rules(GatewaySettings()))
     """What reaches kernels, where nobody hands a request down that was read already."""
+    node_loss_grace: float = 30.0
+    """Seconds for which a kernel may be silent whose node is."""
     watched_namespaces: tuple[str, ...] = ()
     """The only namespaces to watch, where the gateway has rights in no other; nothing for all."""
     puller_namespaces: tuple[str, ...] = ()
@@ -124,6 +128,7 @@ class ClusterServices:
                 for namespace in options.puller_namespaces or (None,)
             ]
         )
+        self._identity = secrets.token_hex(4)
         self._turn = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -167,9 +172,18 @@ class ClusterServices:
         async with self._turn:
             await asyncio.sleep(0)
 
-    def pods_of(self, kernel_id: str) -> KernelPods:
-        """Return what follows the pods of one kernel; it follows none yet."""
-        return KernelPods(kernel_id=kernel_id, informer=self.pods, store=self.store, removal=self.removal)
+    def pods_of(self, kernel_id: str, *, answers: Callable[[], Awaitable[bool]]) -> KernelPods:
+        """Return what follows the pods of one kernel; it follows none yet.
+
+        Parameters
+        ----------
+        answers
+            Asks the kernel itself; tells within some seconds whether it answers.
+        """
+        detector = LossDetector(
+            answers=answers, leadership=self.leadership, grace=self.options.node_loss_grace, identity=self._identity
+        )
+        return KernelPods(kernel_id=kernel_id, informer=self.pods, store=self.store, removal=self.removal, loss_detector=detector)
 
     async def listen(self) -> Responses:
         """Return who takes the connections of kernels that tell them, listening.

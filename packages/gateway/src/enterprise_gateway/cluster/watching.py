@@ -36,6 +36,8 @@ class PodWatch:
         `None` for a pod that is about to be made; `identify` tells it when it is known.
     seen
         The pod as it was seen by other eyes than the informer's, which may come to it later.
+    on_change
+        Called after each change.
     """
 
     def __init__(
@@ -45,9 +47,11 @@ class PodWatch:
         key: PodKey,
         uid: str | None,
         seen: PodState | None = None,
+        on_change: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._informer = informer
+        self._on_change = on_change
         self._clock = clock
         self.key = key
         self.uid = uid
@@ -88,6 +92,15 @@ class PodWatch:
     def alive(self) -> bool:
         """Whether the kernel runs or may yet; one that nobody has seen yet does."""
         return not self._gone and (self._last is None or not self._last.ended)
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether the cluster doubts that the kernel runs, and nothing says that it doesn't."""
+        pod = self._last
+        if pod is None or not self.alive or self.ending is not None:
+            return False
+        # One that is deleted ends by itself within its own grace, unless its node isn't there to end it.
+        return pod.node_silent or pod.deleting
 
     @property
     def exit_status(self) -> int | None:
@@ -224,3 +237,4 @@ class PodWatch:
             self._gone = True
         # Else the informer still tells of an older pod of this name, and comes to this one later.
         self._changed.set()
+        self._on_change()

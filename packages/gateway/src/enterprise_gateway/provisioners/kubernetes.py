@@ -29,6 +29,7 @@ from enterprise_gateway.launch.policy import Policy
 from enterprise_gateway.launch.request import LaunchRequest
 from enterprise_gateway.launch.template import find_template
 from enterprise_gateway.provisioners.handover import Handover, MountedFile, PhoneHome
+from enterprise_gateway.provisioners.listening import greets
 from enterprise_gateway.provisioners.phases import LaunchPhases
 from enterprise_gateway.provisioners.phone_home import make_listener, send_command
 from enterprise_gateway.provisioners.plain_request import plain_request
@@ -163,8 +164,12 @@ class KubernetesProvisioner(KernelProvisionerBase):
 
     def _kernel_pods(self, services: ClusterServices) -> KernelPods:
         if self._pods is None:
-            self._pods = services.pods_of(self.kernel_id)
+            self._pods = services.pods_of(self.kernel_id, answers=self._answers)
         return self._pods
+
+    async def _answers(self) -> bool:
+        info = self.connection_info
+        return bool(info) and await greets(info["ip"], info["shell_port"])
 
     # ------------------------------------------------------------------------------------------------------- running
 

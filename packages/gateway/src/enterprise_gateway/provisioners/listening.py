@@ -1,4 +1,4 @@
-"""Tells when a kernel in a pod listens: a running container says nothing of the program in it."""
+"""Tells when a kernel in a pod listens, and whether it still does: a running container says nothing of the program in it."""
 
 import asyncio
 import errno
@@ -6,7 +6,7 @@ import socket
 import time
 from typing import Any
 
-__all__ = ["Knocking"]
+__all__ = ["Knocking", "greets"]
 
 # An interpreter needs as long before it can listen; what knocks sooner only costs both ends time.
 _FIRST_SECONDS = 0.1
@@ -14,6 +14,26 @@ _ANSWER_SECONDS = 1.0
 # Of the time that has been waited: a kernel of a busy node isn't asked for a hundred times, and none waits much longer for it.
 _PAUSE_PART = 0.1
 _PAUSE_SECONDS = 0.05, 0.5
+_GREETING_SECONDS = 2.0
+_GREETING = b"\xff"
+
+
+async def greets(ip: str, port: int) -> bool:
+    """Tell within two seconds whether ZeroMQ greets at a port, as it does whatever its kernel computes at the time.
+
+    A thread of ZeroMQ's own greets, unasked, so this says of a kernel of any language that its process runs and can be
+    reached; a proxy that takes connections for others can't say it in its place.
+    """
+    writer = None
+    try:
+        async with asyncio.timeout(_GREETING_SECONDS):
+            reader, writer = await asyncio.open_connection(ip, port)
+            return await reader.read(len(_GREETING)) == _GREETING
+    except (OSError, TimeoutError):
+        return False
+    finally:
+        if writer is not None:
+            writer.transport.abort()
 
 
 class Knocking:

@@ -143,6 +143,14 @@ class KubernetesSettings:
         "counts kernels for limits: it answers 503 until its watch of the cluster runs again. Kernels that it knows can be used "
         "all the same.",
     )
+    node_loss_grace: float = setting(
+        30.0,
+        number(1, 86400),
+        environment=("EG_NODE_LOSS_GRACE",),
+        group=_KUBERNETES,
+        help="Seconds for which a kernel may be silent whose node has stopped reporting to the cluster. It goes on while "
+        "it answers the gateway; a silent one counts as lost after this time, and is started again on another node.",
+    )
     leader_election: bool = setting(
         True,
         boolean,
