@@ -160,6 +160,15 @@ def _ingress(rendering: Rendering) -> tuple[str | None, str, str, dict[str, str]
     return made["spec"].get("ingressClassName"), rule["path"], rule["pathType"], made["metadata"].get("annotations", {})
 
 
+def test_a_path_with_a_pattern_has_the_type_that_takes_one(render: Callable[..., Rendering]) -> None:
+    # As the guide of Enterprise Gateway 2.x shows it: NGINX refuses a pattern of the type Prefix.
+    annotations = {"kubernetes.io/ingress.class": "nginx", "nginx.ingress.kubernetes.io/rewrite-target": "/$1"}
+    values = {"enabled": True, "annotations": annotations, "hostName": "", "path": "/gateway/?(.*)"}
+
+    assert _ingress(render({"ingress": values})) == (None, "/gateway/?(.*)", "ImplementationSpecific", annotations)
+    assert _ingress(render({"ingress": {**values, "pathType": "Exact"}}))[2] == "Exact"
+
+
 def _base_url(rendering: Rendering) -> str:
     (container,) = rendering.one("Deployment")["spec"]["template"]["spec"]["containers"]
     return next(str(each["value"]) for each in container["env"] if each["name"] == "EG_BASE_URL")

@@ -67,7 +67,6 @@ traefik
 {{- define "eg.ingress" -}}
 {{- $class := .Values.ingress.ingressClassName -}}
 {{- $path := .Values.ingress.path | default "/" -}}
-{{- $type := "Prefix" -}}
 {{- $annotations := .Values.ingress.annotations -}}
 {{- $base := "" -}}
 {{- with include "eg.olderController" . -}}
@@ -79,7 +78,6 @@ traefik
   {{- if not $.Values.ingress.path -}}
     {{- $path = $older.path | default (ternary "/gateway/?(.*)" "/gateway" (eq . "nginx")) -}}
     {{- if contains "(" $path -}}
-      {{- $type = "ImplementationSpecific" -}}
       {{- $rewriting := dict "nginx.ingress.kubernetes.io/use-regex" "true" "nginx.ingress.kubernetes.io/rewrite-target" "/$1" -}}
       {{- $annotations = merge $annotations $rewriting -}}
     {{- else if not (or (get $annotations "traefik.ingress.kubernetes.io/router.middlewares") (get $annotations "nginx.ingress.kubernetes.io/rewrite-target")) -}}
@@ -87,7 +85,8 @@ traefik
     {{- end -}}
   {{- end -}}
 {{- end -}}
-{{- dict "class" $class "path" $path "pathType" (.Values.ingress.pathType | default $type) "annotations" $annotations "base" $base | toJson -}}
+{{- $type := .Values.ingress.pathType | default (ternary "ImplementationSpecific" "Prefix" (contains "(" $path)) -}}
+{{- dict "class" $class "path" $path "pathType" $type "annotations" $annotations "base" $base | toJson -}}
 {{- end -}}
 
 {{/* The path below which the gateway serves everything, as the user wrote it. */}}
