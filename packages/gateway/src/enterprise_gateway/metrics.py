@@ -75,7 +75,6 @@ class GatewayMetrics:
             namespace=_NAMESPACE,
             registry=self._registry,
         )
-
         self._loop_lag = Gauge(
             "event_loop_lag_seconds",
             "Longest delay of the event loop within the last minute",
