@@ -6,9 +6,12 @@ The tests disturb whole nodes. Each leaves them as they were; nobody else should
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -26,11 +29,12 @@ pytestmark = [pytest.mark.alone, pytest.mark.cluster, pytest.mark.timeout(300)]
 
 _SECONDS = 5
 _NODE_LOST_SECONDS = 60
+_GRACE = 4
 
 
 @pytest.fixture(scope="module")
 def server(installation) -> Server:
-    return installation.gateway(RESTART_LIMIT="3").start()
+    return installation.gateway(RESTART_LIMIT="3", NODE_LOSS_GRACE=str(_GRACE)).start()
 
 
 @pytest.fixture
@@ -167,23 +171,75 @@ def test_a_drain_moves_a_kernel_to_another_node(cluster, kernel, story):
     assert cluster.pod(kernel)["spec"]["nodeName"] != node
 
 
+def readiness(cluster, kernel):
+    """Return whether the cluster says that a kernel's pod is ready."""
+    conditions = cluster.pod(kernel)["status"]["conditions"]
+    return {condition["type"]: condition["status"] for condition in conditions}["Ready"]
+
+
+def test_a_pod_that_is_marked_as_not_ready_keeps_its_kernel(cluster, kernel, story):
+    metadata = cluster.pod(kernel)["metadata"]
+    patch = json.dumps({"status": {"conditions": [{"type": "Ready", "status": "False"}]}})
+    cluster.kubectl("-n", metadata["namespace"], "patch", "pod", metadata["name"], "--subresource=status", "-p", patch)
+    # The kubelet sets it right as soon as it compares.
+    wait_until(lambda: readiness(cluster, kernel) == "True", timeout=120)
+    assert text_of(story._client.run("print(lost)")) == "True\n"
+    assert cluster.pod(kernel)["metadata"]["uid"] == metadata["uid"]
+
+
 @pytest.fixture
-def lost_node(cluster, kernel) -> Iterator[str]:
-    """The node of the kernel, which is a network namespace of this machine; it gets its network back at the end."""
+def node_of_this_machine(cluster, kernel) -> str:
+    """The node of the kernel, which is a network namespace of this machine."""
     node = cluster.pod(kernel)["spec"]["nodeName"]
     names = (
         subprocess.run(["ip", "netns", "list"], check=False, capture_output=True, text=True).stdout if shutil.which("ip") else ""
     )
     if node not in names.split():
-        pytest.skip("the nodes of this cluster aren't network namespaces of this machine: none can be cut off")
+        pytest.skip("the nodes of this cluster aren't network namespaces of this machine: none can be disturbed")
+    return node
+
+
+def wait_until_well(cluster, node):
+    cluster.kubectl("wait", f"node/{node}", "--for=condition=Ready", "--timeout=120s")
+    wait_until(lambda: "unreachable" not in cluster.kubectl("get", "node", node, "-o", "jsonpath={.spec.taints}"), timeout=60)
+
+
+@pytest.fixture
+def stopped_kubelet(cluster, node_of_this_machine) -> Iterator[None]:
+    """The kubelet of the kernel's node stands still, and its containers run; it goes on at the end."""
+    pids = map(int, subprocess.check_output(["ip", "netns", "pids", node_of_this_machine], text=True).split())
+    kubelets = [pid for pid in pids if Path(f"/proc/{pid}/cmdline").read_bytes().partition(b"\0")[0].endswith(b"kubelet")]
+    if len(kubelets) != 1:
+        pytest.skip("the node's kubelet isn't a process of its network namespace")
+    os.kill(kubelets[0], signal.SIGSTOP)
+    yield
+    os.kill(kubelets[0], signal.SIGCONT)
+    wait_until_well(cluster, node_of_this_machine)
+
+
+@pytest.mark.usefixtures("stopped_kubelet")
+def test_a_kernel_goes_on_while_it_answers_however_long_its_node_doesnt_report(cluster, kernel, server, story):
+    uid = cluster.pod(kernel)["metadata"]["uid"]
+    wait_until(lambda: readiness(cluster, kernel) == "False", timeout=120)
+    # It computes for longer than the grace, and answers nobody meanwhile but by ZeroMQ's own thread.
+    assert text_of(story._client.run(f"import time; time.sleep({3 * _GRACE}); print(lost)", timeout=60)) == "True\n"
+    assert story.model()["execution_state"] == "idle"
+    pod = cluster.pod(kernel)["metadata"]
+    assert pod["uid"] == uid
+    assert not any("loss" in name or "lost" in name for name in pod["annotations"])
+
+
+@pytest.fixture
+def lost_node(cluster, node_of_this_machine) -> Iterator[str]:
+    """The kernel's node without its network, which it gets back at the end."""
+    node = node_of_this_machine
     routes = subprocess.check_output(["ip", "-n", node, "route", "show"], text=True).splitlines()
     yield node
     subprocess.run(["ip", "-n", node, "link", "set", "eth0", "up"], check=True)
     for route in routes:
         # A link that goes down takes its routes with it.
         subprocess.run(["ip", "-n", node, "route", "replace", *route.replace("linkdown", "").split()], check=False)
-    cluster.kubectl("wait", f"node/{node}", "--for=condition=Ready", "--timeout=120s")
-    wait_until(lambda: "unreachable" not in cluster.kubectl("get", "node", node, "-o", "jsonpath={.spec.taints}"), timeout=60)
+    wait_until_well(cluster, node)
 
 
 def test_a_kernel_of_a_lost_node_goes_on_elsewhere_under_its_id_and_websocket(cluster, kernel, story, lost_node):
