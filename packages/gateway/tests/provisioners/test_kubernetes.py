@@ -4,6 +4,7 @@ import signal
 from types import SimpleNamespace
 
 import pytest
+import zmq
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 
@@ -99,3 +100,22 @@ def test_a_start_has_the_deadline_that_is_handed_down_and_the_policy_bounds_a_cl
     )
     services = SimpleNamespace(options=ClusterOptions(launch_timeout=60, max_launch_timeout=900))
     assert made._deadline(request, services, Policy(maximum_launch_timeout=100)).seconds == seconds
+
+
+def test_a_kernel_is_asked_at_its_own_port_whether_it_is_lost():
+    context = zmq.Context()
+    kernel = context.socket(zmq.ROUTER)
+    port = kernel.bind_to_random_port("tcp://127.0.0.1")
+    services = SimpleNamespace(pods_of=lambda _kernel_id, *, answers: answers)
+
+    async def scenario():
+        made = KubernetesProvisioner(kernel_id="k1", kernel_spec=KernelSpec(), services=services)
+        answers = made.pods
+        told = [await answers()]
+        made.adopt(SimpleNamespace(connection_info={"ip": "127.0.0.1", "shell_port": port}))
+        told.append(await answers())
+        kernel.close(linger=0)
+        context.term()
+        return [*told, await answers()]
+
+    assert asyncio.run(scenario()) == [False, True, False]
