@@ -1,0 +1,74 @@
+import pytest
+
+from enterprise_gateway_common.kernel_messages.open_requests import OpenRequest, OpenRequests
+
+
+def send(requests, name, kind="execute_request", header=b"{}"):
+    request = OpenRequest(channel="shell", request_type=kind, header=header)
+    requests.sent(name, request)
+    return request
+
+
+@pytest.fixture
+def requests():
+    return OpenRequests()
+
+
+@pytest.mark.parametrize("order", [("replied", "ended"), ("ended", "replied")])
+def test_a_request_is_open_until_its_reply_and_its_idle_were_seen(requests, order):
+    send(requests, "a")
+    requests.began("a")
+    for step in order:
+        assert len(requests) == 1
+        getattr(requests, step)("a")
+    assert len(requests) == 0
+
+
+def test_what_was_seen_of_a_request_is_known_of_it(requests):
+    waiting, running, told = (send(requests, name) for name in "abc")
+    requests.began("b")
+    requests.replied("c")
+    assert requests.take_all() == [waiting, running, told]
+    assert [(r.began, r.replied, r.ended) for r in (waiting, running, told)] == [
+        (False, False, False),
+        (True, False, False),
+        (False, True, False),
+    ]
+
+
+def test_all_are_taken_once(requests):
+    send(requests, "a")
+    assert len(requests.take_all()) == 1
+    assert requests.take_all() == []
+
+
+@pytest.mark.parametrize("kind", ["comm_msg", "input_reply", "comm_open"])
+def test_what_gets_no_reply_is_not_remembered(requests, kind):
+    send(requests, "a", kind)
+    assert len(requests) == 0
+
+
+def test_answers_to_other_sessions_mean_nothing(requests):
+    send(requests, "a")
+    for step in ("began", "replied", "ended"):
+        getattr(requests, step)("somebody else's")
+    (request,) = requests.take_all()
+    assert (request.began, request.replied, request.ended) == (False, False, False)
+
+
+def test_beyond_the_bounds_the_oldest_are_forgotten():
+    requests = OpenRequests(most=3, most_bytes=100)
+    for name in "abcd":
+        send(requests, name)
+    assert len(requests) == 3
+    last = send(requests, "e", header=b"x" * 97)
+    assert len(requests.take_all()) == 2
+    assert send(requests, "f", header=b"x" * 101) is not last
+    assert requests.take_all() == []
+
+
+def test_the_same_id_again_stands_for_the_new_request_and_counts_once():
+    requests = OpenRequests(most_bytes=100)
+    for _ in range(10):
+        last = send(requests, "a", header=b"x" * 60)
+    assert requests.take_all() == [last]
