@@ -22,7 +22,7 @@ from tests.support.waiting import wait_until
 from tornado.web import HTTPError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
     from jupyter_server.gateway.managers import GatewayKernelClient
@@ -224,3 +224,29 @@ def test_nbclient_stops_at_the_cell_that_fails(open_server: Server) -> None:
         _client(notebook).execute()
     assert notebook.cells[1].outputs == []
     assert open_server.kernel_ids() == before
+
+
+@pytest.mark.parametrize("limit", ["5", "0"], ids=["restarted", "given up"])
+@pytest.mark.usefixtures("_ours")
+def test_nbclient_stops_at_the_cell_whose_kernel_died_and_says_why(own_server: Callable[..., Server], limit: str) -> None:
+    server = own_server(token="", settings={"RESTART_LIMIT": limit})
+    GatewayClient.instance().url = server.url
+    notebook = _notebook("a = 1", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "print('never')")
+    with pytest.raises(CellExecutionError, match=r"DeadKernelError: .*SIGKILL"):
+        _client(notebook).execute()
+    (output,) = notebook.cells[1].outputs
+    assert (output.output_type, output.ename) == ("error", "DeadKernelError")
+    assert notebook.cells[2].outputs == []
+
+
+@pytest.mark.parametrize("limit", ["5", "0"], ids=["restarted", "given up"])
+@pytest.mark.usefixtures("_ours")
+def test_nbclient_that_allows_errors_gets_to_the_end_of_the_notebook(own_server: Callable[..., Server], limit: str) -> None:
+    server = own_server(token="", settings={"RESTART_LIMIT": limit})
+    GatewayClient.instance().url = server.url
+    notebook = _notebook("a = 1", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "a")
+    client = _client(notebook)
+    client.allow_errors = True
+    client.execute()
+    names = [[output.ename for output in cell.outputs] for cell in notebook.cells]
+    assert names == [[], ["DeadKernelError"], {"5": ["NameError"], "0": []}[limit]]

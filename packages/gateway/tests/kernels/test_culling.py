@@ -76,8 +76,27 @@ def test_a_timeout_that_is_no_number_of_seconds_leaves_the_administrators(old, w
     assert cull_reason(old(cull_idle_timeout=written), rules()) is not None
 
 
-def test_every_sign_of_use_begins_the_time_anew(old):
-    for use in ("touch", "client_connected", "client_message"):
+def test_every_use_of_the_kernels_language_begins_the_time_anew(old):
+    for use in ("execute_request", "comm_msg", "input_reply"):
         kernel = old()
-        getattr(kernel, use)()
+        kernel.client_message(use)
         assert cull_reason(kernel, rules(connected=True)) is None
+
+
+@pytest.mark.parametrize("poll", ["kernel_info_request", "comm_info_request", "debug_request", "usage_request"])
+def test_polls_and_connections_keep_no_kernel_where_connected_ones_are_culled(old, poll):
+    kernel = old()
+    kernel.client_connected()
+    kernel.client_message(poll)
+    kernel.client_disconnected()
+    assert cull_reason(kernel, rules(connected=True)) is not None
+
+
+def test_a_client_whose_line_was_lost_has_the_timeout_to_come_back(old, clock):
+    kernel = old()
+    kernel.client_connected()
+    clock.now += 100
+    kernel.client_disconnected()
+    assert cull_reason(kernel, rules()) is None
+    clock.now += 60
+    assert cull_reason(kernel, rules()) is not None

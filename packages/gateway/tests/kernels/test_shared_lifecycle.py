@@ -9,6 +9,7 @@ from enterprise_gateway.cluster.marks import Cause, Ending
 from enterprise_gateway.errors import KernelExists, KubernetesUnavailable, LaunchFailed, LaunchTimeout
 from enterprise_gateway.kernels import lifecycle, shared_lifecycle
 from enterprise_gateway.kernels.lifecycle import LifecycleOptions
+from enterprise_gateway.kernels.question import Question
 from enterprise_gateway.kernels.shared_lifecycle import SharedKernelLifecycle
 
 CONNECTION = {
@@ -102,8 +103,8 @@ class Kit:
         self.restart_failures, self.may_end = [], asyncio.Event()
         self.may_end.set()
         monkeypatch.setattr(shared_lifecycle, "wait_until_it_answers", self._answer)
-        for module in ("lifecycle", "readiness"):
-            monkeypatch.setattr(f"enterprise_gateway.kernels.{module}.wait_until_it_answers", self._answer)
+        monkeypatch.setattr("enterprise_gateway.kernels.lifecycle.wait_until_it_answers", self._answer)
+        monkeypatch.setattr(Question, "ask", self._answer_without_status)
         manager = kernel.manager
         monkeypatch.setattr(manager, "restart", self._restart)
         monkeypatch.setattr(manager, "shutdown_kernel", self._shutdown)
@@ -124,6 +125,10 @@ class Kit:
     async def _answer(self, _kernel, **_options):
         await self.answers.wait()
         return {}
+
+    async def _answer_without_status(self, **_options):
+        await self.answers.wait()
+        return False
 
     async def _restart(self, *, now, ended):
         self.pods.told.append(("launched", ""))

@@ -66,7 +66,8 @@ class ManagedKernel:
         self.generation = 0
         self.execution_state = "idle"
         self.connections = 0
-        self.messages = 0
+        self.messages: list[str] = []
+        self.replies: list[str] = []
         self.watchers: list[object] = []
         self.listeners: list[Any] = []
         self.failure: Exception | None = None
@@ -115,8 +116,11 @@ class ManagedKernel:
     def client_disconnected(self) -> None:
         self.connections -= 1
 
-    def client_message(self) -> None:
-        self.messages += 1
+    def reply_seen(self, request_id: str) -> None:
+        self.replies.append(request_id)
+
+    def client_message(self, message_type: str) -> None:
+        self.messages.append(message_type)
 
     def tell(self, event: str, *arguments: object) -> None:
         for listener in list(self.listeners):

@@ -224,10 +224,12 @@ def test_text_outside_ascii_arrives_whole(connect, protocol):
     assert text_of(connect(protocol=protocol).run("print('Ω 😀 \\x00')")) == "Ω 😀 \x00\n"
 
 
-def test_every_client_message_counts_as_activity(connect, kernel):
-    before = kernel.messages
-    connect().run("1")
-    assert kernel.messages == before + 1
+def test_the_kernel_is_told_of_every_client_message_and_every_reply(connect, kernel):
+    del kernel.messages[:], kernel.replies[:]
+    client = connect()
+    sent = client.execute("1")
+    client.collect(sent)
+    assert (kernel.messages, kernel.replies) == (["execute_request"], [sent])
 
 
 def test_nagle_is_off(gateway, connect):

@@ -38,7 +38,8 @@ def cull_reason(kernel: Kernel, rules: CullingRules) -> str | None:
         return None
     if kernel.execution_state == ExecutionState.BUSY and not rules.busy:
         return None
-    if kernel.connections > 0 and not rules.connected:
+    # Where a connected client keeps a kernel, one whose line was lost a moment ago must have the time to come back.
+    if kernel.unconnected_seconds < timeout and not rules.connected:
         return None
     if kernel.spared_seconds < timeout:
         return None

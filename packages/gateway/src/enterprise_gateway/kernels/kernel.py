@@ -11,17 +11,19 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any
 
 import zmq
 from jupyter_client.session import Session
 
 from enterprise_gateway.errors import LaunchFailed
-from enterprise_gateway.kernels.listener import KernelListener
+from enterprise_gateway.kernels.listener import KernelListener, OutputWatch
 from enterprise_gateway.kernels.manager import GatewayKernelManager
 from enterprise_gateway.kernels.sockets import ChannelName, KernelSockets
 from enterprise_gateway.kernelspecs.catalogue import Kernelspec
 from enterprise_gateway.provisioners.exits import waiting_words
+from enterprise_gateway_common.kernel_messages.busy_requests import BusyRequests
+from enterprise_gateway_common.kernel_messages.message_types import is_activity
 
 __all__ = ["ExecutionState", "Kernel"]
 
@@ -38,17 +40,7 @@ class ExecutionState(StrEnum):
     DEAD = "dead"
 
 
-class OutputWatch(Protocol):
-    """Who learns a kernel's state from its output, and lets readers lend their eyes."""
-
-    def watched(self, watcher: object) -> None:
-        """Let a reader tell what it sees."""
-
-    def seen(self, watcher: object, parts: Sequence[bytes]) -> None:
-        """Take note of header, parent header, metadata and content of a message that a reader checked."""
-
-    def unwatched(self, watcher: object) -> None:
-        """Look again where a reader doesn't."""
+_RUNNING = frozenset({ExecutionState.IDLE, ExecutionState.BUSY})
 
 
 class Kernel:
@@ -91,11 +83,13 @@ class Kernel:
         self.connections = 0
         self.reason: str | None = None
         self.execution_state: str = ExecutionState.STARTING
+        self.busy_requests = BusyRequests()
         self.generation = 0
         self.last_activity = datetime.now(UTC)
         self._clock = clock
         self._active_at = clock()
         self._spared_at = float("-inf")
+        self._disconnected_at = float("-inf")
         self._died_at = clock()
         self._listeners: list[KernelListener] = []
         self._sockets = KernelSockets(context=context)
@@ -133,8 +127,13 @@ class Kernel:
 
     @property
     def idle_seconds(self) -> float:
-        """Seconds since something last happened."""
+        """Seconds since a person or program last used the kernel."""
         return self._clock() - self._active_at
+
+    @property
+    def unconnected_seconds(self) -> float:
+        """Seconds since a client was last connected; 0 while one is, infinite where none ever was."""
+        return 0.0 if self.connections > 0 else self._clock() - self._disconnected_at
 
     @property
     def dead_seconds(self) -> float:
@@ -142,7 +141,7 @@ class Kernel:
         return self._clock() - self._died_at if self.execution_state == ExecutionState.DEAD else 0.0
 
     def touch(self) -> None:
-        """Note that something happened just now."""
+        """Note that a person or program used the kernel just now."""
         self.last_activity = datetime.now(UTC)
         self._active_at = self._clock()
 
@@ -161,6 +160,11 @@ class Kernel:
         if self.output_watch is not None:
             self.output_watch.unwatched(watcher)
 
+    def reply_seen(self, request_id: str) -> None:
+        """Take note of a reply that a reader passed on."""
+        if self.output_watch is not None:
+            self.output_watch.replied(request_id)
+
     def restore_activity(self, moment: datetime) -> None:
         """Take over when something last happened, from who knew the kernel before."""
         self.last_activity = moment
@@ -176,18 +180,18 @@ class Kernel:
         self._spared_at = max(self._spared_at, self._clock() - seconds_ago)
 
     def client_connected(self) -> None:
-        """Count a client that connected."""
+        """Count a client that connected; by itself that is no use of the kernel."""
         self.connections += 1
-        self.touch()
 
     def client_disconnected(self) -> None:
         """Count a client that went away."""
         self.connections -= 1
-        self.touch()
+        self._disconnected_at = self._clock()
 
-    def client_message(self) -> None:
-        """Note that a client sent something."""
-        self.touch()
+    def client_message(self, message_type: str) -> None:
+        """Note that a client sent something, which is use of the kernel or a mere question."""
+        if is_activity(message_type):
+            self.touch()
 
     # ---------------------------------------------------------------------------------------------------- its changes
 
@@ -205,24 +209,31 @@ class Kernel:
 
     def adopted(self) -> None:
         """Leave the starting state without having started: it runs, and may be in the middle of something."""
+        self.busy_requests.assume()
         self.execution_state = ExecutionState.BUSY
         self._settled.set()
 
+    def answered(self) -> None:
+        """Leave the starting state: the kernel said that it is done with a first question."""
+        self._leave(ExecutionState.STARTING)
+
     def started_elsewhere(self) -> None:
         """Leave the starting state: the kernel answers, and the start was another process' doing."""
-        if self.execution_state == ExecutionState.STARTING:
-            self.execution_state = ExecutionState.IDLE
+        self.answered()
         self._settled.set()
 
-    def proved_idle(self) -> None:
-        """Note that it answered a question, which it does between two cells."""
-        if self.execution_state == ExecutionState.BUSY:
-            self.execution_state = ExecutionState.IDLE
+    def follow_requests(self) -> None:
+        """Be busy or idle, as the requests that the kernel works on say; where it runs at all."""
+        if self.execution_state in _RUNNING:
+            self._leave(self.execution_state)
+
+    def _leave(self, state: str) -> None:
+        if self.execution_state == state:
+            self.execution_state = ExecutionState.BUSY if self.busy_requests else ExecutionState.IDLE
 
     def started(self) -> None:
         """Leave the starting state: the kernel answers."""
-        if self.execution_state == ExecutionState.STARTING:
-            self.execution_state = ExecutionState.IDLE
+        self.answered()
         self.touch()
         self._settled.set()
 
@@ -245,8 +256,7 @@ class Kernel:
     def restarted(self) -> None:
         """Leave the restarting state and tell the listeners."""
         self.reason = None
-        if self.execution_state == ExecutionState.RESTARTING:
-            self.execution_state = ExecutionState.IDLE
+        self._leave(ExecutionState.RESTARTING)
         self._settled.set()
         self._tell("kernel_restarted")
 

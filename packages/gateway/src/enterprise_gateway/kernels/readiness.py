@@ -1,42 +1,21 @@
-"""Whether a kernel answers: the one proof that it has started, or that it is done with a cell."""
+"""Whether a kernel answers: the one proof that it has started."""
 
 import asyncio
-import logging
 from typing import Any
 
-from enterprise_gateway.errors import GatewayError
 from enterprise_gateway.kernels.channel_socket import ChannelSocket
 from enterprise_gateway.kernels.kernel import Kernel
 
-__all__ = ["prove_idle", "wait_until_it_answers"]
-
-_log = logging.getLogger(__name__)
+__all__ = ["wait_until_it_answers"]
 
 _FIRST_PATIENCE_SECONDS = 1.0
 _LONGEST_PATIENCE_SECONDS = 8.0
 
 
-async def prove_idle(kernel: Kernel) -> None:
-    """Make a kernel that is busy idle when it answers a question, which it does between two cells; it is asked once."""
-    try:
-        await wait_until_it_answers(kernel, again=False)
-    except GatewayError as error:
-        # Without a socket to ask by, the state stays what it was until the kernel says more.
-        fields = {"kernel_id": kernel.kernel_id, "cause": error.message}
-        _log.warning("A busy kernel can't be asked whether it is idle", extra=fields)
-    else:
-        kernel.proved_idle()
-
-
-async def wait_until_it_answers(kernel: Kernel, *, again: bool = True) -> dict[str, Any]:
+async def wait_until_it_answers(kernel: Kernel) -> dict[str, Any]:
     """Return the content of the kernel's kernel_info_reply as soon as there is one; the caller sets the deadline.
 
     The version of the protocol that the kernel speaks is made the session's.
-
-    Parameters
-    ----------
-    again
-        Whether to repeat the question. A kernel that runs a cell answers all of them when it is done.
     """
     session = kernel.session
     answered: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
@@ -58,7 +37,7 @@ async def wait_until_it_answers(kernel: Kernel, *, again: bool = True) -> dict[s
         patience = _FIRST_PATIENCE_SECONDS
         while not answered.done():
             socket.send(session.serialize(session.msg("kernel_info_request")))
-            await asyncio.wait([answered], timeout=patience if again else None)
+            await asyncio.wait([answered], timeout=patience)
             patience = min(2 * patience, _LONGEST_PATIENCE_SECONDS)
     finally:
         socket.close()

@@ -16,7 +16,7 @@ from enterprise_gateway.cluster.marks import Cause, Ending
 from enterprise_gateway.errors import GatewayError, KernelExists, LaunchFailed, LaunchTimeout
 from enterprise_gateway.kernels.kernel import ExecutionState, Kernel
 from enterprise_gateway.kernels.lifecycle import KernelLifecycle, LifecycleOptions
-from enterprise_gateway.kernels.readiness import prove_idle, wait_until_it_answers
+from enterprise_gateway.kernels.readiness import wait_until_it_answers
 from enterprise_gateway.launch.request import KernelFacts, LaunchRequest, recorded_request
 
 if TYPE_CHECKING:
@@ -100,7 +100,6 @@ class SharedKernelLifecycle(KernelLifecycle):
         self._duties = duties
         self._on_end = on_end
         self._announcement: asyncio.Task[None] | None = None
-        self._proof: asyncio.Task[None] | None = None
         self._starts_it_again = False
         self.started_here = False
         """Whether this process started the pod that the kernel has now."""
@@ -139,11 +138,11 @@ class SharedKernelLifecycle(KernelLifecycle):
         await self._provisioner.pods.announce(Cause.RESTART if restart else Cause.SHUTDOWN, reason or "")
 
     async def _end_supervision(self) -> None:
-        self._ask_no_more()
+        self._activity.ask_no_more()
         await super()._end_supervision()
 
     def _let_go(self) -> None:
-        self._ask_no_more()
+        self._activity.ask_no_more()
         super()._let_go()
         self._provisioner.pods.forget()
 
@@ -176,7 +175,7 @@ class SharedKernelLifecycle(KernelLifecycle):
         while True:
             alive_since = self._clock()
             end = await self._provisioner.pods.ended()
-            self._ask_no_more()
+            self._activity.ask_no_more()
             if isinstance(end, Ending) and end.cause is not Cause.RESTART:
                 self._over(end.words or None, forget=end.cause is Cause.SHUTDOWN)
                 return
@@ -298,7 +297,7 @@ class SharedKernelLifecycle(KernelLifecycle):
             else:
                 # What it does now is another client's, and its answer may wait behind a long cell.
                 kernel.adopted()
-                self._proof = asyncio.create_task(prove_idle(kernel))
+                self._activity.ask()
         finally:
             for task in (answer, ended, known):
                 task.cancel()
@@ -321,11 +320,6 @@ class SharedKernelLifecycle(KernelLifecycle):
         """Return when another replica had an answer, and the kernel has had the time to answer here as well."""
         await self._provisioner.pods.marked_as_started()
         await asyncio.sleep(_ANSWER_SECONDS)
-
-    def _ask_no_more(self) -> None:
-        if self._proof is not None:
-            self._proof.cancel()
-            self._proof = None
 
     async def _record(self) -> "KernelRecord":
         while True:

@@ -9,20 +9,21 @@ runs out through it, and the sockets follow.
 import asyncio
 import logging
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Protocol
 
 from enterprise_gateway.kernels.channel_socket import ChannelSocket
 from enterprise_gateway.websocket import adaptation, notices
 from enterprise_gateway.websocket.kernel import CHANNELS, ChannelName, KernelChannels, WebsocketMetrics
-from enterprise_gateway.websocket.messages import Gap, Item, KernelMessage, MalformedMessage
+from enterprise_gateway.websocket.messages import ClientMessage, Gap, Item, KernelMessage, MalformedMessage
 from enterprise_gateway.websocket.nudge import nudge
 from enterprise_gateway.websocket.options import WebsocketOptions
 from enterprise_gateway.websocket.replay_buffer import ReplayBuffer
+from enterprise_gateway.websocket.session_requests import HeldMessage, KernelDoesNotRead, SessionRequests
 from enterprise_gateway.websocket.signing import InvalidSignature, open_signed, sign
 
-__all__ = ["Bridge", "KernelDoesNotRead", "Outlet", "SessionKey"]
+__all__ = ["Bridge", "Outlet", "SessionKey"]
 
 _log = logging.getLogger(__name__)
 
@@ -38,9 +39,8 @@ _SEND_HIGH_WATER = 64
 
 _WELCOME_PREFIX = b"enterprise-gateway.welcome."
 
-
-class KernelDoesNotRead(Exception):
-    """So much waits to be sent to the kernel that a client may not add to it."""
+_RESTARTED = "The kernel was restarted."
+_SHUT_DOWN = "The kernel was shut down."
 
 
 class Outlet(Protocol):
@@ -93,7 +93,6 @@ class Bridge:
         self._identity = uuid.uuid4().hex.encode()
         self._welcome = _WELCOME_PREFIX + self._identity
         self._sockets: dict[ChannelName, ChannelSocket] = {}
-        self._generation = -1
         self._outlet: Outlet | None = None
         self._reading = True
         self._output_seen = asyncio.Event()
@@ -101,6 +100,9 @@ class Bridge:
         self._unlisten: Callable[[], None] | None = None
         self._complained: set[str] = set()
         self._watching = False  # means: the kernel's state is learnt from what this bridge reads
+        self._requests = SessionRequests(most_held_bytes=options.max_message_bytes)
+        self._restarting = False
+        self._death: str | None = None
 
     # -------------------------------------------------------------------------------------------------------- sockets
 
@@ -110,7 +112,6 @@ class Bridge:
         self._connect()
 
     def _connect(self) -> None:
-        self._generation = self.kernel.generation
         self._reading = True
         for channel in CHANNELS:
             socket = self.kernel.open_socket(channel, self._identity)
@@ -163,6 +164,8 @@ class Bridge:
     def _nudged(self, task: asyncio.Task[bool]) -> None:
         if task.cancelled():
             return
+        for message in self._requests.release():
+            self._transmit(message)
         if task.exception() is None and task.result() and self._reading and task is self._nudge:
             self._watch(not adaptation.is_needed(self.kernel.session))
         if (error := task.exception()) is not None:
@@ -250,6 +253,8 @@ class Bridge:
             self._output_seen.set()
             if self._watching:
                 self.kernel.output_seen(self, parts)
+        if (request_id := self._requests.seen(channel, parts)) is not None:
+            self.kernel.reply_seen(request_id)
         self._pass_on(KernelMessage(channel, parts))
 
     def _pass_on(self, message: KernelMessage) -> None:
@@ -262,28 +267,47 @@ class Bridge:
 
     # ------------------------------------------------------------------------------------------------------ to kernel
 
-    def send(self, channel: ChannelName, parts: Sequence[bytes]) -> bool:
-        """Send a client's message; tell whether there is a kernel to take it. Raises `KernelDoesNotRead`."""
-        socket = self._sockets.get(channel)
-        if socket is None:
-            return False
+    def send(self, channel: ChannelName, message: ClientMessage) -> bool:
+        """Send a client's message, or hold it while the kernel is being restarted; tell whether there is a kernel for it.
+
+        Raises
+        ------
+        KernelDoesNotRead
+            Too much waits for the kernel already.
+        MalformedMessage
+            It can't be put into the version of the protocol that the kernel speaks.
+        """
         session = self.kernel.session
-        if adaptation.is_needed(session):
-            parts = adaptation.to_kernel(parts, session)
-        if socket.backlog > self._options.max_message_bytes:
+        parts = adaptation.to_kernel(message.parts, session) if adaptation.is_needed(session) else message.parts
+        held = HeldMessage(channel, message.header, message.parts[0], parts)
+        if self._restarting:
+            self._requests.hold(held)
+            return True
+        if channel not in self._sockets:
+            self._requests.sent(held)
+            self._answer_all(self._death or _SHUT_DOWN)
+            return False
+        if self._sockets[channel].backlog > self._options.max_message_bytes:
             raise KernelDoesNotRead
-        socket.send(sign(parts, session))
+        self._transmit(held)
         return True
+
+    def _transmit(self, message: HeldMessage) -> None:
+        self._requests.sent(message)
+        self._sockets[message.channel].send(sign(message.parts, self.kernel.session))
 
     # ------------------------------------------------------------------------------------------------ kernel listener
 
     def kernel_restarting(self, reason: str | None) -> None:
-        """Tell the client why its kernel is started again, behind everything that the kernel still said.
+        """Answer what the kernel can't any more, behind everything that it still said; tell the client why it died.
 
         A restart that was asked for is told to nobody: to clients the status means that the kernel died.
         """
-        self._watch(False)
         self._drain()
+        self._answer_all(reason or _RESTARTED)
+        # At once: what ZeroMQ has still to send would go to the next process, and be answered once more.
+        self._disconnect()
+        self._restarting = True
         if reason is not None:
             self._announce("restarting", reason)
 
@@ -291,23 +315,28 @@ class Bridge:
         """Reach the kernel where it is now."""
         if self.closed:
             return
-        if self.kernel.generation != self._generation:
-            self._drain()
-            self._disconnect()
-            self._connect()
-        else:
-            # The connections come back by themselves, and the subscription a moment after them.
-            self._begin_nudge()
+        self._restarting = False
+        self._disconnect()
+        self._connect()
 
     def kernel_dead(self, reason: str | None) -> None:
         """Tell the client, behind everything that the kernel still said; nothing waits for a client that is away."""
         self._drain()
+        for message in self._requests.release():
+            self._requests.sent(message)
+        self._death, self._restarting = reason, False
+        self._answer_all(reason or _SHUT_DOWN)
         self._announce("dead", reason)
         self._disconnect()
         self.closed = True
         if self._outlet is None:
             self.close()
             self._forget(self)
+
+    def _answer_all(self, cause: str) -> None:
+        """Give every request that is open an error that names the cause, and idle: without them its client waits for ever."""
+        for message in self._requests.answer_all(cause, self.kernel.session):
+            self._pass_on(message)
 
     def _announce(self, state: str, reason: str | None) -> None:
         session = self.kernel.session

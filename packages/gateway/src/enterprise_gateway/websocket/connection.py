@@ -10,7 +10,7 @@ from tornado.iostream import IOStream
 
 from enterprise_gateway.errors import GatewayError
 from enterprise_gateway.websocket import legacy_frames, v1_frames
-from enterprise_gateway.websocket.bridge import KernelDoesNotRead, SessionKey
+from enterprise_gateway.websocket.bridge import SessionKey
 from enterprise_gateway.websocket.connections import OpenConnections
 from enterprise_gateway.websocket.delivery import Delivery
 from enterprise_gateway.websocket.kernel import ChannelName, DropReason, KernelChannels, WebsocketMetrics
@@ -20,6 +20,7 @@ from enterprise_gateway.websocket.options import V1_PROTOCOL, WebsocketOptions
 from enterprise_gateway.websocket.outlet import ClientOutlet
 from enterprise_gateway.websocket.rate_limit import RateLimit
 from enterprise_gateway.websocket.replay import ReplayStore
+from enterprise_gateway.websocket.session_requests import KernelDoesNotRead
 
 __all__ = ["ClientSocket", "Connection"]
 
@@ -175,9 +176,9 @@ class Connection:
         if self._released:
             return
         channel = cast("ChannelName", message.channel)
-        self._kernel.client_message()
+        self._kernel.client_message(message.header.msg_type)
         try:
-            sent = self._bridge.send(channel, message.parts)
+            sent = self._bridge.send(channel, message)
         except KernelDoesNotRead:
             self._refuse("kernel_gone", "A client sent more than its kernel takes")
             self.close(_POLICY_VIOLATION, "too much waits for the kernel already")

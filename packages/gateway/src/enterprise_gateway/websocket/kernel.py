@@ -98,8 +98,11 @@ class KernelChannels(Protocol):
     def client_disconnected(self) -> None:
         """Count a client that went away."""
 
-    def client_message(self) -> None:
-        """Note that a client sent something, which is activity."""
+    def reply_seen(self, request_id: str) -> None:
+        """Take note that the kernel's reply to a request was read."""
+
+    def client_message(self, message_type: str) -> None:
+        """Note that a client sent a message of this type, which may be activity."""
 
 
 class KernelDirectory(Protocol):
