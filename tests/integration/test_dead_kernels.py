@@ -72,7 +72,7 @@ def test_a_request_to_a_dead_kernel_is_answered_at_once(own_server: Callable[...
         client.execute("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
         _until_state(client, "dead")
         answers = client.collect(client.execute("1"))
-        assert [m.content.get("ename") for m in answers] == [_NAME, None]
+        assert [m.content.get("ename") for m in answers] == [_NAME, _NAME, None]
         assert "SIGKILL" in answers[0].content["evalue"]
 
 

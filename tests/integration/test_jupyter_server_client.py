@@ -249,4 +249,4 @@ def test_nbclient_that_allows_errors_gets_to_the_end_of_the_notebook(own_server:
     client.allow_errors = True
     client.execute()
     names = [[output.ename for output in cell.outputs] for cell in notebook.cells]
-    assert names == [[], ["DeadKernelError"], {"5": ["NameError"], "0": []}[limit]]
+    assert names == [[], ["DeadKernelError"], {"5": ["NameError"], "0": ["DeadKernelError"]}[limit]]

@@ -49,7 +49,7 @@ def test_what_gets_no_reply_is_not_remembered(requests, kind):
 
 
 def test_answers_to_other_sessions_mean_nothing(requests):
-    send(requests, "a")
+    send(requests, "a", "kernel_info_request")
     for step in ("began", "replied", "ended"):
         getattr(requests, step)("somebody else's")
     (request,) = requests.take_all()
@@ -72,3 +72,18 @@ def test_the_same_id_again_stands_for_the_new_request_and_counts_once():
     for _ in range(10):
         last = send(requests, "a", header=b"x" * 60)
     assert requests.take_all() == [last]
+
+
+def test_where_no_cell_is_known_to_have_begun_the_first_that_has_no_answer_did(requests):
+    question = send(requests, "a", "kernel_info_request")
+    answered, first, second = (send(requests, name) for name in "bcd")
+    requests.replied("b")
+    assert requests.take_all() == [question, answered, first, second]
+    assert [request.began for request in (question, answered, first, second)] == [False, False, True, False]
+
+
+def test_where_a_cell_is_known_to_have_begun_no_other_is_taken_for_it(requests):
+    waiting, running = send(requests, "a"), send(requests, "b")
+    requests.began("b")
+    requests.take_all()
+    assert (waiting.began, running.began) == (False, True)

@@ -57,7 +57,7 @@ def test_open_requests_are_answered_in_order_each_on_its_channel(requests):
 
 def test_the_cause_is_named(requests):
     requests.sent(message())
-    (_, _, _, reply), (_, _, _, idle) = answers(requests)
+    _, (_, _, _, reply), (_, _, _, idle) = answers(requests)
     assert (reply["status"], reply["ename"], reply["evalue"]) == ("error", "DeadKernelError", "Out of memory.")
     assert idle == {"execution_state": "idle"}
 
@@ -67,7 +67,7 @@ def test_what_names_no_request_ends_none(requests, channel):
     requests.sent(message())
     assert requests.seen(channel, parts("status", execution_state="idle")) is None
     assert requests.seen(channel, [b"no JSON", b"no JSON", b"{}", b"{}"]) is None
-    assert len(short(requests)) == 2
+    assert len(short(requests)) == 3
 
 
 def test_what_is_held_is_not_open_and_comes_out_in_order(requests):

@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from typing import List, Optional
 
-from enterprise_gateway_common.kernel_messages.message_types import reply_type
+from enterprise_gateway_common.kernel_messages.message_types import EXECUTE_REQUEST, reply_type
 from enterprise_gateway_common.kernel_messages.request_ids import bounded_id
 
 __all__ = ["OpenRequest", "OpenRequests"]
@@ -91,8 +91,14 @@ class OpenRequests:
             self._forget_answered(request_id, request)
 
     def take_all(self) -> List[OpenRequest]:
-        """Return all open requests in the order in which they were sent, and forget them."""
+        """Return all open requests in the order in which they were sent, and forget them.
+
+        A kernel that dies may take the news with it that it had begun with a cell; it is the first one that has no answer.
+        """
         requests = list(self._requests.values())
+        cells = [request for request in requests if request.request_type == EXECUTE_REQUEST and not request.replied]
+        if cells and not any(cell.began for cell in cells):
+            cells[0].began = True
         self._requests.clear()
         self._bytes = 0
         return requests
