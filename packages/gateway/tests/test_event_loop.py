@@ -63,6 +63,12 @@ def test_who_asks_while_the_loop_is_late_is_told_the_delay_so_far(monitor, loop)
     assert seen == [(7.0, 7.0)]
 
 
+def test_what_isnt_measured_any_more_is_not_stalled(monitor, loop):
+    measure(monitor, loop, 0.0)
+    loop.now += 1000
+    assert monitor.stalled_seconds == 0.0
+
+
 def test_a_long_turn_is_logged_and_a_short_one_is_not(monitor, loop, caplog):
     measure(monitor, loop, 4.9, 5.0)
     assert [record.seconds for record in caplog.records] == [5.0]

@@ -8,6 +8,7 @@ from jupyter_client.kernelspec import KernelSpec
 
 from enterprise_gateway import gateway as module
 from enterprise_gateway.errors import KubernetesUnavailable, NotSupported
+from enterprise_gateway.event_loop import EventLoopMonitor
 from enterprise_gateway.gateway import Gateway
 from enterprise_gateway.kernels.cluster_sync import ClusterSync
 from enterprise_gateway.kernels.kernel import ExecutionState
@@ -141,3 +142,45 @@ def test_a_gateway_that_ends_waits_for_cells_that_go_on_without_it(outlives_gate
     gateway = Gateway(parts=parts)
     assert gateway._worth_waiting_for("1") is waits
     assert gateway._worth_waiting_for("2") is False
+
+
+class Draining(Parts):
+    """Parts that end at once, but for the websockets, which take as long as a test likes."""
+
+    def __init__(self):
+        super().__init__("off")
+        self.settings, self.health, self.closed = SimpleNamespace(port=0, drain_timeout=1), None, asyncio.Event()
+        self.event_loop = EventLoopMonitor()
+        self.server = SimpleNamespace(stop=lambda: None, close_all_connections=self.nothing)
+        self.cluster = SimpleNamespace(step_down=self.nothing, close=self.nothing)
+        self.connections = SimpleNamespace(close_idle=self.nothing, close_all=self.closed.wait)
+        self.upkeep = SimpleNamespace(flush=self.nothing)
+        self.context = SimpleNamespace(destroy=lambda **_: None)
+
+        class Kernels(list):
+            draining, shutdown_all = False, self.nothing
+
+        self.kernels = Kernels()
+
+    async def nothing(self, *_, **__):
+        pass
+
+    def forget_replay(self):
+        pass
+
+
+def test_a_gateway_that_drains_is_watched_to_the_end_so_that_it_counts_as_alive():
+    async def scenario():
+        parts = Draining()
+        gateway = Gateway(parts=parts)
+        other = gateway._spawn(asyncio.Event().wait(), "something else")
+        gateway._watching = gateway._spawn(parts.event_loop.run(), "watch the event loop")
+        stopping = asyncio.create_task(gateway.stop())
+        while not parts.kernels.draining or not other.done():
+            await asyncio.sleep(0)
+        assert not gateway._watching.done()
+        parts.closed.set()
+        await stopping
+        assert gateway._watching.done()
+
+    asyncio.run(scenario())

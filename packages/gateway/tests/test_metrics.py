@@ -34,3 +34,7 @@ def test_two_gateways_of_one_process_count_for_themselves():
     first, second = GatewayMetrics(version="1"), GatewayMetrics(version="1")
     first.kernel_culled()
     assert 'kernels_culled_total{reason="idle"} 0.0' in second.exposition().decode()
+
+
+def test_the_delay_of_the_event_loop_is_asked_for_at_each_scrape():
+    assert "enterprise_gateway_event_loop_lag_seconds 2.5" in exposition(lambda metrics: metrics.observe_loop_lag(lambda: 2.5))

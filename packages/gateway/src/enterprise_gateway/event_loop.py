@@ -38,10 +38,13 @@ class EventLoopMonitor:
 
     async def run(self) -> None:
         """Measure until cancelled."""
-        while True:
-            self._due = self._clock() + _INTERVAL_SECONDS
-            await self._sleep(_INTERVAL_SECONDS)
-            self._note(self._overdue())
+        try:
+            while True:
+                self._due = self._clock() + _INTERVAL_SECONDS
+                await self._sleep(_INTERVAL_SECONDS)
+                self._note(self._overdue())
+        finally:
+            self._due = None
 
     def _note(self, delay: float) -> None:
         self._delays.append((self._clock(), delay))
@@ -49,7 +52,9 @@ class EventLoopMonitor:
             _log.warning("The event loop was busy with one turn for long", extra={"seconds": round(delay, 1)})
 
     def _overdue(self) -> float:
-        return 0.0 if self._due is None else max(0.0, self._clock() - self._due)
+        # Read once: another thread may ask while the loop begins to wait anew.
+        due = self._due
+        return 0.0 if due is None else max(0.0, self._clock() - due)
 
     @property
     def stalled_seconds(self) -> float:
@@ -62,5 +67,5 @@ class EventLoopMonitor:
         now = self._clock()
         while self._delays and self._delays[0][0] < now - _WINDOW_SECONDS:
             self._delays.popleft()
-        # What asks is part of the turn that is late: the timer it should have let run stands behind it.
+        # Whoever asks may do so within the very turn that is late.
         return max([self._overdue(), *(delay for _, delay in self._delays)])

@@ -79,6 +79,7 @@ class Gateway:
         self._kernelspecs_read = False
         self._adopted = False
         self._broken: list[str] = []
+        self._watching: asyncio.Task[None] | None = None
 
     @property
     def url(self) -> str:
@@ -122,7 +123,7 @@ class Gateway:
         settings = self._parts.settings
         raise_descriptor_limit()
         # From the first moment on: where kernelspecs are read from a folder that hangs, the gateway lives all the same.
-        self._spawn(self._parts.event_loop.run(), "watch the event loop", essential=True)
+        self._watching = self._spawn(self._parts.event_loop.run(), "watch the event loop", essential=True)
         sockets, self._port = bind(address=settings.ip, port=settings.port, retries=settings.port_retries)
         if settings.port not in (0, self._port):
             # Whoever was told the port meets another program there, which may well be a Jupyter Server.
@@ -207,7 +208,7 @@ class Gateway:
 
         self._spawn(repeat(), f"every {seconds:g} seconds")
 
-    def _spawn(self, work: Coroutine[Any, Any, None], name: str, *, essential: bool = False) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str, *, essential: bool = False) -> asyncio.Task[None]:
         """Do something beside everything else; a gateway isn't ready any more when an error ends what is essential."""
 
         def ended(task: asyncio.Task[None]) -> None:
@@ -220,6 +221,7 @@ class Gateway:
         task = asyncio.create_task(work, name=name)
         task.add_done_callback(ended)
         self._tasks.append(task)
+        return task
 
     async def run_until_signal(self) -> None:
         """Serve until SIGTERM or SIGINT, then end in order; a second signal doesn't wait."""
@@ -245,9 +247,11 @@ class Gateway:
         _log.info("Gateway stops", extra={"kernels": len(parts.kernels)})
         parts.kernels.draining = True
         parts.server.stop()
-        for task in self._tasks:
+        # A gateway that drains lives, which its kubelet may ask as long as that takes.
+        ending = [task for task in self._tasks if task is not self._watching]
+        for task in ending:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*ending, return_exceptions=True)
         # First of all: another replica may act from now on, and this one does nothing more that only one may do.
         await parts.cluster.step_down()
         await parts.connections.close_idle(self._worth_waiting_for, within=parts.settings.drain_timeout)
@@ -259,6 +263,9 @@ class Gateway:
         await parts.server.close_all_connections()
         if parts.health is not None:
             await asyncio.to_thread(parts.health.stop)
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)
         parts.context.destroy(linger=0)
         _log.info("Gateway stopped")
 
