@@ -19,6 +19,7 @@ from enterprise_gateway.websocket.kernel import CHANNELS, ChannelName, KernelCha
 from enterprise_gateway.websocket.messages import ClientMessage, Gap, Item, KernelMessage, MalformedMessage
 from enterprise_gateway.websocket.nudge import nudge
 from enterprise_gateway.websocket.options import WebsocketOptions
+from enterprise_gateway.websocket.repeated_loss import RepeatedLoss
 from enterprise_gateway.websocket.replay_buffer import ReplayBuffer
 from enterprise_gateway.websocket.session_requests import HeldMessage, KernelDoesNotRead, SessionRequests
 from enterprise_gateway.websocket.signing import InvalidSignature, open_signed, sign
@@ -101,6 +102,7 @@ class Bridge:
         self._complained: set[str] = set()
         self._watching = False  # means: the kernel's state is learnt from what this bridge reads
         self._requests = SessionRequests(most_held_bytes=options.max_message_bytes)
+        self._losses = RepeatedLoss(dropped=self._gave_up)
         self._restarting = False
         self._death: str | None = None
 
@@ -200,8 +202,12 @@ class Bridge:
         """Keep everything from now on, behind what the client was given and didn't receive."""
         self._outlet = None
         if not self.closed:
-            self._buffer.prepend(undelivered)
+            self._buffer.prepend(self._losses.check(undelivered, self.kernel.session))
             self._read(True)
+
+    def _gave_up(self, size: int) -> None:
+        self._metrics.dropped("too_large_for_client")
+        _log.warning("A message was dropped: its client lost the connection over it twice", extra={**self._fields, "bytes": size})
 
     @property
     def misses_something(self) -> bool:

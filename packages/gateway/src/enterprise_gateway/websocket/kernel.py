@@ -35,6 +35,7 @@ DropReason = Literal[
     "kernel_gone",
     "rate_limit",
     "replay_full",
+    "too_large_for_client",
 ]
 
 

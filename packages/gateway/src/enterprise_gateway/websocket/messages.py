@@ -136,11 +136,18 @@ class Gap:
     """Bytes of them."""
     parent: bytes = b"{}"
     """The last one's parent header, so that the client shows the notice below the right cell."""
+    twice: bool = False
+    """Whether it is one message, over which the connection was lost twice."""
 
     def __add__(self, later: "Gap") -> "Gap":
         return Gap(self.messages + later.messages, self.size + later.size, later.parent)
 
     def __str__(self) -> str:
+        if self.twice:
+            return (
+                f"[output of {self.size} bytes was dropped: the connection was lost twice while it was sent. "
+                "It may be larger than the client's limit for one message]"
+            )
         return f"[{self.messages} messages ({self.size} bytes) of output were dropped while the connection was lost]"
 
 
