@@ -1,7 +1,7 @@
 import pytest
 
 from enterprise_gateway.errors import NotSupported
-from enterprise_gateway.launch.command import pod_command
+from enterprise_gateway.launch.command import check_runs_in_image, pod_command
 
 
 def test_placeholders_are_filled_in_and_unknown_ones_stay():
@@ -19,8 +19,8 @@ def test_an_image_runs_its_own_command_where_the_kernelspec_names_none_of_the_im
 )
 def test_a_script_that_submits_to_spark_is_refused_with_what_to_do(script):
     with pytest.raises(NotSupported, match=r"bin/run\.sh.*Name the command of the kernel's image in argv"):
-        pod_command([script, "--kernel-id", "{kernel_id}"], kernel_id="k1", values={})
+        check_runs_in_image([script, "--kernel-id", "{kernel_id}"])
 
 
 def test_a_script_of_the_image_is_run():
-    assert pod_command(["/opt/kernel/bin/run.sh"], kernel_id="k1", values={}) == ["/opt/kernel/bin/run.sh"]
+    check_runs_in_image(["/opt/kernel/bin/run.sh"])

@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from enterprise_gateway.errors import LaunchFailed, PolicyViolation
+from enterprise_gateway.errors import LaunchFailed, NotSupported, PolicyViolation
 from enterprise_gateway.launch.plan import LaunchSettings
 from enterprise_gateway.launch.policy import Policy
 from enterprise_gateway.launch.template import Dialect, PodTemplate
@@ -122,6 +122,14 @@ def test_the_command_of_the_kernelspec_is_run_unless_the_template_has_one(make_p
     assert make_plan(command=("launch-kernel", "$X")).pod["spec"]["containers"][0]["command"] == ["launch-kernel", "$$X"]
     template = PodTemplate("kind: Pod\nspec: {containers: [{name: a, command: [own]}]}", Dialect.JINJA)
     assert make_plan(template=template).pod["spec"]["containers"][0]["command"] == ["own"]
+
+
+def test_a_script_that_submits_to_spark_is_refused_unless_the_template_has_a_command(make_plan):
+    script = ("/usr/local/share/jupyter/kernels/spark/bin/run.sh",)
+    with pytest.raises(NotSupported, match=r"bin/run\.sh"):
+        make_plan(command=script)
+    template = PodTemplate("kind: Pod\nspec: {containers: [{name: a, command: [own]}]}", Dialect.JINJA)
+    assert make_plan(template=template, command=script).pod["spec"]["containers"][0]["command"] == ["own"]
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,10 @@
+import dataclasses
+
 import pytest
 
 from enterprise_gateway.errors import BadRequest, Forbidden, LaunchFailed, PolicyViolation
 from enterprise_gateway.launch.environment import EnvironmentBounds, EnvironmentRules
+from enterprise_gateway.launch.plan import LaunchSettings
 from enterprise_gateway.launch.policy import Policy, check_request
 from enterprise_gateway.launch.request import KernelFacts, client_variables, compose_request, kernel_facts, recorded_request
 from enterprise_gateway.launch.variables import KernelVariables
@@ -115,8 +118,6 @@ def test_what_a_fact_was_filled_into_is_the_administrators(make_request):
 
 @pytest.mark.parametrize("username", ["gateway", "kube-system"])
 def test_a_users_name_leads_into_no_namespace_of_the_gateway_or_the_system(make_plan, username):
-    from enterprise_gateway.launch.plan import LaunchSettings
-
     settings = LaunchSettings(gateway_namespace="gateway")
     with pytest.raises(LaunchFailed, match="gateway's own namespace"):
         make_plan(settings=settings, username=username, kernelspec={"KERNEL_NAMESPACE": "${KERNEL_USERNAME}"})
@@ -159,12 +160,27 @@ def test_variables_of_a_kernelspec_outside_of_pods_are_its_own_affair():
     assert made.launch_seconds(default=30, maximum=900) == 70
 
 
-def test_a_record_tells_again_what_the_client_decided(make_request):
-    request = make_request(kernelspec=OWN, KERNEL_CPUS="2", KERNEL_FOO="x")
+def test_what_the_gateway_hands_on_to_its_kernels_is_the_administrators_too(make_request):
+    request = make_request(inherited={"KERNEL_UID": "0", "KERNEL_MEMORY": "1Gi"}, kernelspec={"KERNEL_MEMORY": "2Gi"})
+    judge(request)
+    assert (request.uid, request.wanted.resources.memory) == (0, "2Gi")
+
+
+def typed(variables):
+    return dataclasses.replace(variables, environment={})
+
+
+@pytest.mark.parametrize(
+    "client",
+    [{"KERNEL_FOO": "2"}, {"KERNEL_CPUS": "2", "KERNEL_FOO": "1"}, {"KERNEL_FOO": "3", "KERNEL_UID": "5", "KERNEL_MEMORY": ""}],
+)
+@pytest.mark.parametrize("inherited", [{}, {"KERNEL_GPUS": "1", "OTHER": "x"}])
+@pytest.mark.parametrize("kernelspec", [{}, OWN, {"KERNEL_CPUS": "${KERNEL_FOO}1", "KERNEL_POD_NAME": "nb-${KERNEL_USERNAME}"}])
+def test_a_record_tells_the_same_start_again(make_request, client, inherited, kernelspec):
+    request = make_request(inherited=inherited, kernelspec=kernelspec, **client)
     again = recorded_request(kernel=request.kernel, environment=request.environment, judged=request.judged_names)
-    assert again.judged == request.judged
-    assert again.wanted.uid == 0
-    judge(again)
+    assert typed(again.judged) == typed(request.judged)
+    assert typed(again.wanted) == typed(request.wanted)
 
 
 # ------------------------------------------------------------------------------------------------------------ the client

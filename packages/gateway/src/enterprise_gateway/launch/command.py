@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from enterprise_gateway.errors import NotSupported
 
-__all__ = ["expects_phone_home", "pod_command"]
+__all__ = ["check_runs_in_image", "expects_phone_home", "pod_command"]
 
 _PLACEHOLDER = re.compile(r"\{([A-Za-z0-9_]+)\}")
 # Kernelspecs written for a launcher beside the gateway name it here; its work is done by this package.
@@ -21,22 +21,27 @@ def pod_command(argv: Sequence[str], *, kernel_id: str, values: Mapping[str, str
     ----------
     values
         What stands for `{connection_file}`, `{response_address}` and their like.
+    """
+    if not argv or any(_LAUNCHER_OF_THE_GATEWAY.search(argument) for argument in argv):
+        return None
+    known = {"kernel_id": kernel_id, **values}
+    return [_PLACEHOLDER.sub(lambda match: known.get(match.group(1), match.group(0)), argument) for argument in argv]
+
+
+def check_runs_in_image(command: Sequence[str]) -> None:
+    """Return when a command can be one of the kernel's image.
 
     Raises
     ------
     NotSupported
-        It names a script that submits the kernel to Spark from the gateway's machine.
+        It is a script that submits the kernel to Spark from the gateway's machine.
     """
-    if any(_SCRIPT_OF_THE_KERNELSPEC.search(argument) for argument in argv):
+    if any(_SCRIPT_OF_THE_KERNELSPEC.search(argument) for argument in command):
         raise NotSupported(
             "The kernelspec's argv names its bin/run.sh, which submits the kernel to Spark from the gateway's machine; kernels "
             "of that kind aren't supported. Name the command of the kernel's image in argv, or leave argv empty to run the "
             "image's own."
         )
-    if not argv or any(_LAUNCHER_OF_THE_GATEWAY.search(argument) for argument in argv):
-        return None
-    known = {"kernel_id": kernel_id, **values}
-    return [_PLACEHOLDER.sub(lambda match: known.get(match.group(1), match.group(0)), argument) for argument in argv]
 
 
 def expects_phone_home(argv: Sequence[str]) -> bool:

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from enterprise_gateway.errors import LaunchFailed, PolicyViolation
+from enterprise_gateway.launch.command import check_runs_in_image
 from enterprise_gateway_common import labels
 from enterprise_gateway_common.connection import CONNECTION_FILE, CONNECTION_FILE_VARIABLE, CONNECTION_FOLDER
 
@@ -101,6 +102,8 @@ def complete_pod(  # noqa: PLR0913  each is a fact of its own, named at every ca
     ------
     LaunchFailed
         The template's pod has not the shape of a pod.
+    NotSupported
+        The command isn't one of the kernel's image.
     """
     spec = _mapping(template, "spec")
     containers, init_containers = _container_list(spec, "containers"), _container_list(spec, "initContainers")
@@ -212,6 +215,7 @@ def _kernel_container(
     own = [{"name": name, "value": value.replace("$", "$$")} for name, value in sorted(variables.items())]
     container["env"] = [*(entry for entry in written if entry.get("name") not in variables), *own]
     if command is not None and not container.get("command"):
+        check_runs_in_image(command)
         container["command"] = [argument.replace("$", "$$") for argument in command]
     return container
 

@@ -203,15 +203,15 @@ def compose_request(
     """
     facts = {**kernel.variables, **said}
     filled = filled_environment(kernelspec, {**inherited, **client.environment, **facts})
-    own = {name: value for name, value in filled.values.items() if name not in facts}
-    understood = {name: value for name, value in own.items() if in_pod or name == _LAUNCH_TIMEOUT}
+    # Both are the administrator's.
+    own = {name: value for name, value in {**inherited, **filled.values}.items() if name not in facts}
+    understood = {name: value for name, value in own.items() if name.startswith(PREFIX) and (in_pod or name == _LAUNCH_TIMEOUT)}
     # What a client's value was filled into is the client's choice, as far as its value reaches; a fact is the gateway's.
-    by_client = {
-        name: value for name, value in understood.items() if filled.used[name] & (client.environment.keys() - facts.keys())
-    }
+    chosen = client.environment.keys() - facts.keys()
+    by_client = {name: value for name, value in understood.items() if filled.used.get(name, frozenset()) & chosen}
     judged = client.over(_read(by_client))
     wanted = client.over(_read(understood, of_kernelspec=True))
-    environment = {**inherited, **own, **wanted.environment, **facts}
+    environment = {**own, **wanted.environment, **facts}
     return LaunchRequest(kernel=kernel, judged=judged, wanted=wanted, environment=environment)
 
 
