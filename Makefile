@@ -20,10 +20,12 @@ LOCKED := $(VENV)/.locked
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar=off --no-deps
 PACKAGES := packages/common packages/gateway packages/kip packages/kernel-launchers
-SOURCES := packages tests build-support deploy/helm
+SOURCES := packages tests build-support deploy/helm conftest.py
 
 # Tests of a module share what it starts, so they stay in one process. `ARGS='-n 0'` runs all in one, for a debugger.
 IN_PARALLEL := --numprocesses=auto --maxprocesses=4 --dist=loadscope
+# One run of test-orders for each, with so many processes.
+WORKERS := 1 2 4 2 4
 
 # What a new environment for the kernels of `make run` holds, and an environment of yours in its place.
 KERNEL_PACKAGES ?= ipywidgets matplotlib numpy pandas
@@ -43,6 +45,11 @@ run: ## start the gateway with local kernels on 127.0.0.1:8888 (ARGS=…, KERNEL
 
 test: $(STAMP) ## unit and integration tests with a coverage report (ARGS=… for pytest)
 	$(BIN)/pytest $(IN_PARALLEL) --cov --cov-report=term $(ARGS)
+
+test-orders: $(STAMP) ## the same in random orders, with 1, 2 and 4 processes (WORKERS='…' ARGS=… for pytest)
+	@for workers in $(WORKERS); do \
+		$(BIN)/pytest --numprocesses=$$workers --dist=loadscope --order-seed=random $(ARGS); \
+	done
 
 lint: $(STAMP) ## ruff, import rules, and whether what is made from a source still agrees with it
 	$(BIN)/ruff check $(SOURCES)
@@ -111,9 +118,9 @@ clean: ## remove what was made: environment, caches, dist, site; Pants' own inst
 help:
 	@awk 'BEGIN { FS = ":.*## "; print "make TARGET" } \
 		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z0-9]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+		/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: run test lint format types chart bench e2e package images reproducible kernelspecs pants lock docs venv clean help
+.PHONY: run test test-orders lint format types chart bench e2e package images reproducible kernelspecs pants lock docs venv clean help
 
 # Made anew, never changed in place: what an older lock installed must not linger.
 $(LOCKED): 3rdparty/constraints.txt build-support/progress.awk

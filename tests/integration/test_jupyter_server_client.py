@@ -36,13 +36,10 @@ def open_server(product: Product, workspace: Workspace) -> Iterator[Server]:
 
 
 @pytest.fixture(autouse=True)
-def _gateway_client(open_server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _gateway_client(open_server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """The singleton that all of jupyter_server's gateway classes ask."""
     monkeypatch.setenv("KERNEL_USERNAME", "ada")
-    GatewayClient.clear_instance()
     GatewayClient.instance().url = open_server.url
-    yield
-    GatewayClient.clear_instance()
 
 
 class _Console:

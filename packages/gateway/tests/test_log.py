@@ -6,17 +6,6 @@ import pytest
 from enterprise_gateway.log import configure
 
 
-@pytest.fixture(autouse=True)
-def _logging_as_before():
-    root = logging.getLogger()
-    before = root.handlers[:], root.level, logging.getLogger("enterprise_gateway").level
-    yield
-    root.handlers[:], level, own = before[0], before[1], before[2]
-    root.setLevel(level)
-    logging.getLogger("enterprise_gateway").setLevel(own)
-    logging.captureWarnings(capture=False)
-
-
 def lines(capsys, style, log):
     configure(level=logging.INFO, style=style)
     log(logging.getLogger("enterprise_gateway.test"))

@@ -78,12 +78,8 @@ def test_sigterm_ends_a_kernel_that_is_still_starting(connection, tmp_path, monk
     # The module of the kernel's class is imported before the kernel listens.
     (tmp_path / "starting.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGTERM)\n")
     monkeypatch.syspath_prepend(tmp_path)
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        with pytest.raises(SystemExit) as end:
-            main(["--kernel-class-name", "starting.Kernel"], {"KERNEL_CONNECTION_FILE": str(connection)})
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    with pytest.raises(SystemExit) as end:
+        main(["--kernel-class-name", "starting.Kernel"], {"KERNEL_CONNECTION_FILE": str(connection)})
     assert end.value.code == 128 + signal.SIGTERM
 
 

@@ -70,12 +70,9 @@ def test_the_gateway_is_told_ports_that_were_free_and_where_commands_are_taken(g
 @pytest.mark.parametrize("noise", [b"", b"GET / HTTP/1.0", b"[]", b'{"signum": true}', b'{"signum": 100000}'])
 def test_commands_are_still_heard_after_something_else_connected(noise):
     heard = threading.Event()
-    before = signal.signal(signal.SIGUSR1, lambda *_: heard.set())
-    try:
-        with CommandListener(pid=os.getpid(), port_range=(0, 0)) as listener:
-            for message in (noise, b'{"signum": 0}', json.dumps({"signum": int(signal.SIGUSR1)}).encode()):
-                with socket.create_connection(("127.0.0.1", listener.port), timeout=5) as connection:
-                    connection.sendall(message)
-            assert heard.wait(timeout=10)
-    finally:
-        signal.signal(signal.SIGUSR1, before)
+    signal.signal(signal.SIGUSR1, lambda *_: heard.set())
+    with CommandListener(pid=os.getpid(), port_range=(0, 0)) as listener:
+        for message in (noise, b'{"signum": 0}', json.dumps({"signum": int(signal.SIGUSR1)}).encode()):
+            with socket.create_connection(("127.0.0.1", listener.port), timeout=5) as connection:
+                connection.sendall(message)
+        assert heard.wait(timeout=10)

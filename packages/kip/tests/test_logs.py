@@ -6,16 +6,6 @@ import pytest
 from kernel_image_puller.logs import configure_logging, fields
 
 
-@pytest.fixture(autouse=True)
-def _root_logger_as_it_was() -> object:
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    logging.getLogger("kernel_image_puller").setLevel(logging.NOTSET)
-
-
 def test_a_value_cannot_pass_for_another_line_or_field(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging(level="INFO", json_lines=False)
     logging.getLogger("kernel_image_puller.x").info("Hello", extra=fields(image="a\nERROR faked image=b", count=3, none=None))

@@ -163,8 +163,9 @@ def test_a_first_picture_that_doesnt_come_is_an_error_with_its_cause(cluster_typ
         async with cluster_type() as cluster:
             cluster.api.fault = lambda _count, _request: fault_type(status=403)
             async with Following(cluster) as (informer, _):
+                await until(lambda: informer.trouble is not None)
                 with pytest.raises(KubernetesUnavailable, match="injected 403"):
-                    await informer.wait_synced(Deadline(0.2))
+                    await informer.wait_synced(Deadline(0))
 
     asyncio.run(scenario())
 

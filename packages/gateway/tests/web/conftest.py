@@ -1,5 +1,4 @@
 import asyncio
-import gc
 import json
 import threading
 from types import SimpleNamespace
@@ -36,7 +35,6 @@ class RunningGateway:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
-        gc.unfreeze()
 
     def call(self, work):
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
