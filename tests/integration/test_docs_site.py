@@ -97,3 +97,14 @@ def test_a_line_of_a_diagram_that_is_not_understood_ends_the_build():
     )
     assert ended.returncode != 0
     assert "This line of a diagram isn't understood: activate A" in ended.stderr
+
+
+def test_decisions_are_numbered_without_a_gap_and_all_listed():
+    files = sorted(path.name for path in (ROOT / "docs" / "decisions").glob("[0-9]*.md"))
+    assert [int(name[:4]) for name in files] == list(range(1, len(files) + 1))
+    index = (ROOT / "docs" / "decisions" / "index.md").read_text()
+    navigation = (ROOT / "mkdocs.yml").read_text()
+    for name in files:
+        assert f"[{int(name[:4])}]({name})" in index
+        assert f"decisions/{name}" in navigation
+        assert (ROOT / "docs" / "decisions" / name).read_text().startswith(f"# {int(name[:4])}. ")

@@ -17,7 +17,7 @@ from kernel_image_puller.errors import ConfigurationError
 from kernel_image_puller.settings import Settings
 from kernel_image_puller.wiring import chosen_fetchers
 
-# The names and defaults of the original; what differs stands in docs/decisions/0021-puller-defaults.md.
+# The names and defaults of the original; what differs stands in docs/decisions/0007-puller-defaults.md.
 ORIGINAL = {
     "KIP_INTERVAL": 300.0,
     "KIP_LOG_LEVEL": "INFO",

@@ -1,7 +1,7 @@
 """The few calls to the API server that a puller makes, as the service account of its pod.
 
 The Kubernetes client library costs as much memory as everything else of this program together; why these calls are made
-without it stands in docs/decisions/0020-puller-speaks-rest.md.
+without it stands in docs/decisions/0006-puller-speaks-rest.md.
 """
 
 import threading
