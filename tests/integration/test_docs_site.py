@@ -69,7 +69,8 @@ def test_styles_load_nothing_from_another_host(site):
 
 
 def test_diagrams_are_pictures(pages):
-    assert pages["architecture.html"].count('<svg xmlns="http://www.w3.org/2000/svg" role="img"') == 3
+    written = (ROOT / "docs" / "architecture.md").read_text().count("```mermaid")
+    assert pages["architecture.html"].count('<svg xmlns="http://www.w3.org/2000/svg" role="img"') == written > 0
     assert not [name for name, text in pages.items() if "sequenceDiagram" in text]
 
 
