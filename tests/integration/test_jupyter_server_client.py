@@ -194,8 +194,10 @@ def _notebook(*cells: str) -> nbformat.NotebookNode:
     return nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell, id=uuid.uuid4().hex[:8]) for cell in cells])
 
 
-def _client(notebook: nbformat.NotebookNode) -> NotebookClient:
-    return NotebookClient(notebook, kernel_manager_class=GatewayKernelManager, kernel_name="python3", timeout=30)
+def _execute(notebook: nbformat.NotebookNode) -> None:
+    client = NotebookClient(notebook, kernel_manager_class=GatewayKernelManager, kernel_name="python3", timeout=30)
+    # What `execute()` does, but in a loop that ends with its threads; nbclient keeps one for the whole process.
+    asyncio.run(client.async_execute())
 
 
 def test_nbclient_executes_a_notebook(open_server: Server) -> None:
@@ -206,7 +208,7 @@ def test_nbclient_executes_a_notebook(open_server: Server) -> None:
         "from IPython.display import HTML; HTML('<i>')",
     )
     before = open_server.kernel_ids()
-    _client(notebook).execute()
+    _execute(notebook)
     texts = [[output.get("text") or output["data"] for output in cell.outputs] for cell in notebook.cells]
     assert texts[:3] == [[], ["printed\n", {"text/plain": "2"}], ["err\n"]]
     assert texts[3][0]["text/html"] == "<i>"
@@ -218,7 +220,7 @@ def test_nbclient_stops_at_the_cell_that_fails(open_server: Server) -> None:
     notebook = _notebook("1 / 0", "print('never')")
     before = open_server.kernel_ids()
     with pytest.raises(CellExecutionError, match="ZeroDivisionError"):
-        _client(notebook).execute()
+        _execute(notebook)
     assert notebook.cells[1].outputs == []
     assert open_server.kernel_ids() == before
 
