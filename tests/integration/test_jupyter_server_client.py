@@ -194,8 +194,9 @@ def _notebook(*cells: str) -> nbformat.NotebookNode:
     return nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell, id=uuid.uuid4().hex[:8]) for cell in cells])
 
 
-def _execute(notebook: nbformat.NotebookNode) -> None:
-    client = NotebookClient(notebook, kernel_manager_class=GatewayKernelManager, kernel_name="python3", timeout=30)
+def _execute(notebook: nbformat.NotebookNode, **options: object) -> None:
+    options = {"kernel_manager_class": GatewayKernelManager, "kernel_name": "python3", "timeout": 30, **options}
+    client = NotebookClient(notebook, **options)
     # What `execute()` does, but in a loop that ends with its threads; nbclient keeps one for the whole process.
     asyncio.run(client.async_execute())
 
@@ -232,7 +233,7 @@ def test_nbclient_stops_at_the_cell_whose_kernel_died_and_says_why(own_server: C
     GatewayClient.instance().url = server.url
     notebook = _notebook("a = 1", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "print('never')")
     with pytest.raises(CellExecutionError, match=r"DeadKernelError: .*SIGKILL"):
-        _client(notebook).execute()
+        _execute(notebook)
     (output,) = notebook.cells[1].outputs
     assert (output.output_type, output.ename) == ("error", "DeadKernelError")
     assert notebook.cells[2].outputs == []
@@ -244,8 +245,6 @@ def test_nbclient_that_allows_errors_gets_to_the_end_of_the_notebook(own_server:
     server = own_server(token="", settings={"RESTART_LIMIT": limit})
     GatewayClient.instance().url = server.url
     notebook = _notebook("a = 1", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "a")
-    client = _client(notebook)
-    client.allow_errors = True
-    client.execute()
+    _execute(notebook, allow_errors=True)
     names = [[output.ename for output in cell.outputs] for cell in notebook.cells]
     assert names == [[], ["DeadKernelError"], {"5": ["NameError"], "0": ["DeadKernelError"]}[limit]]
