@@ -7,10 +7,13 @@ SHELL := bash
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 
-# The first of these that starts, is new enough and can make an environment; `make PYTHON=…` names another.
-PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(if $(shell $(name) -c \
-	'import sys, ensurepip; print(1 if (3, 11) <= sys.version_info[:2] < (3, 14) else "")' 2>/dev/null),$(name))))
+# The first of these that starts, is new enough and can make an environment; `make PYTHON=…` names another. Looked for once, and
+# only by a target that needs it.
+PYTHON ?= $(eval PYTHON := $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(if $(shell $(name) -c \
+	'import sys, ensurepip; print(1 if (3, 11) <= sys.version_info[:2] < (3, 14) else "")' 2>/dev/null),$(name)))))$(PYTHON)
 
+# Not written as $(MAKE) where it is used: `make -n run` would run it, and the gateway with it.
+INSTALL = $(MAKE) --silent PYTHON=$(PYTHON) $(STAMP)
 FIND_PYTHON = [[ -n "$(PYTHON)" ]] || { echo "make: no CPython from 3.11 to 3.13 with ensurepip on PATH \
 	(Debian: apt-get install python3-venv); or name one: make PYTHON=/path/to/python3.12" >&2; exit 1; }
 
@@ -38,7 +41,7 @@ ARGS ?=
 
 run: ## start the gateway with local kernels on 127.0.0.1:8888 (ARGS=…, KERNEL_PYTHON=… for kernels of your environment)
 	@$(FIND_PYTHON)
-	@exec $(PYTHON) build-support/run.py --install "$(MAKE) --silent $(STAMP)" --kernel-python "$(KERNEL_PYTHON)" \
+	@exec $(PYTHON) build-support/run.py --install "$(INSTALL)" --kernel-python "$(KERNEL_PYTHON)" \
 		--kernel-packages "$(KERNEL_PACKAGES)" -- $(BIN)/jupyter-enterprisegateway $(ARGS)
 
 ##@ Develop
