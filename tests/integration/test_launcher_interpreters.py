@@ -141,6 +141,19 @@ def test_a_kernel_that_exits_gives_the_launcher_its_status(kernel):
     assert process.returncode == 7
 
 
+def test_an_interrupt_ends_a_cell_with_the_process_that_it_started(kernel):
+    _, client = kernel
+    code = "import subprocess, time\nc = subprocess.Popen(['sleep', '600'])\nprint('begun')\ntime.sleep(600)"
+
+    def interrupt(message):
+        if message["msg_type"] == "stream":
+            client.control_channel.send(client.session.msg("interrupt_request", {}))
+
+    reply = client.execute_interactive(code, output_hook=interrupt, timeout=30)
+    assert reply["content"]["ename"] == "KeyboardInterrupt"
+    assert client.execute_interactive(f"assert c.wait() == {-signal.SIGINT}", timeout=30)["content"]["status"] == "ok"
+
+
 def test_spark_is_refused_in_words_where_it_isnt_installed(python, connection, tmp_path):
     arguments = ["--RemoteProcessProxy.spark-context-initialization-mode", "lazy", str(connection)]
     process = launch(python, tmp_path, *arguments)
@@ -152,6 +165,7 @@ def test_spark_is_refused_in_words_where_it_isnt_installed(python, connection, t
 def test_every_module_can_be_imported(python):
     """Where a module needs what an image may not have, it needs it when it is used."""
     folder = _PACKAGES / "kernel-launchers" / "src" / "kernel_launchers"
-    modules = sorted(path.stem for path in folder.glob("[a-z]*.py") if path.stem != "phone_home")
-    code = f"import importlib; [importlib.import_module('kernel_launchers.' + name) for name in {modules!r}]"
+    paths = (path.relative_to(folder.parent).with_suffix("") for path in folder.rglob("[a-z]*.py"))
+    modules = sorted(".".join(path.parts) for path in paths)
+    code = f"import importlib; [importlib.import_module(name) for name in {modules!r}]"
     subprocess.run([python, "-W", "error", "-c", code], check=True, env={"PYTHONPATH": _SOURCES})

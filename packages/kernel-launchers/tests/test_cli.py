@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import zmq
@@ -34,13 +35,32 @@ def connection(tmp_path):
 
 
 @pytest.fixture
-def kernel(connection, tmp_path):
-    # In Pants' sandbox a program finds the packages by PYTHONPATH.
-    inherited = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
-    environment = {**inherited, "KERNEL_CONNECTION_FILE": str(connection), "HOME": "/", "TMPDIR": str(tmp_path)}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "kernel_launchers"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+def launch(connection, tmp_path):
+    """Return a function that starts the launcher."""
+    started = []
+
+    def start(*arguments, search=None, cwd=None):
+        # In Pants' sandbox a program finds the packages by PYTHONPATH.
+        inherited = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+        if search is not None:
+            inherited["PYTHONPATH"] = os.pathsep.join(filter(None, (str(search), inherited.get("PYTHONPATH"))))
+        environment = {**inherited, "KERNEL_CONNECTION_FILE": str(connection), "HOME": "/", "TMPDIR": str(tmp_path)}
+        command = [sys.executable, "-c", "import sys; from kernel_launchers.cli import main; sys.exit(main())", *arguments]
+        started.append(
+            subprocess.Popen(command, env=environment, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        )
+        return started[-1]
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.terminate()
+        process.communicate(timeout=30)
+
+
+@pytest.fixture
+def kernel(launch, connection):
+    process = launch()
     client = BlockingKernelClient()
     client.load_connection_file(str(connection))
     # A heartbeat that begins before the kernel does counts it as dead after a second.
@@ -48,9 +68,6 @@ def kernel(connection, tmp_path):
     client.wait_for_ready(timeout=60)
     yield process, client
     client.stop_channels()
-    if process.poll() is None:
-        process.kill()
-    process.communicate()
 
 
 def test_a_python_kernel_answers_on_the_ports_of_its_file_and_ends_when_it_is_told_to(kernel, connection):
@@ -74,13 +91,51 @@ def test_sigterm_ends_a_kernel_after_what_it_registered_for_its_end(kernel):
     assert "goodbye" in output
 
 
-def test_sigterm_ends_a_kernel_that_is_still_starting(connection, tmp_path, monkeypatch):
-    # The module of the kernel's class is imported before the kernel listens.
-    (tmp_path / "starting.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGTERM)\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(SystemExit) as end:
-        main(["--kernel-class-name", "starting.Kernel"], {"KERNEL_CONNECTION_FILE": str(connection)})
-    assert end.value.code == 128 + signal.SIGTERM
+STARTING = """
+import os, signal, zmq
+from ipykernel.ipkernel import IPythonKernel as Kernel
+OPEN = []
+def bind(socket, *_):
+    OPEN.append(socket.context.socket(zmq.PAIR))
+    os.kill(os.getppid(), signal.SIGTERM)
+    signal.pause()
+zmq.Socket.bind = bind
+"""
+
+
+def test_sigterm_ends_a_kernel_that_is_still_starting(launch, tmp_path):
+    # Half of its sockets are open by then, and what ends the other half waits for these.
+    (tmp_path / "starting.py").write_text(STARTING)
+    process = launch("--kernel-class-name", "starting.Kernel", search=tmp_path)
+    process.communicate(timeout=30)
+    assert process.returncode == 128 + signal.SIGTERM
+
+
+def test_a_kernel_imports_nothing_from_its_working_directory_before_it_runs(launch, tmp_path):
+    (tmp_path / "tempfile.py").write_text("raise SystemExit('mine')")
+    process = launch("--kernel-class-name", "no.such.Kernel", cwd=tmp_path)
+    output, _ = process.communicate(timeout=30)
+    assert (process.returncode, "can't be imported" in output) == (2, True)
+
+
+def test_an_interrupt_ends_a_cell_that_waits_for_its_child_with_the_child(kernel):
+    _, client = kernel
+    code = "import subprocess, time\nc = subprocess.Popen(['sleep', '600'])\nprint('begun')\ntime.sleep(600)"
+
+    def interrupt(message):
+        if message["msg_type"] == "stream":
+            client.control_channel.send(client.session.msg("interrupt_request", {}))
+
+    reply = client.execute_interactive(code, output_hook=interrupt, timeout=30)
+    assert reply["content"]["ename"] == "KeyboardInterrupt"
+    assert client.execute_interactive(f"assert c.wait() == {-signal.SIGINT}", timeout=30)["content"]["status"] == "ok"
+
+
+def test_the_supervisor_is_small_and_has_one_thread(kernel):
+    process, _ = kernel
+    status = dict(line.split(":", 1) for line in Path(f"/proc/{process.pid}/status").read_text().splitlines())
+    assert int(status["Threads"]) == 1
+    assert int(status["VmHWM"].split()[0]) < 25 * 1024
 
 
 @pytest.mark.parametrize(
@@ -91,14 +146,13 @@ def test_sigterm_ends_a_kernel_that_is_still_starting(connection, tmp_path, monk
         (["--language", "scala"], 3, "no Java or no Toree"),
         (["--spark-context-initialization-mode", "lazy"], 3, "pyspark isn't installed"),
         (["--spark-context-initialization-mode", "eager", "--cluster-type", "dask"], 2, "dask"),
-        (["--kernel-class-name", "no.such.Kernel"], 2, "can't be imported"),
         (["/no/such/file"], 1, "can't be read"),
     ],
 )
 def test_what_keeps_a_kernel_from_starting_is_told_with_a_status_of_its_own(
-    connection, arguments, status, words, capsys, monkeypatch
+    connection, arguments, status, words, capfd, monkeypatch
 ):
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setenv("HOME", str(connection.parent))
     assert main(arguments, {"KERNEL_CONNECTION_FILE": str(connection)}) == status
-    assert words in capsys.readouterr().err
+    assert words in capfd.readouterr().err

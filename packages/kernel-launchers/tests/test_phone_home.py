@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import threading
+from contextlib import ExitStack
 
 import pytest
 from cryptography.hazmat.primitives import padding, serialization
@@ -15,6 +16,20 @@ from kernel_launchers.connection import own_connection
 from kernel_launchers.errors import InvalidOptions
 from kernel_launchers.options import read_options
 from kernel_launchers.phone_home import CommandListener, encrypted_payload, send_connection
+from kernel_launchers.supervisor.loop import Loop
+
+
+class Clock:
+    """Stands still until it is told to go on."""
+
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+    def go_on(self, seconds):
+        self.now += seconds
 
 
 @pytest.fixture(scope="module")
@@ -69,10 +84,44 @@ def test_the_gateway_is_told_ports_that_were_free_and_where_commands_are_taken(g
 
 @pytest.mark.parametrize("noise", [b"", b"GET / HTTP/1.0", b"[]", b'{"signum": true}', b'{"signum": 100000}'])
 def test_commands_are_still_heard_after_something_else_connected(noise):
-    heard = threading.Event()
-    signal.signal(signal.SIGUSR1, lambda *_: heard.set())
-    with CommandListener(pid=os.getpid(), port_range=(0, 0)) as listener:
+    loop, heard = Loop(), []
+
+    def hear(signum):
+        heard.append(signum)
+        loop.stop()
+
+    with CommandListener(loop, hear, port_range=(0, 0)) as listener, ExitStack() as stack:
         for message in (noise, b'{"signum": 0}', json.dumps({"signum": int(signal.SIGUSR1)}).encode()):
-            with socket.create_connection(("127.0.0.1", listener.port), timeout=5) as connection:
-                connection.sendall(message)
-        assert heard.wait(timeout=10)
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", listener.port), timeout=5))
+            connection.sendall(message)
+            connection.shutdown(socket.SHUT_WR)
+        loop.run()
+    assert heard == [signal.SIGUSR1]
+
+
+def test_who_connects_and_says_nothing_holds_up_nobody_and_is_sent_away():
+    clock, heard = Clock(), []
+    loop = Loop(clock=clock)
+
+    def hear(signum):
+        # The silent one was taken before: connections are taken in their order.
+        heard.append(signum)
+        clock.go_on(2.5)
+        loop.call_later(0, loop.stop)
+
+    with CommandListener(loop, hear, port_range=(0, 0)) as listener, ExitStack() as stack:
+        silent, other = (stack.enter_context(socket.create_connection(("127.0.0.1", listener.port), timeout=5)) for _ in range(2))
+        other.sendall(b'{"signum": 10}')
+        loop.run()
+        assert heard == [10]
+        assert silent.recv(1) == b""
+
+
+def test_a_gateway_that_is_through_can_have_no_command_taken_any_more():
+    loop = Loop()
+    with CommandListener(loop, lambda _: loop.stop(), port_range=(0, 0)) as listener:
+        with socket.create_connection(("127.0.0.1", listener.port), timeout=5) as connection:
+            connection.sendall(b'{"signum": 15, "shutdown": 1}')
+            loop.run()
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", listener.port), timeout=5)

@@ -1,4 +1,4 @@
-"""Starts a Jupyter kernel inside its pod."""
+"""Supervises a Jupyter kernel inside its pod."""
 
 from kernel_launchers._version import __version__
 

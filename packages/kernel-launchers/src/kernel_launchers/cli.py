@@ -1,53 +1,103 @@
-"""`launch-kernel`: starts the kernel of a pod and ends with its exit status."""
+"""`launch-kernel`: supervises the kernel of a pod and ends with its exit status."""
 
 import os
 import sys
-import tempfile
-import traceback
 from contextlib import ExitStack
-from typing import Callable, Dict, Mapping, Optional, Sequence
+from typing import Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from kernel_launchers import spark
-from kernel_launchers.connection import check_file, own_connection
+from kernel_launchers.connection import check_file
 from kernel_launchers.errors import LaunchRefused
 from kernel_launchers.languages import python, r, scala
 from kernel_launchers.options import Options, read_options
-from kernel_launchers.termination import report
+from kernel_launchers.supervisor.supervisor import Supervisor
 
 __all__ = ["main"]
 
 _CRASHED = 1
 
-Start = Callable[[Options, str], int]
-_STARTS: Dict[str, Start] = {"python": python.start, "r": r.start, "scala": scala.start}
+_COMMANDS: Dict[str, Callable[[Options, str], List[str]]] = {"python": python.command, "r": r.command, "scala": scala.command}
 
 
 def main(arguments: Optional[Sequence[str]] = None, environment: Optional[Mapping[str, str]] = None) -> int:
     """Return the exit status of the kernel, or of what kept it from starting, which is then told."""
+    variables = dict(os.environ if environment is None else environment)
     try:
-        options = read_options(
-            sys.argv[1:] if arguments is None else arguments, os.environ if environment is None else environment
-        )
-        return _run(options)
+        return _run(read_options(sys.argv[1:] if arguments is None else arguments, variables), variables)
     except LaunchRefused as refusal:
-        report(f"launch-kernel: {refusal}")
+        _report(f"launch-kernel: {refusal}")
         return refusal.status
     except Exception:
-        report(traceback.format_exc())
+        # Here, as most of what a start may need: a kernel's start waits for nothing that it doesn't.
+        import traceback
+
+        _report(traceback.format_exc())
         return _CRASHED
 
 
-def _run(options: Options) -> int:
-    spark.check(options)
-    with ExitStack() as stack:
-        if options.connection_file is not None:
-            check_file(options.connection_file)
-            return _STARTS[options.language](options, options.connection_file)
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="kernel-"))
-        # Only here: a kernel that reads a mounted file needs none of it, nor the library that it needs.
-        from kernel_launchers.phone_home import CommandListener, send_connection
+def _run(options: Options, environment: Dict[str, str]) -> int:
+    if options.spark_mode != "none":
+        from kernel_launchers import spark
 
-        connection_file, info = own_connection(options, folder)
-        listener = stack.enter_context(CommandListener(pid=os.getpid(), port_range=options.port_range))
+        spark.check(options)
+    if options.connection_file is None:
+        return _run_and_tell(options, environment)
+    check_file(options.connection_file)
+    if not options.command and not options.kernelspec:
+        return _supervisor(options, options.connection_file, environment).run()
+    from kernel_launchers.connection import private_copy
+    from kernel_launchers.folders import temporary_folder
+
+    with temporary_folder() as folder:
+        return _supervisor(options, private_copy(options.connection_file, folder), environment).run()
+
+
+def _run_and_tell(options: Options, environment: Dict[str, str]) -> int:
+    """Run a kernel whose gateway waits to be told its connection."""
+    from kernel_launchers.connection import own_connection
+    from kernel_launchers.folders import temporary_folder
+    from kernel_launchers.phone_home import CommandListener, send_connection
+    from kernel_launchers.signals import end_on_sigterm
+
+    # The gateway may keep the launcher waiting, and the pod may be told to end meanwhile.
+    end_on_sigterm()
+    with ExitStack() as stack:
+        connection_file, info = own_connection(options, stack.enter_context(temporary_folder()))
+        supervisor = _supervisor(options, connection_file, environment)
+        listener = stack.enter_context(CommandListener(supervisor.loop, supervisor.send_signal, port_range=options.port_range))
         send_connection(options, info, command_port=listener.port)
-        return _STARTS[options.language](options, connection_file)
+        return supervisor.run()
+
+
+def _supervisor(options: Options, connection_file: str, environment: Dict[str, str]) -> Supervisor:
+    command, variables = _kernel(options, connection_file, environment)
+    return Supervisor(command, environment={**environment, **variables}, grace=options.termination_grace)
+
+
+def _kernel(options: Options, connection_file: str, environment: Dict[str, str]) -> Tuple[List[str], Dict[str, str]]:
+    """Return the command of the kernel, and what it adds to the environment."""
+    places = {"{connection_file}": connection_file, "{kernel_id}": options.kernel_id}
+    if options.connection_file is not None:
+        # A gateway that fills the place in itself knows the mounted file only.
+        places[options.connection_file] = connection_file
+    if options.kernelspec:
+        from kernel_launchers.kernelspecs import find_kernelspec
+
+        kernelspec = find_kernelspec(options.kernelspec, environment)
+        places["{resource_dir}"] = kernelspec.folder
+        return _filled_in(kernelspec.argv, places), kernelspec.variables
+    if options.command:
+        return _filled_in(options.command, places), {}
+    return _COMMANDS[options.language](options, connection_file), {}
+
+
+def _filled_in(command: Sequence[str], places: Mapping[str, str]) -> List[str]:
+    filled = list(command)
+    for place, value in places.items():
+        filled = [argument.replace(place, value) for argument in filled]
+    return filled
+
+
+def _report(message: str) -> None:
+    from kernel_launchers.supervisor.termination import report
+
+    report(message)

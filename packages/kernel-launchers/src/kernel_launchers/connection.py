@@ -2,15 +2,16 @@
 
 import json
 import os
-import secrets
-import socket
-from typing import Any, Dict, List, Tuple
+from typing import TYPE_CHECKING, Any, Dict, List, Tuple
 
 from enterprise_gateway_common.connection import PORTS, InvalidConnectionInfo, parse_connection_file
 from kernel_launchers.errors import InvalidOptions, LaunchRefused
 from kernel_launchers.options import Options, PortRange
 
-__all__ = ["bind_port", "check_file", "own_connection"]
+if TYPE_CHECKING:
+    import socket
+
+__all__ = ["bind_port", "check_file", "own_connection", "private_copy"]
 
 _OWNER_ONLY = 0o600
 _TRIES = 100
@@ -35,7 +36,10 @@ def check_file(path: str) -> None:
 
 def own_connection(options: Options, folder: str) -> Tuple[str, Dict[str, Any]]:
     """Return a new connection file with free ports of the range, and what stands in it."""
-    holders: List[socket.socket] = []
+    # Not at the top: most kernels have a mounted file, and their start would wait for these.
+    import secrets
+
+    holders: "List[socket.socket]" = []
     try:
         info: Dict[str, Any] = {
             "transport": "tcp",
@@ -51,13 +55,23 @@ def own_connection(options: Options, folder: str) -> Tuple[str, Dict[str, Any]]:
     finally:
         for holder in holders:
             holder.close()
+    return _written(folder, json.dumps(info)), info
+
+
+def private_copy(path: str, folder: str) -> str:
+    """Return a copy of a connection file that its kernel may write to and remove, as some do; the mounted one is read-only."""
+    with open(path, encoding="utf-8") as file:  # noqa: PTH123  as above
+        return _written(folder, file.read())
+
+
+def _written(folder: str, text: str) -> str:
     path = os.path.join(folder, "connection.json")  # noqa: PTH118  as above
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY), "w") as file:
-        json.dump(info, file)
-    return path, info
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY), "w", encoding="utf-8") as file:
+        file.write(text)
+    return path
 
 
-def bind_port(port_range: PortRange) -> socket.socket:
+def bind_port(port_range: PortRange) -> "socket.socket":
     """Return a socket that is bound to a free port of a range.
 
     Raises
@@ -65,6 +79,9 @@ def bind_port(port_range: PortRange) -> socket.socket:
     InvalidOptions
         No port of the range seems to be free.
     """
+    import secrets
+    import socket
+
     lowest, highest = port_range
     for _ in range(_TRIES):
         holder = socket.socket(socket.AF_INET, socket.SOCK_STREAM)

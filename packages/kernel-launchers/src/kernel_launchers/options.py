@@ -4,8 +4,7 @@ Older images and kernelspecs write `--RemoteProcessProxy.kernel-id`; every optio
 """
 
 import argparse
-from dataclasses import dataclass
-from typing import List, Mapping, NoReturn, Optional, Sequence, Tuple
+from typing import List, Mapping, NamedTuple, NoReturn, Optional, Sequence, Tuple
 
 from enterprise_gateway_common.connection import CONNECTION_FILE_VARIABLE
 from kernel_launchers._version import __version__
@@ -24,8 +23,8 @@ _OLDER_PREFIX = "--RemoteProcessProxy."
 PortRange = Tuple[int, int]
 
 
-@dataclass(frozen=True)
-class Options:
+# A dataclass would add a tenth to the time that the launcher takes to start the kernel.
+class Options(NamedTuple):
     """What a kernel is started with."""
 
     language: str
@@ -38,6 +37,12 @@ class Options:
     spark_mode: str
     cluster_type: str
     kernel_class: str
+    kernelspec: str
+    """A kernelspec of the image, by its name or folder, in place of a language; empty where none is named."""
+    command: Tuple[str, ...]
+    """The kernel's own command, in place of a language; empty where none is given."""
+    termination_grace: Optional[float]
+    """Seconds that a kernel has for its end after SIGTERM; `None` for all that the pod has."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -53,7 +58,10 @@ def read_options(arguments: Sequence[str], environment: Mapping[str, str]) -> Op
     InvalidOptions
         One is unknown, has a value that it can't have, or there is no way to a connection.
     """
-    given = _parser().parse_args(list(arguments))
+    own, command = _split(arguments)
+    given = _parser().parse_args(own)
+    if command and given.kernelspec:
+        raise InvalidOptions("--kernelspec and a command after -- exclude each other")
 
     def value(name: str, *variables: str, default: str = "") -> str:
         written: Optional[str] = getattr(given, name)
@@ -74,8 +82,10 @@ def read_options(arguments: Sequence[str], environment: Mapping[str, str]) -> Op
     kernel_id = value("kernel_id", "KERNEL_ID")
     if response_address and not kernel_id:
         raise InvalidOptions("--response-address needs --kernel-id")
+    language = value("language", "KERNEL_LANGUAGE", default="python").lower()
     return Options(
-        language=_word("--language", value("language", "KERNEL_LANGUAGE", default="python").lower(), LANGUAGES),
+        # A kernel that is started by a command of its own may be of any language.
+        language=language if command or given.kernelspec else _word("--language", language, LANGUAGES),
         connection_file=connection_file,
         kernel_id=kernel_id,
         response_address=response_address or None,
@@ -84,11 +94,30 @@ def read_options(arguments: Sequence[str], environment: Mapping[str, str]) -> Op
         spark_mode=mode,
         cluster_type=_word("--cluster-type", cluster, CLUSTER_TYPES),
         kernel_class=value("kernel_class", "KERNEL_CLASS_NAME", default=DEFAULT_KERNEL_CLASS),
+        kernelspec=given.kernelspec or "",
+        command=command,
+        termination_grace=_seconds("--termination-grace", given.termination_grace),
     )
 
 
+def _split(arguments: Sequence[str]) -> Tuple[List[str], Tuple[str, ...]]:
+    """Return the launcher's own arguments, and the kernel's command, which stands after `--`."""
+    if "--" not in arguments:
+        return list(arguments), ()
+    place = list(arguments).index("--")
+    if place == len(arguments) - 1:
+        raise InvalidOptions("there is no command after --")
+    return list(arguments[:place]), tuple(arguments[place + 1 :])
+
+
 def _parser() -> _Parser:
-    parser = _Parser(prog="launch-kernel", description="Start a Jupyter kernel inside its pod.", allow_abbrev=False)
+    parser = _Parser(
+        prog="launch-kernel",
+        usage="launch-kernel [OPTION...] [connection_file] [-- COMMAND...]",
+        description="Supervise a Jupyter kernel inside its pod: of a language, of a kernelspec of the image, or any COMMAND. "
+        "{connection_file} in a command stands for the path of the connection file.",
+        allow_abbrev=False,
+    )
     parser.add_argument("--version", action="version", version=f"launch-kernel {__version__}")
     parser.add_argument("connection_file", nargs="?", help="connection file; the one of the pod's Secret where none is given")
 
@@ -103,6 +132,10 @@ def _parser() -> _Parser:
     option("spark-context-initialization-mode", "spark_mode", "none, lazy or eager")
     option("kernel-class-name", "kernel_class", "class of the IPython kernel")
     option("cluster-type", "cluster_type", "none, spark or dask")
+    option("kernelspec", "kernelspec", "name or folder of a kernelspec in the image, whose command is the kernel's")
+    option(
+        "termination-grace", "termination_grace", "seconds from SIGTERM to SIGKILL; without it only the pod's own grace counts"
+    )
     return parser
 
 
@@ -110,6 +143,14 @@ def _word(name: str, value: str, known: Sequence[str]) -> str:
     if value not in known:
         raise InvalidOptions(f"{name} must be one of {', '.join(known)}")
     return value
+
+
+def _seconds(name: str, text: Optional[str]) -> Optional[float]:
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit()):
+        raise InvalidOptions(f"{name} must be a number of seconds")
+    return float(text)
 
 
 def _port_range(text: str) -> PortRange:

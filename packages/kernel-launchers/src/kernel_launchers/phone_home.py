@@ -9,15 +9,15 @@ import os
 import secrets
 import signal
 import socket
-import threading
 import time
-from contextlib import closing, suppress
+from contextlib import closing
 from types import TracebackType
-from typing import Any, Dict, Optional, Tuple, Type
+from typing import Any, Callable, Dict, Optional, Tuple, Type
 
 from kernel_launchers.connection import bind_port
 from kernel_launchers.errors import InvalidOptions, LaunchRefused, NotInstalled
 from kernel_launchers.options import Options, PortRange
+from kernel_launchers.supervisor.loop import READ, Loop, Timer
 
 __all__ = ["CommandListener", "encrypted_payload", "send_connection"]
 
@@ -93,48 +93,56 @@ def encrypted_payload(info: Dict[str, Any], public_key: str) -> bytes:
 class CommandListener:
     """Takes the gateway's signals for the kernel; whatever else connects is answered with nothing and forgotten."""
 
-    def __init__(self, *, pid: int, port_range: PortRange) -> None:
-        self._pid = pid
+    def __init__(self, loop: Loop, send_signal: Callable[[int], None], *, port_range: PortRange) -> None:
+        self._loop = loop
+        self._send_signal = send_signal
         self._socket = bind_port(port_range)
+        self._socket.setblocking(False)
         self._socket.listen()
-        self._thread = threading.Thread(target=self._serve, name="gateway's commands", daemon=True)
-        self._closed = False
+        self._connections: Dict[socket.socket, Timer] = {}
         self.port: int = self._socket.getsockname()[1]
 
     def __enter__(self) -> "CommandListener":  # noqa: PYI034  Self is newer than the oldest Python here
-        self._thread.start()
+        self._loop.watch(self._socket.fileno(), READ, self._accept)
         return self
 
     def __exit__(
         self, _type: Optional[Type[BaseException]], _value: Optional[BaseException], _traceback: Optional[TracebackType]
     ) -> None:
-        self._closed = True
-        # close() alone doesn't wake a thread that is in accept().
-        with suppress(OSError):  # a command closed it already
-            self._socket.shutdown(socket.SHUT_RDWR)
-        self._socket.close()
+        for connection in list(self._connections):
+            self._hang_up(connection)
+        self._close()
 
-    def _serve(self) -> None:
-        while not self._closed:
-            try:
-                connection, _ = self._socket.accept()
-            except OSError:
-                return
-            with closing(connection):
-                self._obey(connection)
+    def _close(self) -> None:
+        if self._socket.fileno() >= 0:  # a command may have closed it already
+            self._loop.forget(self._socket.fileno())
+            self._socket.close()
+
+    def _accept(self) -> None:
+        try:
+            connection, _ = self._socket.accept()
+        except OSError:  # who knocked has left
+            return
+        connection.setblocking(False)
+        self._connections[connection] = self._loop.call_later(_COMMAND_SECONDS, lambda: self._hang_up(connection))
+        self._loop.watch(connection.fileno(), READ, lambda: self._obey(connection))
+
+    def _hang_up(self, connection: socket.socket) -> None:
+        self._connections.pop(connection).cancel()
+        self._loop.forget(connection.fileno())
+        connection.close()
 
     def _obey(self, connection: socket.socket) -> None:
-        connection.settimeout(_COMMAND_SECONDS)
         try:
             command = json.loads(connection.recv(_LONGEST_COMMAND) or b"{}")
         except (OSError, ValueError):
             # A port scan or a mesh's probe; the next command must still be heard.
-            return
+            command = None
+        self._hang_up(connection)
         if not isinstance(command, dict):
             return
         signum = command.get("signum")
         if isinstance(signum, int) and not isinstance(signum, bool) and 0 < signum < signal.NSIG:
-            os.kill(self._pid, signum)
+            self._send_signal(signum)
         if command.get("shutdown"):
-            self._closed = True
-            self._socket.close()
+            self._close()

@@ -1,1 +1,1 @@
-"""How the kernel of each language is started."""
+"""The command that is a kernel of each language."""

@@ -1,17 +1,24 @@
-"""Starts an R kernel as a child process."""
+"""The command of an R kernel (IRkernel)."""
 
-import shutil
+from typing import List
 
 from kernel_launchers.errors import NotInstalled
 from kernel_launchers.options import Options
-from kernel_launchers.signals import run_child
 
-__all__ = ["start"]
+__all__ = ["command"]
 
 
-def start(_options: Options, connection_file: str) -> int:
-    """Return the exit status of the kernel."""
+def command(_options: Options, connection_file: str) -> List[str]:
+    """Return the command of a kernel.
+
+    Raises
+    ------
+    NotInstalled
+        The image has no R.
+    """
+    import shutil
+
     program = shutil.which("R")
     if program is None:
         raise NotInstalled("the kernel is one of R, and R isn't installed in its image")
-    return run_child([program, "--slave", "-e", "IRkernel::main()", "--args", connection_file])
+    return [program, "--slave", "-e", "IRkernel::main()", "--args", connection_file]

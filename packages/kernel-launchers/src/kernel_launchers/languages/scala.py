@@ -1,18 +1,25 @@
-"""Starts a Scala kernel (Apache Toree) as a child process."""
+"""The command of a Scala kernel (Apache Toree)."""
 
 import os
-import shutil
+from typing import List
 
 from kernel_launchers.errors import NotInstalled
 from kernel_launchers.options import Options
-from kernel_launchers.signals import run_child
 
-__all__ = ["start"]
+__all__ = ["command"]
 
 
-def start(_options: Options, connection_file: str) -> int:
-    """Return the exit status of the kernel."""
+def command(_options: Options, connection_file: str) -> List[str]:
+    """Return the command of a kernel.
+
+    Raises
+    ------
+    NotInstalled
+        The image has no Java or no Toree.
+    """
+    import shutil
+
     java, toree = shutil.which("java"), os.environ.get("TOREE_JAR", "")
     if java is None or not os.path.isfile(toree):  # noqa: PTH113  a path of the pod, as it was given
         raise NotInstalled("the kernel is one of Scala, and its image has no Java or no Toree (TOREE_JAR names its jar)")
-    return run_child([java, "-cp", toree, "org.apache.toree.Main", "--profile", connection_file, "--alternate-sigint", "USR2"])
+    return [java, "-cp", toree, "org.apache.toree.Main", "--profile", connection_file]

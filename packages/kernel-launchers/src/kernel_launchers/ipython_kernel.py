@@ -1,0 +1,84 @@
+"""The process of an IPython kernel, which the supervisor starts."""
+
+import importlib
+import logging
+import os
+import sys
+import tempfile
+from typing import Any, Type
+
+from kernel_launchers.errors import InvalidOptions, LaunchRefused, NotInstalled
+from kernel_launchers.folders import prepare_temporary_folder
+from kernel_launchers.signals import end_on_sigterm
+
+__all__ = ["main"]
+
+
+def main() -> int:
+    """Return the exit status of the kernel whose connection file and class the command line names."""
+    connection_file, kernel_class = sys.argv[1:]
+    # IPython reads the command line too.
+    del sys.argv[1:]
+    try:
+        return _run(connection_file, kernel_class)
+    except LaunchRefused as refusal:
+        # The supervisor tells it on: the kernel's last words are in the termination message.
+        sys.stderr.write(f"launch-kernel: {refusal}\n")
+        return refusal.status
+
+
+def _run(connection_file: str, kernel_class: str) -> int:
+    _prepare_home()
+    try:
+        from ipykernel.kernelapp import IPKernelApp
+    except ImportError as error:
+        raise NotInstalled(f"the image has no IPython kernel: {error}") from error
+
+    class PodKernelApp(IPKernelApp):
+        """Leaves the connection file alone: it is mounted, and its ports are those that the gateway connects to."""
+
+        def write_connection_file(self, **_options: Any) -> None:  # noqa: ANN401  the base class' signature
+            """Write nothing."""
+
+        def cleanup_connection_file(self) -> None:
+            """Remove nothing."""
+
+        def log_connection_info(self) -> None:
+            """Store the ports and print nothing: the last lines of a pod's log are what a user reads when it dies."""
+            level, self.log_level = self.log_level, logging.CRITICAL
+            super().log_connection_info()  # type: ignore[no-untyped-call]  # ipykernel has no types here
+            self.log_level = level
+
+    application = PodKernelApp.instance(kernel_class=_kernel_class(kernel_class))
+    application.initialize(["-f", connection_file])  # type: ignore[no-untyped-call]  # ipykernel has no types here
+    # Not before: half of a kernel's sockets can't be closed. Until here SIGTERM ends the process at once, as it does by itself.
+    end_on_sigterm()
+    try:
+        application.start()  # type: ignore[no-untyped-call]  # as above
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(bool(end.code))
+    return 0
+
+
+def _kernel_class(dotted_name: str) -> Type[Any]:
+    module, _, name = dotted_name.rpartition(".")
+    try:
+        found: Type[Any] = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InvalidOptions(f"--kernel-class-name: {dotted_name} can't be imported: {error}") from error
+    return found
+
+
+def _prepare_home() -> None:
+    """Give IPython folders that it can write to: a pod may run as any user, on a read-only file system."""
+    prepare_temporary_folder()
+    home = os.environ.get("HOME", "")
+    if home and home != "/" and os.access(home, os.W_OK):
+        return
+    try:
+        folder = tempfile.mkdtemp(prefix="kernel-home-")
+    except OSError:
+        # Nothing can be written anywhere; what needs a folder says so in its own words.
+        return
+    os.environ["HOME"] = folder
+    os.environ.setdefault("IPYTHONDIR", os.path.join(folder, ".ipython"))  # noqa: PTH118  the environment takes texts

@@ -1,0 +1,1 @@
+"""Process 1 of a kernel's pod: starts the kernel as its child, reaps, forwards signals and says why the kernel ended."""
