@@ -29,6 +29,7 @@ SPEAKERS = {
         "_cause_from_outside",
         "_containers",
         "_exit_words",
+        "_lack_of_memory",
         "_memory_words",
         "_name",
     ),

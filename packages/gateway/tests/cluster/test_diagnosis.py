@@ -11,6 +11,8 @@ from enterprise_gateway.cluster.diagnosis import (
 from enterprise_gateway.cluster.pods import pod_state
 from enterprise_gateway_common import labels
 
+_LIMIT = "OOMKilled, it used more than its limit (2Gi)."
+KILLED_FOR_MEMORY = f"The kernel was ended because it ran out of memory: {_LIMIT} Its container used 2Gi at most."
 GRACES = Graces(unschedulable=20, image_pull=15)
 
 
@@ -89,6 +91,18 @@ def test_a_pod_that_was_deleted_while_it_started_is_told(pod):
         (ended(exitCode=7, reason="Error"), "status 7"),
         (ended(exitCode=0, reason="Completed"), "status 0"),
         ({"phase": "Failed", "reason": "UnexpectedAdmissionError", "message": "no devices"}, "no devices"),
+        (
+            ended(exitCode=139, reason="Error", message="launch-kernel: The kernel was ended by SIGSEGV.\nlast\nwords"),
+            "The kernel was ended by SIGSEGV. It last wrote: last\nwords",
+        ),
+        # The node says the same of a container that lost one process long before its kernel ended by itself.
+        (
+            ended(exitCode=7, reason="OOMKilled", message="launch-kernel: The kernel exited with status 7."),
+            "The kernel exited with status 7.",
+        ),
+        # Where a node ends a container's processes one by one, its own status knows nothing of memory.
+        (ended(exitCode=137, reason="Error", message=f"launch-kernel: {KILLED_FOR_MEMORY}\nloading"), KILLED_FOR_MEMORY),
+        (ended(exitCode=137, reason="OOMKilled", message=f"launch-kernel: {KILLED_FOR_MEMORY}"), KILLED_FOR_MEMORY),
     ],
 )
 def test_the_end_of_a_kernel_is_told_in_words(state, status, words):

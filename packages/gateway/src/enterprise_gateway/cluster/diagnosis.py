@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from enterprise_gateway.cluster.containers import ContainerEnd, ContainerState
 from enterprise_gateway.cluster.pods import PodState
+from enterprise_gateway_common.termination import OUT_OF_MEMORY, split_termination_message
 
 __all__ = ["Graces", "cause_of_end", "cause_of_failure", "exit_status", "failed_container", "kind_of_trouble", "waiting_words"]
 
@@ -100,8 +101,8 @@ def kind_of_trouble(state: PodState) -> str | None:
 def cause_of_end(state: PodState) -> str:
     """Return why a kernel's pod ended."""
     kernel = state.kernel
-    if kernel is not None and kernel.end is not None and kernel.end.reason == _OUT_OF_MEMORY:
-        return f"The kernel was ended because it ran out of memory: {_memory_words(kernel)}."
+    if kernel is not None and kernel.end is not None and (cause := _lack_of_memory(kernel, kernel.end)):
+        return cause
     if cause := _cause_from_outside(state):
         return cause
     if kernel is not None and kernel.end is not None:
@@ -119,6 +120,20 @@ def failed_container(state: PodState) -> ContainerState | None:
         return state.kernel
     ended = (container for container in state.init_containers if container.end is not None)
     return next((container for container in ended if container.end is not None and container.end.exit_code != 0), None)
+
+
+def _lack_of_memory(kernel: ContainerState, end: ContainerEnd) -> str | None:
+    """Return that a kernel ran out of memory, if it did.
+
+    Its supervisor knows best. The node's word is about the whole container: some nodes say it of a kernel that ended by
+    itself long after one of its processes was killed, others don't where it was only the kernel that was killed.
+    """
+    told, _ = split_termination_message(end.message)
+    if told is not None:
+        return _exit_words("The kernel", kernel, end) if OUT_OF_MEMORY in told else None
+    if end.reason != _OUT_OF_MEMORY:
+        return None
+    return f"The kernel was ended because it ran out of memory: {_memory_words(kernel)}."
 
 
 def _cause_from_outside(state: PodState) -> str | None:
@@ -171,10 +186,13 @@ def _exit_words(subject: str, container: ContainerState, end: ContainerEnd) -> s
     if end.reason in _NEVER_BEGAN:
         # The message is the runtime's then, of a program that never said anything.
         return _with_detail(f"{subject} can't start: {end.reason}", end.message)
-    lines = [line for line in end.message.splitlines() if line.strip()][-_LAST_LINES:]
+    told, words = split_termination_message(end.message)
+    lines = [line for line in words.splitlines() if line.strip()][-_LAST_LINES:]
+    said = f" It last wrote: {_short(chr(10).join(lines))}" if lines else ""
+    if told is not None:
+        return f"{_short(told)}{said}"
     reason = _memory_words(container) if end.reason == _OUT_OF_MEMORY else end.reason
     because = f" ({reason})" if reason not in {"", "Error", "Completed"} else ""
-    said = f" It last wrote: {_short(chr(10).join(lines))}" if lines else ""
     return f"{subject} exited with status {end.exit_code}{because}.{said}"
 
 
