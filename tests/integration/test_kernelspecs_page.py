@@ -35,7 +35,7 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
 
 
-SMALL, GPU, CLAIM = (PodTemplate(text, Dialect.JINJA) for text in blocks("jinja"))
+SMALL, GPU, CLAIM, SHARED = (PodTemplate(text, Dialect.JINJA) for text in blocks("jinja"))
 (OLDER,) = (PodTemplate(text, Dialect.DOLLAR) for text in blocks("yaml"))
 
 
@@ -52,7 +52,7 @@ def plan(template: PodTemplate, **environment: str):
     )
 
 
-@pytest.mark.parametrize("template", [SMALL, GPU, CLAIM, OLDER], ids=["small", "gpu", "claim", "older"])
+@pytest.mark.parametrize("template", [SMALL, GPU, CLAIM, SHARED, OLDER], ids=["small", "gpu", "claim", "shared", "older"])
 def test_every_template_makes_a_pod_with_the_kernels_image(template):
     pod = plan(template).pod
     assert pod["kind"] == "Pod"
@@ -66,6 +66,10 @@ def test_the_small_template_puts_values_where_it_prints_them():
     assert pod["spec"]["containers"][0]["resources"]["limits"] == {"memory": "2Gi"}
     assert {"name": "scratch", "mountPath": "/scratch"} in pod["spec"]["containers"][0]["volumeMounts"]
     assert {"name": "scratch", "emptyDir": {}} in pod["spec"]["volumes"]
+
+
+def test_the_template_for_images_whose_command_is_the_kernel_shares_processes():
+    assert plan(SHARED).pod["spec"]["shareProcessNamespace"] is True
 
 
 def test_the_small_template_works_without_what_is_optional():
