@@ -143,7 +143,7 @@ def test_a_kernel_that_exits_gives_the_launcher_its_status(kernel):
 
 def test_an_interrupt_ends_a_cell_with_the_process_that_it_started(kernel):
     _, client = kernel
-    code = "import subprocess, time\nc = subprocess.Popen(['sleep', '600'])\nprint('begun')\ntime.sleep(600)"
+    code = "import subprocess, time\nc = subprocess.Popen(['sleep', '600'])\nprint('begun')\nwhile True: time.sleep(0.02)"
 
     def interrupt(message):
         if message["msg_type"] == "stream":

@@ -120,7 +120,7 @@ def test_a_kernel_imports_nothing_from_its_working_directory_before_it_runs(laun
 
 def test_an_interrupt_ends_a_cell_that_waits_for_its_child_with_the_child(kernel):
     _, client = kernel
-    code = "import subprocess, time\nc = subprocess.Popen(['sleep', '600'])\nprint('begun')\ntime.sleep(600)"
+    code = "import subprocess, time\nc = subprocess.Popen(['sleep', '600'])\nprint('begun')\nwhile True: time.sleep(0.02)"
 
     def interrupt(message):
         if message["msg_type"] == "stream":

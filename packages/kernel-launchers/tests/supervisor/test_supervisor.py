@@ -6,10 +6,12 @@ import signal
 import pytest
 
 WAITS_FOR_TERM = """
-import signal, sys
+import signal, sys, time
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(5))
 print('ready')
-signal.pause()
+# Not signal.pause, which would miss a signal that comes right before it.
+while True:
+    time.sleep(0.02)
 """
 
 
@@ -49,7 +51,9 @@ def test_a_signal_that_comes_before_the_kernel_is_ready_is_not_lost(supervised):
 
 
 def test_a_kernel_that_ignores_sigterm_is_killed_when_its_grace_is_over(supervised):
-    code = "import signal; signal.signal(signal.SIGTERM, lambda *_: print('no')); print('ready')\nwhile True: signal.pause()"
+    code = (
+        "import signal, time; signal.signal(signal.SIGTERM, lambda *_: print('no')); print('ready')\nwhile True: time.sleep(0.02)"
+    )
     kernel = supervised(code, options=("--termination-grace", "1"))
     assert kernel.line() == "ready"
     kernel.send(signal.SIGTERM)
