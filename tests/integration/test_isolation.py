@@ -88,3 +88,13 @@ def test_a_restart_keeps_the_environment_of_the_start(server: Server) -> None:
     volatile = {"JPY_PARENT_PID", "JPY_INTERRUPT_EVENT"}
     assert {k: v for k, v in after.items() if k not in volatile} == {k: v for k, v in before.items() if k not in volatile}
     server.stop_kernel(kernel_id)
+
+
+def test_an_empty_variable_that_the_gateway_understands_is_one_that_isnt_set(server: Server) -> None:
+    empty = dict.fromkeys(("KERNEL_ID", "KERNEL_USERNAME", "KERNEL_LAUNCH_TIMEOUT", "KERNEL_UID", "KERNEL_VOLUMES"), "")
+    kernel_id = server.start_kernel("with-env", env=empty)
+    environment = _environment(server, kernel_id)
+    assert environment["KERNEL_ID"] == kernel_id
+    assert environment["KERNEL_USERNAME"]
+    assert not {"KERNEL_LAUNCH_TIMEOUT", "KERNEL_UID", "KERNEL_VOLUMES"} & set(environment)
+    server.stop_kernel(kernel_id)
