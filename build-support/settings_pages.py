@@ -29,7 +29,8 @@ COMPONENTS = {
 
 INTRODUCTION = """\
 Made by `make docs` from the declarations in the code. Of several environment names the first is the newest; the others
-work and are reported once as older names.
+work and are reported once as older names. A variable with the same prefix that isn't here is logged as one that has no
+effect, with the name that it looks like.
 """
 
 

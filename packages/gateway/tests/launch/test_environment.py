@@ -1,3 +1,6 @@
+import contextlib
+import subprocess
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -100,3 +103,19 @@ def test_line_ends_are_accepted_in_what_is_yaml_and_other_control_characters_are
     assert accepted_environment({name: "- name: x\r\n- name: y\n"}, rules()) == {name: "- name: x\r\n- name: y\n"}
     with pytest.raises(BadRequest, match=f"value of {name} has a control character"):
         accepted_environment({name: "\x1b[31m"}, rules())
+
+
+# Whatever a client may write, and pieces that an operating system takes for more than letters.
+TEXTS = st.one_of(
+    st.text(),
+    st.text(alphabet="\0=\n\r\t \x7f\udc80ü$`/.", max_size=8),
+    st.builds(lambda piece, times: piece * times, st.text(min_size=1, max_size=2), st.integers(1, 40_000)),
+)
+NAMES = st.one_of(TEXTS, st.builds("KERNEL_{}".format, st.text(alphabet="AZ_09=\0-ä ", max_size=140)))
+
+
+@given(st.dictionaries(NAMES, TEXTS, max_size=6))
+def test_whatever_is_accepted_can_be_given_to_a_program(env):
+    with contextlib.suppress(BadRequest):
+        accepted = accepted_environment(env, rules(client_envs={"*"}))
+        subprocess.run(["/bin/true"], env=accepted, check=True)
