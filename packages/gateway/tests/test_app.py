@@ -149,11 +149,17 @@ def test_a_setting_that_cannot_be_used_ends_the_start_with_one_line(arguments, s
         (["--port"], "expected one argument"),
     ],
 )
-def test_an_argument_that_nobody_knows_ends_the_start_with_one_line_and_status_2(arguments, said):
-    ended = run(*arguments)
-    assert ended.returncode == 2
-    assert said in ended.stderr
-    assert len(ended.stderr.splitlines()) == 1
+def test_an_argument_that_nobody_knows_ends_the_start_with_one_line_and_status_2(application, capsys, arguments, said):
+    with pytest.raises(SystemExit) as ended:
+        application(*arguments)
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
+
+
+def test_the_program_ends_with_status_2_too():
+    ended = run("--prot=1")
+    assert (ended.returncode, ended.stderr) == (2, "jupyter-enterprise-gateway: unknown argument --prot; did you mean --port?\n")
 
 
 @pytest.mark.parametrize(
@@ -163,11 +169,11 @@ def test_an_argument_that_nobody_knows_ends_the_start_with_one_line_and_status_2
         ("c.EnterpriseGatwayApp.auth_token = 'x'", "there is no section EnterpriseGatwayApp; did you mean EnterpriseGatewayApp?"),
     ],
 )
-def test_a_mistyped_setting_in_a_file_ends_the_start(tmp_path, line, said):
-    (tmp_path / FILE).write_text(line + "\n")
-    ended = run("--port=0", JUPYTER_CONFIG_DIR=str(tmp_path))
-    assert ended.returncode == 2
-    assert said in ended.stderr
+def test_a_mistyped_setting_in_a_file_ends_the_start(application, tmp_path, capsys, line, said):
+    (tmp_path / "config" / FILE).write_text(line + "\n")
+    with pytest.raises(SystemExit) as ended:
+        application()
+    assert (ended.value.code, said in capsys.readouterr().err) == (2, True)
 
 
 def test_what_other_programs_read_of_the_same_files_is_left_to_them(application, tmp_path):
