@@ -32,6 +32,19 @@ def _until_state(client: KernelSocket, *states: str) -> list[Message]:
     return list(client.until(lambda message: message.content.get("execution_state") in states and not message.parent))
 
 
+def _answers_of(client: KernelSocket, sent: list[Message]) -> dict[str, list[Message]]:
+    """Return what answers several requests, whose answers may come mixed, up to the reply and the idle of each."""
+    told: dict[str, list[Message]] = {one.id: [] for one in sent}
+    missing = {(one.id, end) for one in sent for end in ("reply", "idle")}
+    for message in client.messages():
+        if message.parent in told:
+            told[message.parent].append(message)
+            missing.discard((message.parent, message.content.get("execution_state") or message.type.rpartition("_")[2]))
+        if not missing:
+            break
+    return told
+
+
 def _of(messages: list[Message], sent: Message) -> list[tuple[str, str]]:
     """What answers a request, in short, without the busy of its beginning."""
     told = [m for m in messages if m.parent == sent.id and m.type not in {"execute_input", "stream"}]
@@ -82,7 +95,9 @@ def test_a_request_that_comes_while_the_kernel_is_restarted_runs_in_the_new_one_
         client.execute("old = 1; import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
         _until_state(client, "restarting")
         sent = [client.execute(f"print({number}, 'old' in globals())") for number in range(3)]
-        assert [text_of(client.collect(one)) for one in sent] == [f"{number} False\n" for number in range(3)]
+        told = _answers_of(client, sent)
+        assert [text_of(told[one.id]) for one in sent] == [f"{number} False\n" for number in range(3)]
+        assert [[m.type for m in told[one.id]].count("execute_input") for one in sent] == [1, 1, 1]
 
 
 @pytest.mark.parametrize("how", ["restart", "shutdown"])
@@ -99,8 +114,9 @@ def test_a_request_that_somebody_elses_restart_or_shutdown_ended_is_answered(
         assert server.request("POST", f"/api/kernels/{own_kernel}/restart", json={}).status_code == 200
     else:
         server.stop_kernel(own_kernel)
+    told = _answers_of(client, [running, waiting])
     for sent in (running, waiting):
-        (reply,) = (m for m in client.collect(sent) if m.type == "execute_reply")
+        (reply,) = (m for m in told[sent.id] if m.type == "execute_reply")
         assert (reply.content["status"], reply.content["ename"]) == ("error", _NAME)
         assert {"restart": "restarted", "shutdown": "shut down"}[how] in reply.content["evalue"]
 
