@@ -10,6 +10,7 @@ from tests.support.installation import address_for_pods
 from enterprise_gateway.errors import GatewayError, KubernetesError, LaunchFailed, PolicyViolation
 from enterprise_gateway.provisioners.kubernetes import KubernetesProvisioner
 from enterprise_gateway.provisioners.phone_home import ResponseListener
+from enterprise_gateway_common import labels
 
 pytestmark = [
     pytest.mark.cluster,
@@ -309,5 +310,18 @@ async def test_what_a_gateway_left_that_died_in_a_start_is_taken_away(kernels):
         taken = await services.store.collect_orphans(older_than=-60, now=datetime.now(UTC), answering={manager.kernel_id})
         assert taken == [f"Namespace {kernels.instance}-orphan"]
         assert await manager.is_alive()
+        await manager.shutdown_kernel(now=True)
+        await kernels.nothing_left()
+
+
+@scenario
+async def test_a_kernel_that_is_found_to_be_lost_isnt_alive(kernels):
+    async with kernels.services() as services:
+        manager = kernels.manager(services)
+        await manager.start_kernel(env=USER)
+        assert await manager.is_alive()
+        await services.store.mark(manager.provisioner.pods.state, {labels.LOSS_ANNOTATION: "2026-01-01T00:00:00Z"})
+        assert "doesn't answer any more, nor does the kernel itself" in await manager.provisioner.wait_for_exit()
+        assert not await manager.is_alive()
         await manager.shutdown_kernel(now=True)
         await kernels.nothing_left()

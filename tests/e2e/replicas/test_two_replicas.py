@@ -200,3 +200,26 @@ def test_unknown_ids_cost_the_api_server_little(replicas):
     answers = {one.request("GET", f"/api/kernels/{number:08x}-89ab-4cde-8f01-23456789abcd").status_code for number in range(60)}
     assert answers <= {404, 503}
     assert 404 in answers
+
+
+def test_a_loss_that_one_replica_writes_is_the_kernels_end_for_the_clients_of_both_and_leads_to_one_start(
+    replicas, until, cluster
+):
+    one, other = replicas()
+    kernel_id = one.start_kernel(NAME)
+    pod = cluster.pod(kernel_id)["metadata"]
+
+    def says_why(message):
+        return message.type == "stream" and "doesn't answer any more" in message.content["text"]
+
+    with KernelSocket(one, kernel_id) as first, KernelSocket(other, kernel_id) as second:
+        first.run("kept = 1")
+        lost = "enterprise-gateway.jupyter.org/lost=2026-01-01T00:00:00Z"
+        cluster.kubectl("-n", pod["namespace"], "annotate", "pod", pod["name"], lost)
+        for client in (first, second):
+            client.wait_for(says_why)
+        until(lambda: (state(one, kernel_id), state(other, kernel_id)) == ("idle", "idle"))
+        assert text_of(second.run("print('kept' in globals())")) == "False\n"
+    assert cluster.pod(kernel_id)["metadata"]["uid"] != pod["uid"]
+    one.stop_kernel(kernel_id)
+    until(lambda: cluster.objects(kernel_id) == [])

@@ -141,8 +141,10 @@ def test_a_pod_whose_gates_are_shut_says_nothing_of_its_node(state):
     assert not state(phase="Running", conditions=shut, **container(running={})).node_silent
 
 
-def test_a_kernel_that_was_found_to_be_lost_has_ended_with_its_node(pod):
-    made = pod(metadata={"uid": "u", "annotations": {labels.LOSS_ANNOTATION: "2026-01-01T00:00:00Z"}}, spec={"nodeName": "node2"})
+@pytest.mark.parametrize("deleted", [{}, {"deletionTimestamp": "now"}], ids=["and is there", "and is being deleted for it"])
+def test_a_kernel_that_was_found_to_be_lost_has_ended_with_its_node(pod, deleted):
+    written = {labels.LOSS_ANNOTATION: "2026-01-01T00:00:00Z"}
+    made = pod(metadata={"uid": "u", "annotations": written, **deleted}, spec={"nodeName": "node2"})
     made["status"] = {"phase": "Running", **container(running={})}
     lost = pod_state(made)
     assert lost.ended

@@ -138,10 +138,11 @@ def _lack_of_memory(kernel: ContainerState, end: ContainerEnd) -> str | None:
 
 def _cause_from_outside(state: PodState) -> str | None:
     """Return what the cluster did to a pod; the signal that ends its kernel then isn't the cause."""
-    if state.lost and not state.deleting:
-        return f"The kernel's node {state.node} doesn't answer any more, nor does the kernel itself."
     if state.reason == "Evicted" or state.disruption:
         return _with_detail("The kernel's pod was evicted from its node", state.message or state.disruption)
+    if state.lost:
+        # Whoever starts the kernel again deletes such a pod, perhaps before this replica looks.
+        return f"The kernel's node {state.node} doesn't answer any more, nor does the kernel itself."
     return "The kernel's pod was deleted." if state.deleting else None
 
 
