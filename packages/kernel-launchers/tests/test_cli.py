@@ -1,12 +1,16 @@
+import base64
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import zmq
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from jupyter_client.blocking.client import BlockingKernelClient
 
 from enterprise_gateway_common.connection import PORTS, connection_file
@@ -108,6 +112,27 @@ def test_sigterm_ends_a_kernel_that_is_still_starting(launch, tmp_path):
     (tmp_path / "starting.py").write_text(STARTING)
     process = launch("--kernel-class-name", "starting.Kernel", search=tmp_path)
     process.communicate(timeout=30)
+    assert process.returncode == 128 + signal.SIGTERM
+
+
+def heeds(process, number):
+    """Tell whether a process has asked for a signal."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    return bool(int(status.partition("SigCgt:")[2].split()[0], 16) & 1 << (number - 1))
+
+
+def test_sigterm_ends_a_launcher_that_has_no_kernel_yet(launch):
+    # It waits for a gateway that nobody listens for.
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048).public_key()
+    der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{nobody.getsockname()[1]}"
+        process = launch("--kernel-id", "k", "--response-address", address, "--public-key", base64.b64encode(der).decode())
+        while not heeds(process, signal.SIGTERM):
+            os.sched_yield()
+        process.terminate()
+        process.communicate(timeout=30)
     assert process.returncode == 128 + signal.SIGTERM
 
 

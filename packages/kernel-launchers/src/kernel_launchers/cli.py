@@ -9,6 +9,7 @@ from kernel_launchers.connection import check_file
 from kernel_launchers.errors import LaunchRefused
 from kernel_launchers.languages import python, r, scala
 from kernel_launchers.options import Options, read_options
+from kernel_launchers.signals import end_on_sigterm
 from kernel_launchers.supervisor.supervisor import Supervisor
 
 __all__ = ["main"]
@@ -20,6 +21,8 @@ _COMMANDS: Dict[str, Callable[[Options, str], List[str]]] = {"python": python.co
 
 def main(arguments: Optional[Sequence[str]] = None, environment: Optional[Mapping[str, str]] = None) -> int:
     """Return the exit status of the kernel, or of what kept it from starting, which is then told."""
+    # First of all: process 1 of a container that was told to end before it had asked for the signal would be told in vain.
+    end_on_sigterm()
     variables = dict(os.environ if environment is None else environment)
     try:
         return _run(read_options(sys.argv[1:] if arguments is None else arguments, variables), variables)
@@ -56,10 +59,7 @@ def _run_and_tell(options: Options, environment: Dict[str, str]) -> int:
     from kernel_launchers.connection import own_connection
     from kernel_launchers.folders import temporary_folder
     from kernel_launchers.phone_home import CommandListener, send_connection
-    from kernel_launchers.signals import end_on_sigterm
 
-    # The gateway may keep the launcher waiting, and the pod may be told to end meanwhile.
-    end_on_sigterm()
     with ExitStack() as stack:
         connection_file, info = own_connection(options, stack.enter_context(temporary_folder()))
         supervisor = _supervisor(options, connection_file, environment)
