@@ -209,3 +209,13 @@ def test_a_session_has_a_kernel_and_passes_env_on(server: Server) -> None:
     assert server.request("DELETE", path).status_code == 204
     assert server.request("GET", path).status_code == 404
     assert session["kernel"]["id"] not in server.kernel_ids()
+
+
+@pytest.mark.usefixtures("_ours")
+def test_a_client_chooses_the_id_of_its_kernel_as_in_jupyter_servers_api(server: Server) -> None:
+    kernel_id = str(uuid.uuid4())
+    started = server.request("POST", "/api/kernels", json={"name": "python3", "kernel_id": kernel_id})
+    assert (started.status_code, started.json()["id"]) == (201, kernel_id)
+    server.stop_kernel(kernel_id)
+    refused = server.request("POST", "/api/kernels", json={"name": "python3", "kernel_id": "../etc"})
+    assert (refused.status_code, "KERNEL_ID" in refused.json()["message"]) == (400, True)

@@ -20,7 +20,7 @@ def test_a_mistyped_field_is_refused_with_the_field_that_was_meant():
 
 
 def test_a_field_that_is_like_none_is_refused_with_those_that_exist():
-    assert refusal({"cwd": "folder"}).endswith("known here: `name`, `path`, `env`")
+    assert refusal({"cwd": "folder"}).endswith("known here: `name`, `path`, `env`, `kernel_id`")
     assert refusal({"Path": "a", "kernel_name": "r"}, SessionChange).startswith(
         "Unknown field `Path` in `$`; did you mean `path`"
     )
@@ -66,6 +66,7 @@ KERNEL_MODEL = {"id": "k", "name": "python3", "last_activity": "now", "execution
     [
         (NewKernel, {"name": "python3", "env": {"KERNEL_USERNAME": "ada"}}),
         (NewKernel, {"name": "python3", "path": "folder"}),
+        (NewKernel, {"name": "python3", "path": None, "kernel_id": None}),
         (NewSession, {**SESSION, "name": "", "kernel": {"name": "python3"}}),
         (NewSession, {**SESSION, "name": "a", "kernel": {"id": None, "name": "python3"}, "notebook": {"path": "a", "name": "a"}}),
         (NewSession, {**SESSION, "id": "", "name": "a", "kernel": KERNEL_MODEL}),

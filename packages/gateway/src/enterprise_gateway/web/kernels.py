@@ -95,7 +95,9 @@ class KernelsHandler(StartingHandler):
         """Start a kernel and answer when it can be used."""
         body = self.body_as(NewKernel)
         headers = {name: self.request.headers[name] for name in self._kernel_headers if name in self.request.headers}
-        request = StartRequest(kernel_name=body.name, env=body.env, headers=headers)
+        # As Jupyter Server's own API has it.
+        chosen_id = {} if body.kernel_id is None else {"KERNEL_ID": body.kernel_id}
+        request = StartRequest(kernel_name=body.name, env={**chosen_id, **body.env}, headers=headers)
         kernel, new = await self.until_client_leaves(self._kernels.start(request, self.identity))
         self.set_header("Location", f"{self.edge.base_url}api/kernels/{kernel.kernel_id}")
         self.write_json(kernel.model(), HTTPStatus.CREATED if new else HTTPStatus.OK)

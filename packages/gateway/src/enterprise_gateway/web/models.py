@@ -45,6 +45,9 @@ class NewKernel(Struct, kw_only=True, forbid_unknown_fields=True):
     name: Annotated[str | None, Meta(description="Name of a kernelspec; the default one where it is absent.")] = None
     path: Annotated[str | None, Meta(description="Accepted and not used: a client's folders aren't the gateway's.")] = None
     env: _Env = {}
+    kernel_id: Annotated[
+        str | None, Meta(description="The kernel's id, a UUID of version 4; the same as KERNEL_ID in `env`.")
+    ] = None
 
 
 class SessionKernel(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -57,6 +60,7 @@ class SessionKernel(Struct, kw_only=True, forbid_unknown_fields=True):
     execution_state: _Ignored = None
     connections: _Ignored = None
     reason: _Ignored = None
+    traceback: _Ignored = None
 
 
 class NewSession(Struct, kw_only=True, forbid_unknown_fields=True):
