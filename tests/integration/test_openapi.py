@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
     from schemathesis.schemas import APIOperation
 
+# A minute for thousands of requests, and several on a machine that runs the other tests beside it.
+pytestmark = pytest.mark.timeout(400)
+
 _CHECKS = [
     not_a_server_error,
     status_code_conformance,
