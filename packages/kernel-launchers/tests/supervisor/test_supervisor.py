@@ -136,6 +136,14 @@ def test_a_lot_of_output_comes_through_whole_and_in_order(supervised):
     assert lines.split() == [str(number) for number in range(200_000)]
 
 
+def test_a_log_that_takes_nothing_more_holds_up_the_kernel_and_not_its_supervisor(supervised):
+    kernel = supervised("print('begun')\nwhile True: print('x' * 1000)")
+    assert kernel.line() == "begun"
+    # Nobody reads any more, and both pipes are full soon.
+    kernel.send(signal.SIGTERM)
+    assert kernel.process.wait(timeout=30) == 128 + signal.SIGTERM
+
+
 def test_a_kernel_outlives_the_reader_of_its_log(supervised):
     code = "import sys\nsys.stdin.readline()\nfor _ in range(5000): print('x' * 100)\nraise SystemExit(6)"
     kernel = supervised(code, environment={"PYTHONUNBUFFERED": "1"})
