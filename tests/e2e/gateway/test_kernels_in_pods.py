@@ -149,3 +149,17 @@ def test_what_is_not_allowed_is_refused_before_anything_is_made(gateway, cluster
     answer = server.request("POST", "/api/kernels", json={"name": NAME, "env": {**env, "KERNEL_ID": kernel_id}})
     assert (answer.status_code, set(answer.json())) == (status, {"reason", "message"})
     assert cluster.objects(kernel_id) == []
+
+
+@pytest.mark.parametrize("limit", ["5", "0"], ids=["restarted", "given up"])
+def test_a_cell_that_runs_out_of_memory_is_answered_with_the_cause(gateway, limit):
+    server = gateway(RESTART_LIMIT=limit).start()
+    kernel_id = server.start_kernel(NAME, env={"KERNEL_MEMORY_LIMIT": "150Mi"})
+    with KernelSocket(server, kernel_id) as client:
+        answers = client.run("x = bytearray(1024 ** 3)", timeout=60)
+    told = [message.content for message in answers if message.type in {"error", "execute_reply"}]
+    assert len(told) == 2
+    for content in told:
+        assert content["ename"] == "DeadKernelError"
+        assert "OOMKilled" in content["evalue"]
+        assert "150Mi" in content["evalue"]
