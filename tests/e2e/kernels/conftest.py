@@ -68,12 +68,13 @@ class Kernels:
             while self._contexts:
                 self._contexts.pop().destroy(linger=0)
 
-    def manager(self, services, *, argv=None, template=None, metadata=None):
+    def manager(self, services, *, argv=None, template=None, metadata=None, env=None):
         folder = self.folder / "kernels" / f"k{secrets.token_hex(3)}"
         (folder / "scripts").mkdir(parents=True)
         spec = json.loads((SPEC / "kernel.json").read_text())
         spec["argv"] = argv or spec["argv"]
         spec["metadata"] = {**spec["metadata"], **(metadata or {})}
+        spec["env"] = {**spec.get("env", {}), **(env or {})}
         (folder / "kernel.json").write_text(json.dumps(spec))
         (folder / "scripts" / "kernel-pod.yaml.j2").write_text(template or (SPEC / "scripts" / "kernel-pod.yaml.j2").read_text())
         specs = KernelSpecManager(kernel_dirs=[str(folder.parent)], ensure_native_kernel=False)

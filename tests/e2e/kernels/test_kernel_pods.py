@@ -1,5 +1,4 @@
 import asyncio
-import os
 import time
 from datetime import UTC, datetime
 
@@ -216,17 +215,29 @@ spec:
         await manager.shutdown_kernel(now=True)
 
 
-@scenario
-async def test_a_plain_manager_starts_a_kernel_by_the_entry_point(kernels):
-    os.environ["EG_INSTANCE"] = kernels.instance
-    async with kernels.services() as services:
-        made = kernels.manager(services)
-    manager = AsyncKernelManager(kernel_name=made.kernel_name, kernel_spec_manager=made.kernel_spec_manager)
-    await manager.start_kernel(env={**USER, "SECRET_OF_THE_SERVER": "topsecret"})
-    async with kernels.connected(manager) as client:
-        assert (await kernels.execute(client, "import os; 'SECRET_OF_THE_SERVER' in os.environ"))[0] == "False"
-    await manager.shutdown_kernel(now=True)
-    await kernels.nothing_left()
+def test_a_plain_manager_starts_a_kernel_by_the_entry_point_with_the_gateways_settings(kernels, monkeypatch):
+    settings = {"EG_INSTANCE": kernels.instance, "EG_ENV_PROCESS_WHITELIST": "TZ", "EG_PROHIBITED_UIDS": "0,1234"}
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    own = {"WHO": "${KERNEL_USERNAME} $KERNEL_ID", "HOME": "/dev/shm", "KERNEL_UID": "1234"}  # noqa: S108  a folder of the pod
+    given = {**USER, "TZ": "Asia/Tokyo", "SECRET_OF_THE_SERVER": "topsecret"}
+    code = "import os; print(os.getuid(), *map(os.environ.get, ('WHO', 'HOME', 'TZ', 'SECRET_OF_THE_SERVER')))"
+
+    async def run():
+        async with kernels.services() as services:
+            made = kernels.manager(services, env=own)
+        manager = AsyncKernelManager(kernel_name=made.kernel_name, kernel_spec_manager=made.kernel_spec_manager)
+        await manager.start_kernel(env=given)
+        async with kernels.connected(manager) as client:
+            printed = f"1234 alice {manager.kernel_id} /dev/shm Asia/Tokyo None"
+            assert (await kernels.execute(client, code))[0] == printed
+        await manager.shutdown_kernel(now=True)
+        refused = AsyncKernelManager(kernel_name=made.kernel_name, kernel_spec_manager=made.kernel_spec_manager)
+        with pytest.raises(PolicyViolation, match="KERNEL_UID 1234"):
+            await refused.start_kernel(env={**given, "KERNEL_UID": "1234"})
+        await kernels.nothing_left()
+
+    asyncio.run(run())
 
 
 @scenario
