@@ -11,6 +11,7 @@ import os
 import struct
 import time
 import uuid
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -48,7 +49,8 @@ class Crowd:
     headers: Mapping[str, str]
     statuses: list[str] = field(default_factory=list)
     """What each try to open a websocket was answered with."""
-    _discarding: list[asyncio.Task[None]] = field(default_factory=list, init=False)
+    _writers: list[asyncio.StreamWriter] = field(default_factory=list, init=False)
+    _readers: list[asyncio.Task[None]] = field(default_factory=list, init=False)
 
     async def connect(self, kernel_ids: Sequence[str], count: int, *, within: float) -> float:
         """Open websockets, coming again where the gateway asks for that; return after how many seconds each kernel had answered.
@@ -56,17 +58,23 @@ class Crowd:
         Raises
         ------
         TimeoutError
-            Some have none in time.
+            Some have none in time; with how many have, and what all were answered with.
         """
         begun = time.perf_counter()
-        async with asyncio.timeout(within):
-            writers = await asyncio.gather(*(self._served(kernel_ids[number % len(kernel_ids)]) for number in range(count)))
-        seconds = time.perf_counter() - begun
-        for writer in writers:
-            writer.close()
+        try:
+            async with asyncio.timeout(within):
+                await asyncio.gather(*(self._served(kernel_ids[number % len(kernel_ids)]) for number in range(count)))
+        except TimeoutError as error:
+            answers = dict(Counter(self.statuses))
+            raise TimeoutError(f"{len(self._readers)} of {count} are served after {within} s; answers: {answers}") from error
+        finally:
+            seconds = time.perf_counter() - begun
+            for writer in self._writers:
+                writer.transport.abort()
+            await asyncio.gather(*self._readers, return_exceptions=True)
         return seconds
 
-    async def _served(self, kernel_id: str) -> asyncio.StreamWriter:
+    async def _served(self, kernel_id: str) -> None:
         where = urlsplit(self.url)
         lines = [
             f"GET {where.path}/api/kernels/{kernel_id}/channels HTTP/1.1",
@@ -79,6 +87,7 @@ class Crowd:
         ]
         while True:
             reader, writer = await asyncio.open_connection(where.hostname, where.port)
+            self._writers.append(writer)
             writer.write("\r\n".join([*lines, "", ""]).encode())
             try:
                 status = (await reader.readuntil(b"\r\n\r\n")).split(b" ", 2)[1].decode()
@@ -86,11 +95,11 @@ class Crowd:
                 if status == "101":
                     writer.write(_question())
                     await _answered(reader)
-                    self._discarding.append(asyncio.create_task(_discard(reader)))
-                    return writer
+                    self._readers.append(asyncio.create_task(_discard(reader)))
+                    return
             except (asyncio.IncompleteReadError, ConnectionError):
                 self.statuses.append("closed")
-            writer.close()
+            writer.transport.abort()
             await asyncio.sleep(_AGAIN_SECONDS)
 
 
