@@ -20,13 +20,13 @@ CHILD = """
 import subprocess, time
 c = subprocess.Popen(['sleep', '600'])
 print('begun', flush=True)
-time.sleep(12)
+time.sleep(60)
 """
 POOL = """
 import concurrent.futures, multiprocessing, os, time
 def work(begun):
     begun.set()
-    time.sleep(12)
+    time.sleep(60)
 context = multiprocessing.get_context('fork')
 with context.Manager() as shared, concurrent.futures.ProcessPoolExecutor(2, mp_context=context) as pool:
     begun = [shared.Event() for _ in range(2)]
@@ -99,11 +99,11 @@ def test_an_interrupt_reaches_what_the_kernel_runs_and_no_zombie_stays(kernels, 
                 ended, seconds = await interrupted(manager, client, CHILD)
                 print(f"{kind}: a child process: {seconds:.3f} s")
                 assert ended == "KeyboardInterrupt"
-                assert seconds < 6
+                assert seconds < 30
                 assert (await kernels.execute(client, "c.wait()"))[0] == str(-signal.SIGINT)
                 ended, seconds = await interrupted(manager, client, POOL)
                 print(f"{kind}: a worker pool: {seconds:.3f} s")
-                assert seconds < 6
+                assert seconds < 30
                 assert ended is not None
                 assert (await kernels.execute(client, ZOMBIES))[0] == "0"
             await manager.shutdown_kernel(now=True)
