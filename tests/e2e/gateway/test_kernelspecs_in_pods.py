@@ -147,11 +147,11 @@ def test_volumes_of_a_client_may_have_several_lines(gateway: Callable[..., Serve
 def test_the_time_that_a_kernelspec_names_is_the_starts(
     installation: Installation, gateway: Callable[..., Server], cluster: Cluster
 ) -> None:
-    installation.add_kernelspec("hasty", env={"KERNEL_LAUNCH_TIMEOUT": "4", "KERNEL_CPUS": "999"})
-    server = gateway(UNSCHEDULABLE_GRACE="60").start()
-    answer = server.request("POST", "/api/kernels", json={"name": "hasty", "env": USER})
+    installation.add_kernelspec("patient", env={"KERNEL_LAUNCH_TIMEOUT": "8", "KERNEL_CPUS": "999"})
+    server = gateway(UNSCHEDULABLE_GRACE="60", KERNEL_LAUNCH_TIMEOUT="2").start()
+    answer = server.request("POST", "/api/kernels", json={"name": "patient", "env": USER})
     assert answer.status_code == 500
-    assert "within 4 seconds" in answer.json()["message"]
+    assert "within 8 seconds" in answer.json()["message"]
 
 
 @pytest.mark.parametrize(
