@@ -128,9 +128,16 @@ def test_a_users_name_leads_into_no_namespace_of_the_gateway_or_the_system(make_
     ["/home/${KERNEL_USERNAME}", "/home/$KERNEL_USERNAME"],
 )
 def test_a_value_cant_add_to_the_document_that_it_is_filled_into(make_request, path):
-    hostile = "x}}, {name: evil, hostPath: {path: /}}, {name: y, nfs: {server: s, path: /\n- name: evil\n"
+    hostile = "x}}, {name: evil, hostPath: {path: x}}, {name: y, nfs: {server: s, path: x\n- name: evil\n"
     request = make_request(username=hostile, kernelspec={"KERNEL_VOLUMES": f"- name: home\n  nfs: {{server: s, path: {path}}}\n"})
     assert list(request.wanted.volumes) == [{"name": "home", "nfs": {"server": "s", "path": f"/home/{hostile}"}}]
+
+
+@pytest.mark.parametrize("username", ["../root", "a/b", "/", ".", ".."])
+def test_a_users_name_leads_out_of_no_folder_of_the_kernelspecs_volumes(make_request, username):
+    with pytest.raises(BadRequest, match="KERNEL_USERNAME becomes part of a path"):
+        make_request(username=username, kernelspec={"KERNEL_VOLUME_MOUNTS": "[{name: a, subPath: 'of/${KERNEL_USERNAME}'}]"})
+    assert make_request(username=username, kernelspec={"GREETING": "hello ${KERNEL_USERNAME}"})
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from enterprise_gateway.launch.environment import EnvironmentRules, accepted_env
 from enterprise_gateway.launch.variables import (
     DEFAULT_GID,
     DEFAULT_UID,
+    DOCUMENT_VARIABLES,
     PREFIX,
     InvalidVariable,
     KernelVariables,
@@ -197,12 +198,15 @@ def compose_request(
     Raises
     ------
     BadRequest, Forbidden
-        What the client wrote makes a variable of the kernelspec's that can't be read.
+        What the client wrote makes a variable of the kernelspec's that can't be read, or the user's name would lead out of
+        the folder that the kernelspec's volumes make of it.
     LaunchFailed
         A variable of the kernelspec's can't be read.
     """
     facts = {**kernel.variables, **said}
     filled = filled_environment(kernelspec, {**inherited, **client.environment, **facts})
+    if any("KERNEL_USERNAME" in filled.used.get(name, ()) for name in DOCUMENT_VARIABLES):
+        _check_is_one_folder(kernel.username)
     # Both are the administrator's.
     own = {name: value for name, value in {**inherited, **filled.values}.items() if name not in facts}
     understood = {name: value for name, value in own.items() if name.startswith(PREFIX) and (in_pod or name == _LAUNCH_TIMEOUT)}
@@ -250,6 +254,13 @@ def kernel_facts(*, kernel_id: str, kernel_name: str, username: str, language: s
     except InvalidVariable as error:
         raise BadRequest(str(error)) from error
     return KernelFacts(kernel_id=kernel_id, kernel_name=kernel_name, username=username, language=language)
+
+
+def _check_is_one_folder(username: str) -> None:
+    if "/" in username or username in {".", ".."}:
+        raise BadRequest(
+            "KERNEL_USERNAME becomes part of a path in the kernelspec's volumes; it can't hold a slash or be all dots."
+        )
 
 
 def _read(variables: Mapping[str, str], *, of_kernelspec: bool = False) -> KernelVariables:
