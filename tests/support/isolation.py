@@ -173,6 +173,9 @@ _ASPECTS = (
 def _still_running(before: set[threading.Thread]) -> list[str]:
     """Return the threads that a test started and that don't end."""
     started = [thread for thread in threading.enumerate() if thread not in before]
+    if started:
+        # The other end of its connection may be garbage.
+        gc.collect()
     for thread in started:
         # One that another thread only registered can't be waited for.
         with contextlib.suppress(RuntimeError):

@@ -2,8 +2,10 @@
 
 # ruff: noqa: N802, N815  names and parameters are those of gRPC and of http.server
 
+import contextlib
 import http.server
 import queue
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent import futures
@@ -97,9 +99,11 @@ class FakeRuntimeServer(api_pb2_grpc.ImageServiceServicer, api_pb2_grpc.RuntimeS
     """How this runtime shows an image; what is kept under its complete name need not be listed under it."""
     show_container: Callable[[str], Any] = _plain_container
     _server: grpc.Server | None = None
+    _threads: futures.ThreadPoolExecutor | None = None
 
     def start(self) -> None:
-        self._server = grpc.server(futures.ThreadPoolExecutor(8))
+        self._threads = futures.ThreadPoolExecutor(8)
+        self._server = grpc.server(self._threads)
         api_pb2_grpc.add_ImageServiceServicer_to_server(self, self._server)
         api_pb2_grpc.add_RuntimeServiceServicer_to_server(self, self._server)
         self._server.add_insecure_port(f"unix://{self.socket}")
@@ -111,6 +115,9 @@ class FakeRuntimeServer(api_pb2_grpc.ImageServiceServicer, api_pb2_grpc.RuntimeS
             self._server = None
         for event in self.blocked.values():
             event.set()
+        if self._threads is not None:
+            self._threads.shutdown()
+            self._threads = None
 
     def Version(self, request: Any, context: Any) -> Any:
         return api_pb2.VersionResponse(version="0.1.0", runtime_name="fake", runtime_version="1", runtime_api_version="v1")
@@ -159,6 +166,29 @@ def fake_runtime(tmp_path: Path) -> Iterator[FakeRuntimeServer]:
     server.stop()
 
 
+class _Server(http.server.ThreadingHTTPServer):
+    """Ends with its connections: a client that keeps one open would keep a thread, too."""
+
+    daemon_threads = False  # so that server_close() waits for them
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._open: set[socket.socket] = set()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self._open.discard(request)
+        super().shutdown_request(request)
+
+    def hang_up(self) -> None:
+        for connection in list(self._open):
+            with contextlib.suppress(OSError):  # the client was faster
+                connection.shutdown(socket.SHUT_RDWR)
+
+
 class FakeWeb:
     """A web server whose answers a test writes."""
 
@@ -192,14 +222,14 @@ class FakeWeb:
             def log_message(self, *_arguments: object) -> None:
                 pass
 
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
         self._thread.start()
 
     def close(self) -> None:
         self._server.shutdown()
+        self._server.hang_up()
         self._server.server_close()
         self._thread.join()
 
