@@ -58,7 +58,8 @@ def run(folder, *arguments):
     (folder / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n")
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *_PLUGINS, *arguments]
     path = os.pathsep.join([str(_TOP), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "PYTHONPATH": path}
+    # Plugins of libraries take longer to load than these tests to run.
+    environment = {**os.environ, "PYTHONPATH": path, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=100, check=False)
 
 
@@ -74,8 +75,9 @@ def test_no_test_finds_what_another_one_left(tmp_path):
 
 def test_a_test_that_leaves_a_thread_fails_and_the_next_one_doesnt(tmp_path):
     lines = (
-        "def test_leaves(monkeypatch):\n"
-        "    monkeypatch.setattr('tests.support.isolation._END_OF_A_THREAD_SECONDS', 0)\n"
+        "from tests.support import isolation\n"
+        "isolation._END_OF_A_THREAD_SECONDS = 0\n"
+        "def test_leaves():\n"
         "    threading.Thread(target=threading.Event().wait, name='forgotten', daemon=True).start()\n"
         "def test_next(): pass\n"
     )
@@ -116,7 +118,7 @@ def test_a_seed_gives_one_order_and_another_seed_another(three_modules):
 
 
 def test_a_chosen_seed_is_printed_and_holds_for_every_process(three_modules):
-    done = run(three_modules, "--order-seed=random", "--numprocesses=2", "--dist=loadscope")
+    done = run(three_modules, "--order-seed=random", "-p", "xdist", "--numprocesses=2", "--dist=loadscope")
     assert "18 passed" in done.stdout, done.stdout
     (seed,) = re.findall(r"the same again: --order-seed=(\d+)$", done.stdout, re.MULTILINE)
     assert len(order(three_modules, f"--order-seed={seed}")) == 18
