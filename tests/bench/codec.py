@@ -10,9 +10,9 @@ from jupyter_client.jsonutil import json_default
 from jupyter_client.session import Session
 from jupyter_server.services.kernels.connection.base import serialize_msg_to_ws_v1
 
+from enterprise_gateway.links.messages import KernelMessage
+from enterprise_gateway.links.signing import open_signed
 from enterprise_gateway.websocket import legacy_frames, v1_frames
-from enterprise_gateway.websocket.messages import KernelMessage
-from enterprise_gateway.websocket.signing import open_signed
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -52,7 +52,7 @@ def gateway() -> bytes:
     metrics.observe_kernels(lambda: [("python3", "idle")])
     metrics.observe_leader(lambda: True)
     metrics.launch_finished("python3", 1.0, "LaunchFailed", {})
-    metrics.dropped("replay_full")
+    metrics.dropped("log_full")
     metrics.request_finished("GET", "/api", 200, 0.1)
     return metrics.exposition()
 

@@ -24,17 +24,18 @@ def test_there_is_room_until_what_requests_need_would_be_touched():
 
 
 def test_kernels_and_websockets_that_have_only_been_accepted_count_with_what_they_will_take():
-    budget(kernels=148).check()
+    budget(kernels=89).check()
     with pytest.raises(Unavailable):
-        budget(kernels=149).check()
+        budget(kernels=90).check()
+    budget(kernels=80, websockets=45).check()
     with pytest.raises(Unavailable):
-        budget(kernels=90, websockets=36).check()
+        budget(kernels=80, websockets=46).check()
 
 
-def test_there_is_room_until_the_sockets_of_questions_would_be_touched():
-    budget(kernels=40, websockets=22, limit=10_000, most_sockets=200).check()
+def test_there_is_room_until_the_sockets_of_starts_would_be_touched():
+    budget(kernels=42, websockets=500, limit=10_000, most_sockets=200).check()
     with pytest.raises(Unavailable, match="zmq_max_sockets"):
-        budget(kernels=40, websockets=23, limit=10_000, most_sockets=200).check()
+        budget(kernels=43, websockets=500, limit=10_000, most_sockets=200).check()
 
 
 def test_requests_get_a_quarter_of_a_small_limit():

@@ -16,16 +16,15 @@ __all__ = ["DescriptorBudget", "descriptors_in_use", "raise_descriptor_limit"]
 
 _log = logging.getLogger(__name__)
 
-# Counted on running gateways: two ZeroMQ sockets of two descriptors, the process, its output; and of a websocket four
-# such sockets, the client's connection twice. A start takes a few more for a moment, which the reserve gives.
-_FOR_A_KERNEL = 6
-_FOR_A_WEBSOCKET = 10
+# Counted on running gateways: four ZeroMQ sockets of two descriptors, the process, its output; and of a websocket the
+# client's connection, twice. A start takes a few more for a moment, which the reserve gives.
+_FOR_A_KERNEL = 10
+_FOR_A_WEBSOCKET = 2
 # However small a limit is, requests get this part of it.
 _SHARE_OF_REQUESTS = 4
-_SOCKETS_OF_A_KERNEL = 2
-_SOCKETS_OF_A_WEBSOCKET = 4
-# Starts and new websockets open a few for a moment, to ask whether the kernel answers.
-_SHARE_OF_QUESTIONS = 8
+_SOCKETS_OF_A_KERNEL = 4
+# A start opens a few more for a moment.
+_SHARE_OF_STARTS = 8
 _OWN_DESCRIPTORS = Path("/proc/self/fd")
 
 
@@ -97,14 +96,14 @@ class DescriptorBudget:
         kernels, websockets = self._kernels(), self._websockets()
         in_use = max(self._in_use(), _FOR_A_KERNEL * kernels + _FOR_A_WEBSOCKET * websockets)
         limit, kept = self._limit(), self.connections
-        if in_use + _FOR_A_WEBSOCKET > limit - kept:
+        if in_use + _FOR_A_KERNEL > limit - kept:
             _log.warning(
                 "No room for another kernel or websocket: raise the limit of open files (ulimit -n)",
                 extra={"in_use": in_use, "limit": limit, "kept_for_requests": kept},
             )
             raise _no_room("open files")
-        sockets = _SOCKETS_OF_A_KERNEL * kernels + _SOCKETS_OF_A_WEBSOCKET * (websockets + 1)
-        if sockets > self._most_sockets - self._most_sockets // _SHARE_OF_QUESTIONS:
+        sockets = _SOCKETS_OF_A_KERNEL * (kernels + 1)
+        if sockets > self._most_sockets - self._most_sockets // _SHARE_OF_STARTS:
             _log.warning(
                 "No room for another kernel or websocket: raise zmq_max_sockets",
                 extra={"in_use": sockets, "limit": self._most_sockets},

@@ -54,7 +54,6 @@ class GatewayParts:
     context: zmq.Context[Any]
     rules_of: Callable[[GatewaySettings], KernelRules]
     connections: OpenConnections
-    forget_replay: Callable[[], None]
     cluster: ClusterConnection
     sync: ClusterSync
     adoption: Adoption
@@ -256,7 +255,6 @@ class Gateway:
         await parts.cluster.step_down()
         await parts.connections.close_idle(self._worth_waiting_for, within=parts.settings.drain_timeout)
         await parts.connections.close_all()
-        parts.forget_replay()
         await parts.upkeep.flush()
         await parts.kernels.shutdown_all()
         await parts.cluster.close()

@@ -61,9 +61,9 @@ class GatewayMetrics:
             for direction in ("to_kernel", "to_client")
             for channel in _CHANNELS
         }
-        self._replay = Gauge(
-            "replay_buffer_bytes",
-            "Output kept for clients that lost their connection",
+        self._log_bytes = Gauge(
+            "message_log_bytes",
+            "Messages of kernels that are kept for clients which are away or slow",
             namespace=_NAMESPACE,
             registry=self._registry,
         )
@@ -134,9 +134,9 @@ class GatewayMetrics:
         """Count a message; `direction` is `to_kernel` or `to_client`."""
         self._message_counts[direction, channel].inc()
 
-    def replay_bytes(self, change: int) -> None:
-        """Add to the number of bytes that wait for clients which lost their connection."""
-        self._replay.inc(change)
+    def log_bytes(self, change: int) -> None:
+        """Add to the number of bytes that are kept in kernels' logs."""
+        self._log_bytes.inc(change)
 
     def dropped(self, reason: str) -> None:
         """Count a message that was not passed on."""

@@ -38,8 +38,6 @@ from enterprise_gateway.websocket.connections import OpenConnections
 from enterprise_gateway.websocket.handler import KernelWebsocketHandler
 from enterprise_gateway.websocket.kernel import KernelDirectory, WebsocketAccess, WebsocketMetrics
 from enterprise_gateway.websocket.options import WebsocketOptions
-from enterprise_gateway.websocket.replay import ReplayStore
-from enterprise_gateway.websocket.setups import SetupQueue
 from enterprise_gateway.wiring_kernels import KernelMaker
 from enterprise_gateway.wiring_settings import (
     catalogue_of,
@@ -84,7 +82,6 @@ def build_gateway(
     catalogue = catalogue_of(settings, parent)
     rules = functools.partial(rules_of, default_user=default_user)
     options = websocket_options(settings)
-    replay = ReplayStore(options=options, metrics=metrics)
     budget = DescriptorBudget(
         for_requests=settings.max_http_connections,
         kernels=lambda: len(kernels),
@@ -92,12 +89,6 @@ def build_gateway(
         most_sockets=settings.zmq_max_sockets,
     )
     connections = OpenConnections(limit=settings.max_websockets, check_room=budget.check)
-    forgotten: list[Callable[[str], None]] = [replay.discard]
-
-    def kernel_forgotten(kernel_id: str) -> None:
-        for tell in forgotten:
-            tell(kernel_id)
-
     identity = replica_identity()
     cluster = cluster_connection(settings, environment, identity=identity)
 
@@ -109,9 +100,10 @@ def build_gateway(
     def ended_elsewhere(kernel: Kernel, forget: bool) -> None:  # noqa: FBT001  it is the event's only fact
         kernels.table.ended_elsewhere(kernel, forget)
 
-    make_kernel = KernelMaker(
-        settings=settings, context=context, on_restart=metrics.kernel_restarted, on_end=ended_elsewhere, cluster=cluster
-    )
+    def kernel_forgotten(kernel_id: str) -> None:
+        sessions.kernel_forgotten(kernel_id)
+
+    make_kernel = KernelMaker(settings=settings, context=context, metrics=metrics, on_end=ended_elsewhere, cluster=cluster)
     kernels = Kernels(
         catalogue=catalogue,
         make_kernel=make_kernel,
@@ -137,20 +129,11 @@ def build_gateway(
     metrics.observe_leader(lambda: cluster.leads)
     metrics.observe_kernels(lambda: ((kernel.name, str(kernel.execution_state)) for kernel in kernels.all()))
     sessions = Sessions(kernels=kernels, maximum=settings.max_sessions)
-    forgotten.append(sessions.kernel_forgotten)
     edge = edge_of(settings, metrics)
     problems: list[Callable[[], list[str]]] = []
     routes = [
         *_rest_routes(settings, kernels=kernels, sessions=sessions, catalogue=catalogue),
-        _websocket_route(
-            kernels=kernels,
-            access=edge.access,
-            options=options,
-            replay=replay,
-            connections=connections,
-            setups=SetupQueue(places=settings.max_websocket_setups),
-            metrics=metrics,
-        ),
+        _websocket_route(kernels=kernels, access=edge.access, options=options, connections=connections, metrics=metrics),
         Route(
             path="/api/images",
             handler=ImagesHandler,
@@ -175,7 +158,6 @@ def build_gateway(
             context=context,
             rules_of=rules,
             connections=connections,
-            forget_replay=replay.close,
             cluster=cluster,
             sync=sync,
             adoption=adoption,
@@ -243,9 +225,7 @@ def _websocket_route(
     kernels: KernelDirectory,
     access: WebsocketAccess,
     options: WebsocketOptions,
-    replay: ReplayStore,
     connections: OpenConnections,
-    setups: SetupQueue,
     metrics: WebsocketMetrics,
 ) -> Route:
     # Its parameters are the layer's protocols: that the gateway's own objects fit them is checked here.
@@ -253,9 +233,7 @@ def _websocket_route(
         "kernels": kernels,
         "access": access,
         "options": options,
-        "replay": replay,
         "connections": connections,
-        "setups": setups,
         "metrics": metrics,
     }
     return Route(path="/api/kernels/{kernel_id}/channels", handler=KernelWebsocketHandler, services=services)

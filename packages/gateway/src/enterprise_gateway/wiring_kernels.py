@@ -18,11 +18,14 @@ from enterprise_gateway.kernels.manager import GatewayKernelManager
 from enterprise_gateway.kernels.shared_lifecycle import SharedKernelLifecycle
 from enterprise_gateway.kernelspecs.catalogue import Kernelspec
 from enterprise_gateway.launch.request import LaunchRequest
+from enterprise_gateway.links.link import KernelLink
+from enterprise_gateway.metrics import GatewayMetrics
 from enterprise_gateway.provisioners.local import GatewayLocalProvisioner
 from enterprise_gateway.provisioners.local_ports import LocalPorts, ephemeral_range
 from enterprise_gateway.provisioners.process_proxy import KUBERNETES, LOCAL
 from enterprise_gateway.provisioners.registry import Provisioners, runs_in_cluster
 from enterprise_gateway.settings import GatewaySettings
+from enterprise_gateway.wiring_settings import link_options
 
 __all__ = ["KernelMaker"]
 
@@ -34,8 +37,10 @@ class KernelMaker:
     ----------
     context
         ZeroMQ context of all sockets to kernels.
-    on_restart, on_end
-        Told of each restart, and of kernels that others ended.
+    metrics
+        Counts restarts, and what happens on links.
+    on_end
+        Told of kernels that others ended.
     cluster
         Where kernels of kernelspecs for pods run.
     """
@@ -45,7 +50,7 @@ class KernelMaker:
         *,
         settings: GatewaySettings,
         context: zmq.Context[Any],
-        on_restart: Callable[[bool], None],
+        metrics: GatewayMetrics,
         on_end: Callable[[Kernel, bool], None],
         cluster: ClusterConnection,
     ) -> None:
@@ -54,7 +59,8 @@ class KernelMaker:
         # jupyter_client's managers await their own sockets; these share the threads and the limit of all others.
         self._manager_context = zmq.asyncio.Context.shadow(context.underlying)
         self._runtime_dir = Path(jupyter_runtime_dir())
-        self._on_restart = on_restart
+        self._metrics = metrics
+        self._link_options = link_options(settings)
         self._on_end = on_end
         self._cluster = cluster
         local = functools.partial(GatewayLocalProvisioner, ports=LocalPorts(settings.port_range, ephemeral=ephemeral_range()))
@@ -99,19 +105,25 @@ class KernelMaker:
             kernelspec=kernelspec,
             user=user,
             manager=manager,
-            context=self._context,
+            link=KernelLink(
+                kernel_id=kernel_id,
+                context=self._context,
+                session=lambda: manager.session,
+                options=self._link_options,
+                metrics=self._metrics,
+            ),
             outlives_gateway=in_cluster,
         )
         return kernel, self._lifecycle(kernel)
 
     def _lifecycle(self, kernel: Kernel) -> KernelLifecycle:
         if not kernel.outlives_gateway:
-            return KernelLifecycle(kernel=kernel, options=self._options, on_restart=self._on_restart)
+            return KernelLifecycle(kernel=kernel, options=self._options, on_restart=self._metrics.kernel_restarted)
         provisioner: Any = kernel.manager.provisioner
         return SharedKernelLifecycle(
             kernel=kernel,
             options=self._options,
-            on_restart=self._on_restart,
+            on_restart=self._metrics.kernel_restarted,
             provisioner=provisioner,
             duties=self._cluster,
             on_end=self._on_end,

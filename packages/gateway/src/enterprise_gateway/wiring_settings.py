@@ -19,6 +19,7 @@ from enterprise_gateway.kernels.rules import KernelRules
 from enterprise_gateway.kernelspecs.authorization import UserLists
 from enterprise_gateway.kernelspecs.catalogue import KernelspecCatalogue
 from enterprise_gateway.launch.environment import environment_rules
+from enterprise_gateway.links.options import LinkOptions
 from enterprise_gateway.metrics import GatewayMetrics
 from enterprise_gateway.settings import GatewaySettings
 from enterprise_gateway.web.access import Access, Authorizer, CrossOriginHeaders, TokenFile
@@ -124,8 +125,6 @@ def websocket_options(settings: GatewaySettings) -> WebsocketOptions:
         ping_interval=settings.ws_ping_interval,
         max_message_bytes=settings.websocket_max_message_size,
         max_connections=settings.max_websockets,
-        replay_bytes=settings.replay_max_bytes,
-        replay_messages=settings.replay_max_messages,
         outbound_bytes=settings.websocket_outbound_bytes,
         iopub_message_rate=settings.iopub_msg_rate_limit,
         iopub_data_rate=settings.iopub_data_rate_limit,
@@ -135,6 +134,16 @@ def websocket_options(settings: GatewaySettings) -> WebsocketOptions:
         traceback_replacement_message=settings.traceback_replacement_message,
         compression=settings.websocket_compression,
         protocol=protocol,
+    )
+
+
+def link_options(settings: GatewaySettings) -> LinkOptions:
+    """Return the bounds of every link to a kernel, and of its log."""
+    return LinkOptions(
+        max_message_bytes=settings.websocket_max_message_size,
+        log_bytes=settings.replay_max_bytes,
+        log_messages=settings.replay_max_messages,
+        read_ahead_bytes=settings.websocket_outbound_bytes,
     )
 
 

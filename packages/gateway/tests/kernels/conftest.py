@@ -18,6 +18,8 @@ from enterprise_gateway.kernels.upkeep import Upkeep
 from enterprise_gateway.kernelspecs.authorization import UserLists
 from enterprise_gateway.kernelspecs.catalogue import Kernelspec, KernelspecCatalogue
 from enterprise_gateway.launch.environment import EnvironmentBounds, EnvironmentRules
+from enterprise_gateway.links.link import KernelLink
+from enterprise_gateway.links.options import LinkOptions
 
 
 class Clock:
@@ -32,6 +34,16 @@ class Clock:
 @pytest.fixture
 def clock():
     return Clock()
+
+
+class LinkCounts:
+    """Counts nothing: what links tell is tested beside them."""
+
+    def log_bytes(self, change):
+        pass
+
+    def dropped(self, reason):
+        raise AssertionError(reason)
 
 
 @pytest.fixture
@@ -51,7 +63,13 @@ def make_kernel(tmp_path, clock):
             kernelspec=kernelspec or Kernelspec(name, tmp_path, spec, ()),
             user=user,
             manager=manager,
-            context=context,
+            link=KernelLink(
+                kernel_id=kernel_id,
+                context=context,
+                session=lambda: manager.session,
+                options=LinkOptions(),
+                metrics=LinkCounts(),
+            ),
             clock=clock,
         )
 

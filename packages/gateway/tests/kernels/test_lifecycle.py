@@ -16,6 +16,8 @@ from enterprise_gateway.kernels.kernel import Kernel
 from enterprise_gateway.kernels.lifecycle import KernelLifecycle, LifecycleOptions
 from enterprise_gateway.kernels.manager import GatewayKernelManager
 from enterprise_gateway.kernelspecs.catalogue import Kernelspec
+from enterprise_gateway.links.link import KernelLink
+from enterprise_gateway.links.options import LinkOptions
 from enterprise_gateway.provisioners.local import GatewayLocalProvisioner
 from enterprise_gateway.provisioners.local_ports import LocalPorts, ephemeral_range
 
@@ -23,23 +25,26 @@ IPYKERNEL = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file
 ID = "01234567-89ab-4cde-8f01-23456789abcd"
 
 
-class Listener:
-    """Notes what it is told, and lets a test wait for it."""
+class NotedKernel(Kernel):
+    """Notes what becomes of it, and lets a test wait for that."""
 
-    def __init__(self):
-        self.told, self.changed = [], asyncio.Event()
+    told: list[tuple[str, str | None]]
+    changed: asyncio.Event
 
     def _note(self, event, reason=None):
         self.told.append((event, reason))
         self.changed.set()
 
-    def kernel_restarting(self, reason):
+    def restarting(self, reason):
+        super().restarting(reason)
         self._note("restarting", reason)
 
-    def kernel_restarted(self):
+    def restarted(self):
+        super().restarted()
         self._note("restarted")
 
-    def kernel_dead(self, reason):
+    def dead(self, reason):
+        super().dead(reason)
         self._note("dead", reason)
 
     async def until(self, event):
@@ -47,6 +52,14 @@ class Listener:
             while event not in [name for name, _ in self.told]:
                 self.changed.clear()
                 await self.changed.wait()
+
+
+class Counts:
+    def log_bytes(self, change):
+        pass
+
+    def dropped(self, reason):
+        raise AssertionError(reason)
 
 
 class Made:
@@ -62,15 +75,17 @@ class Made:
         manager.kernel_id = ID
         ports = LocalPorts("0..0", ephemeral=ephemeral_range())
         manager.provisioner = GatewayLocalProvisioner(ports=ports, kernel_id=ID, kernel_spec=spec, parent=manager)
-        self.kernel = Kernel(
+        link = KernelLink(
+            kernel_id=ID, context=self.context, session=lambda: manager.session, options=LinkOptions(), metrics=Counts()
+        )
+        self.kernel = NotedKernel(
             kernel_id=ID,
             kernelspec=Kernelspec("x", folder, spec, ()),
             user="alice",
             manager=manager,
-            context=self.context,
+            link=link,
         )
-        self.restarts, self.listener = [], Listener()
-        self.kernel.add_listener(self.listener)
+        self.restarts, self.kernel.told, self.kernel.changed = [], [], asyncio.Event()
         self.lifecycle = KernelLifecycle(kernel=self.kernel, options=options, on_restart=self.restarts.append)
         self.file = folder / "kernel.json"
 
@@ -123,24 +138,24 @@ def test_a_start_without_a_free_port_is_refused_for_now_in_words(run):
 def test_a_started_kernel_is_idle_and_encrypted_and_its_end_leaves_nothing(run):
     async def scenario(made):
         await made.start()
-        assert (made.kernel.execution_state, made.kernel.curve) == ("idle", True)
+        assert (made.kernel.execution_state, made.kernel.link.curve) == ("idle", True)
         pid = made.process
         await made.lifecycle.shutdown(reason="Done.")
         assert not psutil.pid_exists(pid)
         assert not made.file.exists()
-        return made.listener.told
+        return made.kernel.told
 
     assert run(scenario) == [("dead", "Done.")]
 
 
-def test_a_restart_gives_a_new_process_and_tells_the_listeners(run):
+def test_a_restart_gives_a_new_process_and_is_noted(run):
     async def scenario(made):
         await made.start()
         before = made.process
         await made.lifecycle.restart()
         assert made.process != before
         assert not psutil.pid_exists(before)
-        return list(made.listener.told), made.restarts, made.kernel.execution_state
+        return list(made.kernel.told), made.restarts, made.kernel.execution_state
 
     told, restarts, state = run(scenario)
     assert told == [("restarting", None), ("restarted", None)]
@@ -172,8 +187,8 @@ def test_a_kernel_that_dies_is_started_again_and_its_clients_are_told_why(run):
     async def scenario(made):
         await made.start()
         os.kill(made.process, signal.SIGKILL)
-        await made.listener.until("restarted")
-        return made.listener.told[0], made.restarts, made.kernel.reason
+        await made.kernel.until("restarted")
+        return made.kernel.told[0], made.restarts, made.kernel.reason
 
     (event, reason), restarts, left = run(scenario)
     assert (event, restarts, left) == ("restarting", [True], None)
@@ -185,8 +200,8 @@ def test_a_kernel_that_dies_too_often_is_given_up_with_the_reason(run):
         await made.start()
         for expected in ("restarted", "dead"):
             os.kill(made.process, signal.SIGKILL)
-            await made.listener.until(expected)
-        return [name for name, _ in made.listener.told], made.kernel.model()
+            await made.kernel.until(expected)
+        return [name for name, _ in made.kernel.told], made.kernel.model()
 
     told, model = run(scenario, restart_limit=1, stable_start_time=3600)
     assert told[:3] == ["restarting", "restarted", "dead"]
@@ -237,6 +252,6 @@ def test_a_second_shutdown_does_nothing(run):
     async def scenario(made):
         await made.start()
         await asyncio.gather(made.lifecycle.shutdown(reason="first"), made.lifecycle.shutdown(reason="second"))
-        return made.listener.told
+        return made.kernel.told
 
     assert run(scenario) == [("dead", "first")]

@@ -135,7 +135,7 @@ def test_kernels_of_others_do_not_exist_for_a_user(kit):
             with pytest.raises(KernelNotFound):
                 await use(kernel.kernel_id, bob)
         with pytest.raises(KernelNotFound):
-            await kit.kernels.channels(kernel.kernel_id, bob)
+            await kit.kernels.connected(kernel.kernel_id, bob)
         return kit.kernels.get(kernel.kernel_id, alice).user
 
     assert asyncio.run(run()) == "alice"
@@ -237,20 +237,19 @@ def test_idle_kernels_are_culled_and_their_clients_told_why(kit):
     kit.kernels.rules = kit.rules(idle_timeout=60)
     told = []
 
-    class Listener:
-        def kernel_dead(self, reason):
-            told.append(reason)
-
     async def run():
         old, _ = await start(kit)
-        old.add_listener(Listener())
+        old.link.observe(lambda message: told.append(json.loads(message.parts[3])))
         kit.clock.now += 61
         young, _ = await start(kit)
         await kit.upkeep().cull()
         return [kernel is young for kernel in kit.kernels.all()]
 
     assert asyncio.run(run()) == [True]
-    assert told == ["The kernel was shut down because it had not been used for 60 seconds."]
+    assert told == [
+        {"name": "stderr", "text": "The kernel was shut down because it had not been used for 60 seconds.\n"},
+        {"execution_state": "dead"},
+    ]
     assert kit.metrics.culled == 1
 
 

@@ -94,6 +94,14 @@ class Duties:
         await self.mine.wait()
 
 
+def _both(change, heard):
+    def changed(*arguments):
+        change(*arguments)
+        heard(*arguments)
+
+    return changed
+
+
 class Kit:
     """A lifecycle whose kernel answers when a test lets it."""
 
@@ -102,8 +110,8 @@ class Kit:
         self.answers, self.ended, self.restarts, self.heard = asyncio.Event(), [], [], []
         self.restart_failures, self.may_end = [], asyncio.Event()
         self.may_end.set()
-        monkeypatch.setattr(shared_lifecycle, "wait_until_it_answers", self._answer)
-        monkeypatch.setattr("enterprise_gateway.kernels.lifecycle.wait_until_it_answers", self._answer)
+        monkeypatch.setattr(kernel.link, "ask_kernel_info", self._answer)
+        monkeypatch.setattr(kernel.link, "output_arrives", self._output_arrives)
         monkeypatch.setattr(Question, "ask", self._answer_without_status)
         manager = kernel.manager
         monkeypatch.setattr(manager, "restart", self._restart)
@@ -120,15 +128,19 @@ class Kit:
             on_end=lambda _kernel, forget: self.ended.append(forget),
         )
         self.lifecycle._wait_for_exit = self.pods.died
-        kernel.add_listener(self)
+        for change in ("restarting", "restarted", "dead"):
+            monkeypatch.setattr(kernel, change, _both(getattr(kernel, change), getattr(self, f"kernel_{change}")))
 
-    async def _answer(self, _kernel, **_options):
+    async def _answer(self, **_options):
         await self.answers.wait()
         return {}
 
     async def _answer_without_status(self, **_options):
         await self.answers.wait()
         return False
+
+    async def _output_arrives(self, *, ask):
+        pass
 
     async def _restart(self, *, now, ended):
         self.pods.told.append(("launched", ""))
@@ -183,7 +195,7 @@ def scenario(make_kernel, monkeypatch):
                     await steps(kit)
             finally:
                 await kit.lifecycle._end_supervision()
-                kit.lifecycle._activity.close()
+                kit.kernel.link.close()
 
         asyncio.run(with_kit())
 
@@ -418,7 +430,7 @@ def test_a_restart_elsewhere_that_never_ends_is_told_in_time(make_kernel, monkey
                 await kit.lifecycle.restart()
         finally:
             await kit.lifecycle._end_supervision()
-            kit.lifecycle._activity.close()
+            kit.kernel.link.close()
 
     asyncio.run(steps())
 

@@ -23,14 +23,13 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application
 
-from enterprise_gateway.errors import Forbidden, KernelNotFound, Unauthenticated, Unavailable
+from enterprise_gateway.errors import Forbidden, KernelNotFound, Unauthenticated
+from enterprise_gateway.links.link import KernelLink
+from enterprise_gateway.links.options import LinkOptions
 from enterprise_gateway.websocket.connections import OpenConnections
 from enterprise_gateway.websocket.handler import KernelWebsocketHandler
 from enterprise_gateway.websocket.options import V1_PROTOCOL, WebsocketOptions
-from enterprise_gateway.websocket.replay import ReplayStore
-from enterprise_gateway.websocket.setups import SetupQueue
 
-_SOCKET_TYPES = {"shell": zmq.DEALER, "control": zmq.DEALER, "stdin": zmq.DEALER, "iopub": zmq.SUB}
 _PARTS = ("header", "parent_header", "metadata", "content")
 
 
@@ -49,8 +48,8 @@ class CountingMetrics:
     def message(self, direction: str, channel: str) -> None:
         self.counts[f"{direction} {channel}"] += 1
 
-    def replay_bytes(self, change: int) -> None:
-        self.counts["replay bytes"] += change
+    def log_bytes(self, change: int) -> None:
+        self.counts["log bytes"] += change
 
     def dropped(self, reason: str) -> None:
         self.counts[f"dropped {reason}"] += 1
@@ -59,56 +58,31 @@ class CountingMetrics:
 class ManagedKernel:
     """A real ipykernel behind the protocol that the websocket layer asks for."""
 
-    def __init__(self, context: zmq.Context[Any]) -> None:
+    def __init__(self, context: zmq.Context[Any], options: LinkOptions, metrics: CountingMetrics) -> None:
         self.kernel_id = str(uuid.uuid4())
         self.manager = AsyncKernelManager(kernel_name="python3")
-        self.curve = False
-        self.generation = 0
-        self.execution_state = "idle"
         self.connections = 0
         self.messages: list[str] = []
-        self.replies: list[str] = []
-        self.watchers: list[object] = []
-        self.listeners: list[Any] = []
         self.failure: Exception | None = None
-        self.sockets_left = 1_000_000
-        self._context = context
-
-    @property
-    def session(self) -> Any:
-        return self.manager.session
-
-    def open_socket(self, channel: str, identity: bytes | None = None) -> zmq.Socket[bytes]:
-        if self.sockets_left == 0:
-            raise Unavailable("The gateway can't open another connection to a kernel.")
-        self.sockets_left -= 1
-        socket = self._context.socket(_SOCKET_TYPES[channel])
-        socket.linger = 0
-        if identity:
-            socket.identity = identity
-        if channel == "iopub":
-            socket.subscribe(b"")
-        info = self.manager.get_connection_info()
-        socket.connect(f"tcp://{info['ip']}:{info[channel + '_port']}")
-        return socket
+        self.link = KernelLink(
+            kernel_id=self.kernel_id, context=context, session=lambda: self.manager.session, options=options, metrics=metrics
+        )
+        self._ready = asyncio.Event()
 
     async def wait_until_ready(self) -> None:
         if self.failure is not None:
             raise self.failure
+        await self._ready.wait()
 
-    def add_listener(self, listener: Any) -> Callable[[], None]:
-        self.listeners.append(listener)
-        return lambda: self.listeners.remove(listener)
+    async def start(self) -> None:
+        await self.manager.start_kernel()
+        await self.answers()
 
-    def output_watched(self, watcher: object) -> None:
-        self.watchers.append(watcher)
-
-    def output_seen(self, watcher: object, parts: Any) -> None:
-        assert watcher in self.watchers
-        assert len(parts) >= 4
-
-    def output_unwatched(self, watcher: object) -> None:
-        self.watchers.remove(watcher)
+    async def answers(self) -> None:
+        self.link.connect(self.manager.get_connection_info())
+        await self.link.ask_kernel_info()
+        await self.link.output_arrives(ask=True)
+        self._ready.set()
 
     def client_connected(self) -> None:
         self.connections += 1
@@ -116,23 +90,22 @@ class ManagedKernel:
     def client_disconnected(self) -> None:
         self.connections -= 1
 
-    def reply_seen(self, request_id: str) -> None:
-        self.replies.append(request_id)
-
     def client_message(self, message_type: str) -> None:
         self.messages.append(message_type)
 
-    def tell(self, event: str, *arguments: object) -> None:
-        for listener in list(self.listeners):
-            getattr(listener, event)(*arguments)
-
     async def restart(self, *, newports: bool, reason: str | None = None) -> None:
-        self.execution_state = "restarting"
-        self.tell("kernel_restarting", reason)
+        self._ready.clear()
+        self.link.restarting(reason)
         await self.manager.restart_kernel(now=True, newports=newports)
-        self.generation += newports
-        self.execution_state = "idle"
-        self.tell("kernel_restarted")
+        await self.answers()
+        self.link.restarted()
+
+    def die(self, reason: str | None) -> None:
+        self.link.dead(reason)
+
+    async def shutdown(self) -> None:
+        self.link.close()
+        await self.manager.shutdown_kernel(now=True)
 
 
 class _Access:
@@ -153,12 +126,11 @@ class _Access:
 class Gateway:
     """The websocket layer in a server of its own, in a thread of its own."""
 
-    def __init__(self, options: WebsocketOptions) -> None:
+    def __init__(self, options: WebsocketOptions, link_options: LinkOptions) -> None:
         self.metrics = CountingMetrics()
         self.kernels: dict[str, ManagedKernel] = {}
-        self.replay = ReplayStore(options=options, metrics=self.metrics)
+        self._link_options = link_options
         self.connections = OpenConnections(limit=options.max_connections)
-        self.setups = SetupQueue(places=8)
         self._options = options
         self._context: zmq.Context[Any] = zmq.Context()
         self._loop = asyncio.new_event_loop()
@@ -166,7 +138,7 @@ class Gateway:
         self._thread.start()
         self.port = self.call(self._listen)
 
-    async def channels(self, kernel_id: str, identity: object) -> ManagedKernel:
+    async def connected(self, kernel_id: str, identity: object) -> ManagedKernel:
         assert identity == "somebody"
         if kernel_id not in self.kernels:
             raise KernelNotFound(kernel_id)
@@ -192,26 +164,17 @@ class Gateway:
         self.call(wait)
 
     def start_kernel(self) -> ManagedKernel:
-        kernel = ManagedKernel(self._context)
-        self.call(self._start, kernel)
+        kernel: ManagedKernel = self.call(lambda: ManagedKernel(self._context, self._link_options, self.metrics))
+        self.call(kernel.start)
         self.kernels[kernel.kernel_id] = kernel
         return kernel
-
-    async def _start(self, kernel: ManagedKernel) -> None:
-        await kernel.manager.start_kernel()
-        client = kernel.manager.client()
-        client.start_channels()
-        await client.wait_for_ready(timeout=60)
-        client.stop_channels()
 
     def _listen(self) -> int:
         wiring = {
             "kernels": self,
             "access": _Access(),
             "options": self._options,
-            "replay": self.replay,
             "connections": self.connections,
-            "setups": self.setups,
             "metrics": self.metrics,
         }
         self._server = HTTPServer(Application([(r"/api/kernels/([^/]+)/channels", KernelWebsocketHandler, wiring)]))
@@ -221,11 +184,10 @@ class Gateway:
 
     async def _stop(self) -> None:
         await self.connections.close_all()
-        self.replay.close()
         self._server.stop()
         await self._server.close_all_connections()
         for kernel in self.kernels.values():
-            await kernel.manager.shutdown_kernel(now=True)
+            await kernel.shutdown()
         for task in asyncio.all_tasks() - {asyncio.current_task()}:
             task.cancel()
 
@@ -343,8 +305,13 @@ def gateway_options() -> WebsocketOptions:
 
 
 @pytest.fixture(scope="module")
-def gateway(gateway_options: WebsocketOptions) -> Iterator[Gateway]:
-    server = Gateway(gateway_options)
+def link_options() -> LinkOptions:
+    return LinkOptions()
+
+
+@pytest.fixture(scope="module")
+def gateway(gateway_options: WebsocketOptions, link_options: LinkOptions) -> Iterator[Gateway]:
+    server = Gateway(gateway_options, link_options)
     yield server
     server.close()
 
@@ -366,7 +333,6 @@ def connect(gateway: Gateway, kernel: ManagedKernel) -> Iterator[Callable[..., C
     for client in clients:
         client.close()
     gateway.wait_until(lambda: not gateway.connections)
-    gateway.call(gateway.replay.close)
 
 
 @pytest.fixture(params=["", V1_PROTOCOL], ids=["legacy", "v1"])

@@ -6,12 +6,10 @@ import termios
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from tornado.iostream import IOStream
 
 from enterprise_gateway.websocket.delivery import Delivery, InFlight
-from enterprise_gateway.websocket.messages import Gap, KernelMessage
+from enterprise_gateway_common.message_log import Position
 
 
 @pytest.fixture
@@ -76,47 +74,16 @@ def test_a_connection_that_has_nothing_left_is_closed_in_order(pair):
     assert (client.recv(10), client.recv(10)) == (b"bye", b"")
 
 
-def message(size: int = 10) -> KernelMessage:
-    return KernelMessage("iopub", [b"{}", b"p", b"{}", b"x" * (size - 5)])
-
-
-def test_only_what_was_not_received_whole_is_undelivered():
-    kept = InFlight(max_bytes=1000)
-    messages = [message() for _ in range(4)]
-    for number, one in enumerate(messages, 1):
-        kept.add(one, number * 100)
-    assert kept.undelivered(250) == messages[2:]
-    assert kept.size == 20
+def test_a_session_goes_on_at_the_first_message_that_was_not_received_whole():
+    in_flight = InFlight()
+    for number in range(4):
+        in_flight.add(Position(number, number * 10), (number + 1) * 100)
+    assert in_flight.first_undelivered(250) == (2, 20)
+    assert len(in_flight) == 2
+    assert in_flight.first_undelivered(400) is None
 
 
 def test_a_message_that_could_not_be_written_is_never_received():
-    kept = InFlight(max_bytes=1000)
-    kept.add(lost := message(), None)
-    assert kept.undelivered(10**15) == [lost]
-
-
-def test_what_is_too_much_to_keep_leaves_a_gap_unless_it_was_received():
-    kept = InFlight(max_bytes=25)
-    messages = [message() for _ in range(4)]
-    for number, one in enumerate(messages, 1):
-        kept.add(one, number * 100)
-    assert kept.undelivered(100) == [Gap(2, 20, b"p"), *messages[2:]]
-    assert kept.undelivered(200) == messages[2:]
-
-
-def test_one_message_larger_than_the_bound_is_not_kept():
-    kept = InFlight(max_bytes=25)
-    kept.add(message(26), 100)
-    assert (kept.size, kept.undelivered(0)) == (0, [Gap(1, 26, b"p")])
-
-
-@given(st.lists(st.integers(5, 50), max_size=20), st.integers(0, 1000))
-def test_the_bound_holds_and_the_order_stays(sizes, received):
-    kept, end, messages = InFlight(max_bytes=100), 0, []
-    for size in sizes:
-        end += size
-        messages.append(message(size))
-        kept.add(messages[-1], end)
-        assert kept.size <= 100
-    left = [item for item in kept.undelivered(received) if isinstance(item, KernelMessage)]
-    assert left == messages[len(messages) - len(left) :]
+    in_flight = InFlight()
+    in_flight.add(Position(7, 70), None)
+    assert in_flight.first_undelivered(10**15) == (7, 70)

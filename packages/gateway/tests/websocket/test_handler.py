@@ -1,9 +1,7 @@
-import asyncio
 import json
 import logging
 import socket
 import struct
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -11,7 +9,6 @@ import websocket
 from websocket import ABNF
 
 from enterprise_gateway.errors import LaunchFailed, Unavailable
-from enterprise_gateway.websocket.connection import Connection
 from enterprise_gateway.websocket.options import V1_PROTOCOL
 
 
@@ -94,88 +91,15 @@ def test_a_failure_of_the_gateway_is_logged_without_the_clients_token(url, kerne
     assert not any("canary" in line for line in written)
 
 
-def test_a_websocket_that_finds_no_socket_is_closed_with_1013_and_leaves_nothing(gateway, kernel, url):
-    kernel.sockets_left = 2
-    listeners, watchers = len(kernel.listeners), len(kernel.watchers)
-    client = websocket.create_connection(url, timeout=10)
-    try:
-        opcode, data = client.recv_data()
-    finally:
-        kernel.sockets_left = 1_000_000
-        client.shutdown()
-    assert (opcode, struct.unpack("!H", data[:2])[0]) == (ABNF.OPCODE_CLOSE, 1013)
-    assert (len(kernel.listeners), len(kernel.watchers), kernel.connections) == (listeners, watchers, 0)
-    assert len(gateway.connections) == 0
+def test_a_websocket_whose_kernel_cannot_be_reached_is_closed_with_1013(gateway, connect, kernel, monkeypatch):
+    def refuse(channel, identity):
+        raise Unavailable("The gateway can't open another connection to a kernel.")
 
-
-# --------------------------------------------------------------------------------------------------- turns of a set-up
-
-
-@pytest.fixture
-def full(gateway):
-    """Every place for websockets that are being set up is taken; return what frees them."""
-    turns = [gateway.call(gateway.setups.turn) for _ in range(8)]
-
-    def free():
-        while turns:
-            gateway.call(turns.pop().end)
-
-    yield free
-    free()
-
-
-def places(gateway):
-    return gateway.setups._places._value
-
-
-def test_a_websocket_waits_for_its_turn_and_gives_it_on_when_its_kernel_has_answered(gateway, url, full):
-    with ThreadPoolExecutor(1) as pool:
-        opening = pool.submit(websocket.create_connection, url, timeout=20)
-        gateway.wait_until(lambda: gateway.setups._places._waiters)
-        assert (len(gateway.connections), opening.done()) == (0, False)
-        full()
-        client = opening.result()
-    gateway.wait_until(lambda: places(gateway) == 8)
-    assert len(gateway.connections) == 1
-    client.close()
-
-
-def test_who_would_wait_too_long_for_a_turn_is_refused_with_503_and_told_when_to_come_again(gateway, url, full, monkeypatch):
-    monkeypatch.setattr(gateway.setups, "_patience", 0)
-    with pytest.raises(websocket.WebSocketBadStatusException) as caught:
-        websocket.create_connection(url, timeout=20)
-    assert (caught.value.status_code, caught.value.resp_headers["retry-after"]) == (503, "5")
-
-
-def test_who_goes_away_while_waiting_for_a_turn_keeps_no_place(gateway, url, full):
-    with socket.create_connection(("127.0.0.1", gateway.port)) as leaving:
-        leaving.sendall(
-            f"GET {url.partition(str(gateway.port))[2]} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
-        )
-        gateway.wait_until(lambda: gateway.setups._places._waiters)
-    full()
-    gateway.wait_until(lambda: places(gateway) == 8)
-    assert len(gateway.connections) == 0
-
-
-def test_a_request_that_is_no_websocket_after_all_keeps_no_place(gateway, url):
-    header = {"Sec-WebSocket-Version": "7"}
-    with pytest.raises(websocket.WebSocketBadStatusException):
-        websocket.create_connection(url, timeout=10, header=[f"{name}: {value}" for name, value in header.items()])
-    gateway.wait_until(lambda: places(gateway) == 8)
-
-
-def test_a_kernel_that_doesnt_answer_keeps_the_next_client_waiting_for_a_moment_only(gateway, kernel, url, monkeypatch):
-    never = asyncio.Event()
-
-    async def established(_connection):
-        await never.wait()
-
-    monkeypatch.setattr(Connection, "established", established)
-    client = websocket.create_connection(url, timeout=10)
-    gateway.wait_until(lambda: places(gateway) == 8)
-    client.close()
+    client = connect()
+    client.run("1")
+    monkeypatch.setattr(kernel.link._addresses, "open", refuse)
+    client.send("control", "kernel_info_request", {})
+    assert client.closing_code() == 1013
 
 
 # ------------------------------------------------------------------------------------------------------------- talking
@@ -224,12 +148,10 @@ def test_text_outside_ascii_arrives_whole(connect, protocol):
     assert text_of(connect(protocol=protocol).run("print('Ω 😀 \\x00')")) == "Ω 😀 \x00\n"
 
 
-def test_the_kernel_is_told_of_every_client_message_and_every_reply(connect, kernel):
-    del kernel.messages[:], kernel.replies[:]
-    client = connect()
-    sent = client.execute("1")
-    client.collect(sent)
-    assert (kernel.messages, kernel.replies) == (["execute_request"], [sent])
+def test_the_kernel_is_told_of_every_client_message(connect, kernel):
+    del kernel.messages[:]
+    connect().run("1")
+    assert kernel.messages == ["execute_request"]
 
 
 def test_nagle_is_off(gateway, connect):

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from jupyter_client.session import Session
 from jupyter_server.services.kernels.connection.base import deserialize_binary_message, serialize_binary_message
 
+from enterprise_gateway.links.messages import KernelMessage, MalformedMessage
+from enterprise_gateway.links.sockets import CHANNELS
 from enterprise_gateway.websocket import legacy_frames
-from enterprise_gateway.websocket.kernel import CHANNELS
-from enterprise_gateway.websocket.messages import MOST_PARTS, ClientMessage, InvalidFrame, KernelMessage, MalformedMessage
+from enterprise_gateway.websocket.messages import MOST_PARTS, ClientMessage, InvalidFrame
 
 _PARTS = ("header", "parent_header", "metadata", "content")
 

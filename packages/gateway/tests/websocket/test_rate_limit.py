@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from enterprise_gateway.websocket.messages import KernelMessage
+from enterprise_gateway.links.messages import KernelMessage
 from enterprise_gateway.websocket.options import WebsocketOptions
 from enterprise_gateway.websocket.rate_limit import RateLimit, Verdict
 

@@ -2,7 +2,7 @@ import json
 
 from jupyter_client.session import Session
 
-from enterprise_gateway.websocket.messages import KernelMessage
+from enterprise_gateway.links.messages import KernelMessage
 from enterprise_gateway.websocket.tracebacks import hide_traceback
 
 _SESSION = Session(key=b"k")

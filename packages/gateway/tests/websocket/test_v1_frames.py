@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jupyter_server.services.kernels.connection.base import deserialize_msg_from_ws_v1, serialize_msg_to_ws_v1
 
+from enterprise_gateway.links.messages import KernelMessage
+from enterprise_gateway.links.sockets import CHANNELS
 from enterprise_gateway.websocket import v1_frames
-from enterprise_gateway.websocket.kernel import CHANNELS
-from enterprise_gateway.websocket.messages import MOST_PARTS, ClientMessage, InvalidFrame, KernelMessage
+from enterprise_gateway.websocket.messages import MOST_PARTS, ClientMessage, InvalidFrame
 
 raw_parts = st.tuples(*[st.binary(max_size=50)] * 4)
 buffer_lists = st.lists(st.binary(max_size=40), max_size=3)

@@ -23,14 +23,17 @@ class OpenRequest:
         The type of its message.
     header
         Its header as JSON, which becomes its answers' parent header.
+    session_id
+        The client's session that it came from.
     """
 
-    __slots__ = ("began", "channel", "ended", "header", "replied", "request_type")
+    __slots__ = ("began", "channel", "ended", "header", "replied", "request_type", "session_id")
 
-    def __init__(self, *, channel: str, request_type: str, header: bytes) -> None:
+    def __init__(self, *, channel: str, request_type: str, header: bytes, session_id: str = "") -> None:
         self.channel = channel
         self.request_type = request_type
         self.header = header
+        self.session_id = session_id
         self.began = False
         """Whether the kernel said that it works on it."""
         self.replied = False
@@ -69,6 +72,11 @@ class OpenRequests:
         self._bytes += len(request.header)
         while self._requests and (len(self._requests) > self._most or self._bytes > self._most_bytes):
             self._remove(next(iter(self._requests)))
+
+    def session_of(self, request_id: str) -> Optional[str]:
+        """Return the session that an open request came from."""
+        request = self._find(request_id)
+        return None if request is None else request.session_id
 
     def began(self, request_id: str) -> None:
         """Take note that the kernel works on a request."""

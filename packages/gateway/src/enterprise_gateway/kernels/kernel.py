@@ -1,33 +1,25 @@
 """One kernel as the gateway knows it: who owns it, what state it is in, and how to reach its sockets.
 
 Only the state lives here. What happens to a kernel is decided in `lifecycle`; what its messages say of it is read in
-`activity`; who wants to be told implements `KernelListener`.
+`activity`; its clients read what it says, and what becomes of it, from the log of its `link`.
 """
 
 import asyncio
-import logging
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-import zmq
-from jupyter_client.session import Session
-
 from enterprise_gateway.errors import LaunchFailed
-from enterprise_gateway.kernels.listener import KernelListener, OutputWatch
 from enterprise_gateway.kernels.manager import GatewayKernelManager
-from enterprise_gateway.kernels.sockets import ChannelName, KernelSockets
 from enterprise_gateway.kernelspecs.catalogue import Kernelspec
+from enterprise_gateway.links.link import KernelLink
 from enterprise_gateway.provisioners.exits import waiting_words
 from enterprise_gateway_common.kernel_messages.busy_requests import BusyRequests
 from enterprise_gateway_common.kernel_messages.message_types import is_activity
 
 __all__ = ["ExecutionState", "Kernel"]
-
-_log = logging.getLogger(__name__)
 
 
 class ExecutionState(StrEnum):
@@ -56,8 +48,8 @@ class Kernel:
         Its owner.
     manager
         jupyter_client's manager of its process or pod.
-    context
-        ZeroMQ context of the gateway's sockets.
+    link
+        The gateway's connection to it.
     outlives_gateway
         Whether it goes on when the gateway ends, and is found again by the next one.
     clock
@@ -71,7 +63,7 @@ class Kernel:
         kernelspec: Kernelspec,
         user: str,
         manager: GatewayKernelManager,
-        context: zmq.Context[zmq.Socket[bytes]],
+        link: KernelLink,
         outlives_gateway: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -80,20 +72,17 @@ class Kernel:
         self.user = user
         self.outlives_gateway = outlives_gateway
         self.manager = manager
+        self.link = link
         self.connections = 0
         self.reason: str | None = None
         self.execution_state: str = ExecutionState.STARTING
         self.busy_requests = BusyRequests()
-        self.generation = 0
         self.last_activity = datetime.now(UTC)
         self._clock = clock
         self._active_at = clock()
         self._spared_at = float("-inf")
         self._disconnected_at = float("-inf")
         self._died_at = clock()
-        self._listeners: list[KernelListener] = []
-        self._sockets = KernelSockets(context=context)
-        self.output_watch: OutputWatch | None = None
         self._settled = asyncio.Event()  # means: it is neither starting nor restarting
 
     # ---------------------------------------------------------------------------------------------------- reaching it
@@ -103,25 +92,10 @@ class Kernel:
         """Name of its kernelspec."""
         return self.kernelspec.name
 
-    @property
-    def session(self) -> Session:
-        """Signs and checks messages with this kernel's key."""
-        session: Session = self.manager.session
-        return session
-
-    @property
-    def curve(self) -> bool:
-        """Tell whether the connection itself is encrypted and authenticated."""
-        return self._sockets.curve
-
     def connect(self) -> None:
-        """Take over how the kernel is reached now; a change makes a new generation."""
-        if self._sockets.update(self.manager.get_connection_info()):
-            self.generation += 1
-
-    def open_socket(self, channel: ChannelName, identity: bytes | None = None) -> zmq.Socket[bytes]:
-        """Return a new socket, connected to one channel; the caller closes it."""
-        return self._sockets.open(channel, identity)
+        """Reach the kernel as it runs now; what the process before it was doing is over."""
+        self.busy_requests.clear()
+        self.link.connect(self.manager.get_connection_info())
 
     # ------------------------------------------------------------------------------------------------------- activity
 
@@ -144,26 +118,6 @@ class Kernel:
         """Note that a person or program used the kernel just now."""
         self.last_activity = datetime.now(UTC)
         self._active_at = self._clock()
-
-    def output_watched(self, watcher: object) -> None:
-        """Note that a reader sees all output from now on and tells of it."""
-        if self.output_watch is not None:
-            self.output_watch.watched(watcher)
-
-    def output_seen(self, watcher: object, parts: Sequence[bytes]) -> None:
-        """Take note of a message that such a reader saw."""
-        if self.output_watch is not None:
-            self.output_watch.seen(watcher, parts)
-
-    def output_unwatched(self, watcher: object) -> None:
-        """Note that a reader doesn't see all output any more."""
-        if self.output_watch is not None:
-            self.output_watch.unwatched(watcher)
-
-    def reply_seen(self, request_id: str) -> None:
-        """Take note of a reply that a reader passed on."""
-        if self.output_watch is not None:
-            self.output_watch.replied(request_id)
 
     def restore_activity(self, moment: datetime) -> None:
         """Take over when something last happened, from who knew the kernel before."""
@@ -237,44 +191,26 @@ class Kernel:
         self.touch()
         self._settled.set()
 
-    def add_listener(self, listener: KernelListener) -> Callable[[], None]:
-        """Tell a listener of everything from now on; the function returned ends that."""
-        self._listeners.append(listener)
-
-        def remove() -> None:
-            with suppress(ValueError):
-                self._listeners.remove(listener)
-
-        return remove
-
     def restarting(self, reason: str | None) -> None:
-        """Enter the restarting state and tell the listeners."""
+        """Enter the restarting state; `reason` is the cause of a death, and nothing where a restart was asked for."""
         self.execution_state, self.reason = ExecutionState.RESTARTING, reason
         self._settled.clear()
-        self._tell("kernel_restarting", reason)
+        self.link.restarting(reason)
 
     def restarted(self) -> None:
-        """Leave the restarting state and tell the listeners."""
+        """Leave the restarting state: what clients sent meanwhile goes to the kernel."""
         self.reason = None
         self._leave(ExecutionState.RESTARTING)
         self._settled.set()
-        self._tell("kernel_restarted")
+        self.link.restarted()
 
     def dead(self, reason: str | None) -> None:
-        """Enter the dead state for good and tell the listeners."""
+        """Enter the dead state for good and tell the clients."""
         if self.execution_state != ExecutionState.DEAD:
             self._died_at = self._clock()
         self.execution_state, self.reason = ExecutionState.DEAD, reason
         self._settled.set()
-        self._tell("kernel_dead", reason)
-
-    def _tell(self, event: str, *arguments: object) -> None:
-        for listener in tuple(self._listeners):
-            try:
-                getattr(listener, event)(*arguments)
-            except Exception:
-                # One client's broken connection must not keep the others from hearing of it.
-                _log.exception("A listener failed", extra={"kernel_id": self.kernel_id, "event": event})
+        self.link.dead(reason)
 
     # ---------------------------------------------------------------------------------------------------------- model
 

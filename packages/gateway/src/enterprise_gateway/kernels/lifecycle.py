@@ -74,7 +74,7 @@ class KernelLifecycle:
         self._options = options
         self._on_restart = on_restart
         self._clock = clock
-        self._activity = kernel.output_watch = ActivityMonitor(kernel=kernel)
+        self._activity = ActivityMonitor(kernel=kernel)
         self._lock = asyncio.Lock()
         self._supervision: asyncio.Task[None] | None = None
         self._ended = False
@@ -162,7 +162,6 @@ class KernelLifecycle:
         else:
             phases.ended("process")
         kernel.connect()
-        self._activity.follow()
         await self._answer_or_exit()
         phases.ended("kernel")
 
@@ -193,7 +192,8 @@ class KernelLifecycle:
             self._let_go()
 
     def _let_go(self) -> None:
-        self._activity.close()
+        self._activity.ask_no_more()
+        self._kernel.link.disconnect()
         self._kernel.manager.detach()
 
     # ------------------------------------------------------------------------------- for kernels that are shared
@@ -325,9 +325,9 @@ class KernelLifecycle:
             await self._tell_end(restart=False, reason=reason)
             try:
                 # One that was never reached can't be asked to end.
-                await self._kernel.manager.shutdown_kernel(now=self._kernel.generation == 0)
+                await self._kernel.manager.shutdown_kernel(now=not self._kernel.link.was_connected)
             finally:
-                self._activity.close()
+                self._activity.ask_no_more()
                 self._kernel.dead(reason)
 
     async def interrupt(self) -> None:
@@ -344,7 +344,8 @@ class KernelLifecycle:
 
     async def _destroy(self) -> None:
         """Leave no process, pod, file or socket of the kernel behind."""
-        self._activity.close()
+        self._activity.ask_no_more()
+        self._kernel.link.disconnect()
         try:
             # Shielded: what a cancelled start had already made must go although its caller is gone.
             await asyncio.shield(self._kernel.manager.shutdown_kernel(now=True))

@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Callable
 
-from enterprise_gateway.kernels.channel_socket import ChannelSocket
-from enterprise_gateway.kernels.kernel import Kernel
+from enterprise_gateway.links.link import KernelLink
+from enterprise_gateway.links.messages import ParentHeader
 
 __all__ = ["Question"]
 
@@ -23,18 +23,17 @@ class Question:
 
     Parameters
     ----------
-    kernel
-        Who is asked.
+    link
+        By which the kernel is asked.
     """
 
-    def __init__(self, *, kernel: Kernel) -> None:
-        self._kernel = kernel
-        self._ids: set[str] = set()
+    def __init__(self, *, link: KernelLink) -> None:
+        self._link = link
         self._status_seen = asyncio.Event()
 
-    def recognise(self, request_id: str) -> bool:
+    def recognise(self, request: ParentHeader) -> bool:
         """Tell whether a status is of this question's answer, and take note of it."""
-        if request_id not in self._ids:
+        if request.session != self._link.session.session:
             return False
         self._status_seen.set()
         return True
@@ -52,42 +51,24 @@ class Question:
         GatewayError
             There is no socket to ask by.
         """
-        session = self._kernel.session
-        answered = asyncio.Event()
-
-        def received(frames: list[bytes]) -> None:
-            _, parts = session.feed_identities(frames)
+        patience = _FIRST_STATUS_SECONDS
+        for _ in range(_MOST_TIMES):
+            await self._answer(slow)
             try:
-                message = session.deserialize(parts)
-            except ValueError:
-                # Not signed with this kernel's key: from nobody that was asked.
-                return
-            if message["parent_header"].get("msg_id") in self._ids:
-                answered.set()
-
-        socket = ChannelSocket(socket=self._kernel.open_socket("shell"), received=received)
-        try:
-            patience = _FIRST_STATUS_SECONDS
-            for _ in range(_MOST_TIMES):
-                answered.clear()
-                message = session.msg("kernel_info_request")
-                self._ids.add(message["header"]["msg_id"])
-                socket.send(session.serialize(message))
-                if not await _within(answered, _PATIENCE_SECONDS):
-                    slow()
-                    await answered.wait()
-                if await _within(self._status_seen, patience):
-                    return True
+                async with asyncio.timeout(patience):
+                    await self._status_seen.wait()
+            except TimeoutError:
                 patience *= 2
-            return False
-        finally:
-            socket.close()
-
-
-async def _within(event: asyncio.Event, seconds: float) -> bool:
-    try:
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    except TimeoutError:
+            else:
+                return True
         return False
-    return True
+
+    async def _answer(self, slow: Callable[[], None]) -> None:
+        answer = asyncio.ensure_future(self._link.ask_kernel_info(again=False))
+        try:
+            await asyncio.wait([answer], timeout=_PATIENCE_SECONDS)
+            if not answer.done():
+                slow()
+            await answer
+        finally:
+            answer.cancel()

@@ -128,7 +128,7 @@ class Kernels:
             await self.elsewhere.look_up(kernel_id.lower())
         return self.get(kernel_id, identity)
 
-    async def channels(self, kernel_id: str, identity: object) -> Kernel:
+    async def connected(self, kernel_id: str, identity: object) -> Kernel:
         """Return one kernel for who carries its messages.
 
         Raises

@@ -285,7 +285,6 @@ class SharedKernelLifecycle(KernelLifecycle):
         arguments = {"env": dict(record.environment), "kernel_id": kernel.kernel_id}
         kernel.manager.adopt(self._provisioner.connection_info, arguments)
         kernel.connect()
-        self._activity.follow()
         answer = asyncio.ensure_future(wait_until_it_answers(kernel))
         ended, known = asyncio.ensure_future(pods.died()), asyncio.ensure_future(self._known_to_answer())
         try:
@@ -296,6 +295,7 @@ class SharedKernelLifecycle(KernelLifecycle):
                 raise LaunchFailed(ended.result())
             else:
                 # What it does now is another client's, and its answer may wait behind a long cell.
+                await kernel.link.output_arrives(ask=False)
                 kernel.adopted()
                 self._activity.ask()
         finally:

@@ -129,6 +129,7 @@ class KernelTable:
         entry = self._entries.get(kernel.kernel_id)
         if entry is not None and entry.kernel is kernel:
             del self._entries[kernel.kernel_id]
+            kernel.link.close()
             self._on_forgotten(kernel.kernel_id)
 
     def follow(self, kernel: Kernel, lifecycle: SharedKernelLifecycle) -> None:

@@ -85,11 +85,3 @@ class BoundSettings:
         group=_BOUNDS,
         help="The most websockets at one time; one more is answered with 503.",
     )
-    max_websocket_setups: int = setting(
-        8,
-        integer(1),
-        environment=("EG_MAX_WEBSOCKET_SETUPS",),
-        group=_BOUNDS,
-        help="The most websockets that are being set up at one time; others wait for their turn, and are answered with 503 after "
-        "30 s. Of many clients that come back at once this keeps the gateway answering everybody else.",
-    )

@@ -41,7 +41,8 @@ class WebsocketSettings:
         integer(65536),
         environment=("EG_WEBSOCKET_OUTBOUND_BYTES",),
         group=_WEBSOCKET,
-        help="How many bytes may wait to be sent to one client before the gateway stops reading its kernel for it.",
+        help="How many bytes may wait to be sent to one client; beyond that it falls behind in the kernel's log, and when all "
+        "clients of a kernel are behind by as much again, the gateway stops reading the kernel's output.",
     )
     kernel_ws_protocol: str | None = setting(
         None,
@@ -56,14 +57,14 @@ class WebsocketSettings:
         integer(0),
         environment=("EG_REPLAY_MAX_BYTES",),
         group=_WEBSOCKET,
-        help="How many bytes of output are kept for a client that lost its connection, for each kernel.",
+        help="How many bytes of what a kernel says are kept for clients that lost their connection or read slowly.",
     )
     replay_max_messages: int = setting(
         10_000,
         integer(0),
         environment=("EG_REPLAY_MAX_MESSAGES",),
         group=_WEBSOCKET,
-        help="How many messages are kept for a client that lost its connection, for each kernel.",
+        help="How many messages of a kernel are kept for clients that lost their connection or read slowly.",
     )
     iopub_msg_rate_limit: float = setting(
         0.0,

@@ -1,26 +1,28 @@
-"""One client's open websocket: what it sends goes to the bridge, what the bridge has goes to it."""
+"""One client's open websocket: what it sends goes to its kernel's link, what stands in the kernel's log goes to it."""
 
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
-from typing import Protocol, cast
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol, cast
 
 from tornado.iostream import IOStream
 
 from enterprise_gateway.errors import GatewayError
+from enterprise_gateway.links.messages import MalformedMessage
+from enterprise_gateway.links.requests import HeldMessage, KernelDoesNotRead
 from enterprise_gateway.websocket import legacy_frames, v1_frames
-from enterprise_gateway.websocket.bridge import SessionKey
-from enterprise_gateway.websocket.connections import OpenConnections
+from enterprise_gateway.websocket.connections import OpenConnections, SessionKey
 from enterprise_gateway.websocket.delivery import Delivery
-from enterprise_gateway.websocket.kernel import ChannelName, DropReason, KernelChannels, WebsocketMetrics
+from enterprise_gateway.websocket.kernel import ConnectedKernel, DropReason, WebsocketMetrics
 from enterprise_gateway.websocket.liveness import Liveness
-from enterprise_gateway.websocket.messages import ClientMessage, InvalidFrame, MalformedMessage
+from enterprise_gateway.websocket.messages import ClientMessage, InvalidFrame
 from enterprise_gateway.websocket.options import V1_PROTOCOL, WebsocketOptions
 from enterprise_gateway.websocket.outlet import ClientOutlet
 from enterprise_gateway.websocket.rate_limit import RateLimit
-from enterprise_gateway.websocket.replay import ReplayStore
-from enterprise_gateway.websocket.session_requests import KernelDoesNotRead
+
+if TYPE_CHECKING:
+    from enterprise_gateway.links.sockets import ChannelName
 
 __all__ = ["ClientSocket", "Connection"]
 
@@ -37,6 +39,7 @@ _REPLACED = 1000
 _GOING_AWAY = 1001
 _INVALID_PAYLOAD = 1007
 _POLICY_VIOLATION = 1008
+_TRY_AGAIN_LATER = 1013
 
 
 class ClientSocket(Protocol):
@@ -53,7 +56,7 @@ class ClientSocket(Protocol):
 
 
 class Connection:
-    """Joins a websocket and a bridge, from the opening of the one to its end.
+    """Joins a websocket and a session's cursor, from the opening of the one to its end.
 
     Parameters
     ----------
@@ -65,28 +68,22 @@ class Connection:
         What was negotiated.
     options, metrics
         Limits, and who counts.
-    replay, connections
-        Where the bridge comes from and goes back to, and where the connection is known.
+    connections
+        Where the connection is known.
     clock
         Seconds that only go forward.
-
-    Raises
-    ------
-    GatewayError
-        The kernel can't be reached from this process; nothing is left behind.
     """
 
     def __init__(  # noqa: PLR0913 - everything is injected
         self,
         *,
         key: SessionKey,
-        kernel: KernelChannels,
+        kernel: ConnectedKernel,
         socket: ClientSocket,
         stream: IOStream,
         subprotocol: str | None,
         options: WebsocketOptions,
         metrics: WebsocketMetrics,
-        replay: ReplayStore,
         connections: OpenConnections,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -95,33 +92,28 @@ class Connection:
         self._socket = socket
         self._options = options
         self._metrics = metrics
-        self._replay = replay
         self._connections = connections
         self._clock = clock
         self._delivery = Delivery(stream=stream)
         frames = v1_frames if subprotocol == V1_PROTOCOL else legacy_frames
         self._decode: Callable[[str | bytes], ClientMessage] = frames.decode
-        # What an earlier connection of this session didn't deliver must be known before the bridge is taken over.
+        # What an earlier connection of this session didn't deliver must be known before the cursor is taken over.
         stale = connections.add(key, self)
         if isinstance(stale, Connection):
             stale.replaced()
-        try:
-            self._bridge = replay.take(key, kernel)
-        except GatewayError:
-            connections.remove(key, self)
-            self._delivery.close(abort=False)
-            raise
+        self._link = kernel.link
+        self._cursor = kernel.link.cursor(key[1])
         kernel.client_connected()
         metrics.connection_opened()
         self._outlet = ClientOutlet(
             write=socket.write_message,
             encode=frames.encode,
             delivery=self._delivery,
-            session=kernel.session,
+            session=kernel.link.session,
             options=options,
             metrics=metrics,
             rate_limit=RateLimit(options=options, clock=clock),
-            resumed=self._bridge.resume,
+            resumed=self._cursor.advance,
             fields=self._fields,
         )
         self._liveness = Liveness(
@@ -135,19 +127,12 @@ class Connection:
         self._watch = asyncio.create_task(self._liveness.watch()) if options.ping_interval else None
         self._released = False
         self._complained: set[str] = set()
-        self._bridge.attach(self._outlet)
-
-    async def established(self) -> None:
-        """Return when the kernel has proved to answer, or there is no more hope of it."""
-        await self._bridge.connected()
+        self._cursor.attach(self._outlet)
 
     # ------------------------------------------------------------------------------------------------------ receiving
 
-    def receive(self, frame: str | bytes) -> Awaitable[None] | None:
-        """Send what a frame holds to the kernel; whatever it holds, nothing is raised.
-
-        What is returned, where the kernel isn't proved to answer yet, is done when the next frame may come.
-        """
+    def receive(self, frame: str | bytes) -> None:
+        """Send what a frame holds to the kernel; whatever it holds, nothing is raised."""
         self._liveness.sign_of_life()
         try:
             message = self._decode(frame)
@@ -155,36 +140,31 @@ class Connection:
             # A client that sends such a thing waits for an answer that can't come. Closing tells it at once.
             self._refuse("malformed_from_client", f"A client's frame is no message: {error}")
             self.close(error.code, str(error))
-            return None
+            return
         if message.channel not in _TO_KERNEL:
             self._refuse("unknown_channel", "A client's message has a channel that doesn't lead to the kernel")
-            return None
+            return
         allowed = self._options.allowed_message_types
         if allowed and message.header.msg_type not in allowed:
             self._refuse("not_allowed", "A client's message has a type that isn't allowed")
-            return None
-        if self._bridge.is_connected:
+            return
+        if not self._released:
             self._forward(message)
-            return None
-        return self._forward_later(message)
-
-    async def _forward_later(self, message: ClientMessage) -> None:
-        await self._bridge.connected()
-        self._forward(message)
 
     def _forward(self, message: ClientMessage) -> None:
-        if self._released:
-            return
         channel = cast("ChannelName", message.channel)
         self._kernel.client_message(message.header.msg_type)
         try:
-            sent = self._bridge.send(channel, message)
+            sent = self._link.send(HeldMessage(channel, message.header, message.parts, self._key[1]))
         except KernelDoesNotRead:
             self._refuse("kernel_gone", "A client sent more than its kernel takes")
             self.close(_POLICY_VIOLATION, "too much waits for the kernel already")
         except MalformedMessage as error:
             self._refuse("malformed_from_client", f"A client's message can't be sent to its kernel: {error}")
             self.close(_INVALID_PAYLOAD, "not a message of this protocol's version")
+        except GatewayError as error:
+            self._refuse("kernel_gone", f"A client's message can't be sent to its kernel: {error.message}")
+            self.close(_TRY_AGAIN_LATER, error.reason)
         else:
             if sent:
                 self._metrics.message("to_kernel", channel)
@@ -233,7 +213,7 @@ class Connection:
         self.close(_GOING_AWAY, "no answer to pings")
 
     def release(self) -> None:
-        """Let the bridge wait for the client to come back; may be called twice."""
+        """Keep the session's place for when the client comes back; may be called twice."""
         if self._released:
             return
         self._released = True
@@ -242,10 +222,10 @@ class Connection:
         self._connections.remove(self._key, self)
         self._kernel.client_disconnected()
         self._metrics.connection_closed()
-        undelivered = self._outlet.undelivered()
-        self._delivery.close(abort=bool(undelivered))
-        self._bridge.detach(undelivered)
-        self._replay.keep(self._bridge)
+        self._outlet.stop()
+        undelivered = self._outlet.undelivered_from()
+        self._delivery.close(abort=undelivered is not None)
+        self._cursor.detach(undelivered)
 
     @property
     def _fields(self) -> dict[str, str]:

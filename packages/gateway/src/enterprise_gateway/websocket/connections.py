@@ -5,9 +5,11 @@ from collections.abc import Callable
 from typing import Protocol
 
 from enterprise_gateway.errors import Unavailable
-from enterprise_gateway.websocket.bridge import SessionKey
 
-__all__ = ["Closable", "OpenConnections"]
+__all__ = ["Closable", "OpenConnections", "SessionKey"]
+
+SessionKey = tuple[str, str]
+"""Id of the kernel, id of the client's session."""
 
 SERVICE_RESTART = 1012
 _RESTARTS = "the gateway restarts"

@@ -1,6 +1,6 @@
 """What of the bytes written to a client's connection has reached the client.
 
-After a connection is lost, only what the client didn't get must be sent again. The operating system knows how many bytes
+After a connection is lost, the session goes on in the log where its client stopped. The operating system knows how many bytes
 the other end's TCP hasn't acknowledged, and tornado how many bytes it hasn't handed to the operating system yet.
 
 What this can't know: a proxy in between acknowledges by itself, so what the proxy still held when it broke counts as
@@ -23,7 +23,7 @@ from contextlib import suppress
 
 from tornado.iostream import IOStream
 
-from enterprise_gateway.websocket.messages import Gap, Item, KernelMessage
+from enterprise_gateway_common.message_log import Position
 
 __all__ = ["Delivery", "InFlight"]
 
@@ -98,48 +98,24 @@ class Delivery:
 
 
 class InFlight:
-    """Keeps the messages of which it isn't certain that the client received them, up to a bound.
+    """Remembers where in the log those messages stand of which it isn't certain that the client received them."""
 
-    Parameters
-    ----------
-    max_bytes
-        The most bytes to keep; beyond that the oldest are forgotten, and leave a gap.
-    """
-
-    def __init__(self, *, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self._messages: deque[tuple[int, int, KernelMessage]] = deque()
-        self._gap: tuple[int, Gap] | None = None
-        self._bytes = 0
-
-    @property
-    def size(self) -> int:
-        """Bytes that are kept."""
-        return self._bytes
+    def __init__(self) -> None:
+        self._messages: deque[tuple[int, Position]] = deque()
 
     def __len__(self) -> int:
         return len(self._messages)
 
-    def add(self, message: KernelMessage, end: int | None) -> None:
-        """Keep a message whose last byte is number `end` of the connection; `None` for one that wasn't even written."""
-        size = message.size
-        self._messages.append((_NEVER if end is None else end, size, message))
-        self._bytes += size
-        while self._bytes > self._max_bytes:
-            last, size, oldest = self._messages.popleft()
-            self._bytes -= size
-            gap = Gap(1, size, oldest.parts[1])
-            self._gap = (last, gap if self._gap is None else self._gap[1] + gap)
+    def add(self, position: Position, end: int | None) -> None:
+        """Remember a message whose last byte is number `end` of the connection; `None` for one that wasn't even written."""
+        self._messages.append((_NEVER if end is None else end, position))
 
     def forget(self, received: int) -> None:
         """Forget what ends within the first `received` bytes."""
         while self._messages and self._messages[0][0] <= received:
-            self._bytes -= self._messages.popleft()[1]
-        if self._gap is not None and self._gap[0] <= received:
-            self._gap = None
+            self._messages.popleft()
 
-    def undelivered(self, received: int) -> list[Item]:
-        """Return what doesn't end within the first `received` bytes, in order."""
+    def first_undelivered(self, received: int) -> Position | None:
+        """Return where the first message stands that doesn't end within the first `received` bytes."""
         self.forget(received)
-        gaps: list[Item] = [] if self._gap is None else [self._gap[1]]
-        return [*gaps, *(message for _, _, message in self._messages)]
+        return self._messages[0][1] if self._messages else None

@@ -4,8 +4,6 @@ import asyncio
 import logging
 import math
 import uuid
-from collections.abc import Awaitable
-from contextlib import suppress
 from typing import Any, cast
 
 from tornado.web import HTTPError
@@ -14,18 +12,14 @@ from tornado.websocket import WebSocketHandler, WebSocketProtocol, WebSocketProt
 from enterprise_gateway.errors import BadRequest, Forbidden, GatewayError, Unavailable
 from enterprise_gateway.websocket.connection import Connection
 from enterprise_gateway.websocket.connections import OpenConnections
-from enterprise_gateway.websocket.kernel import KernelChannels, KernelDirectory, WebsocketAccess, WebsocketMetrics
+from enterprise_gateway.websocket.kernel import ConnectedKernel, KernelDirectory, WebsocketAccess, WebsocketMetrics
 from enterprise_gateway.websocket.options import V1_PROTOCOL, WebsocketOptions
-from enterprise_gateway.websocket.replay import ReplayStore
-from enterprise_gateway.websocket.setups import SetupQueue, SetupTurn
 
 __all__ = ["KernelWebsocketHandler"]
 
 _log = logging.getLogger(__name__)
 
 _TRY_AGAIN_LATER = 1013
-# A kernel that doesn't answer costs the gateway nothing; the next client needn't wait for it.
-_LONGEST_SETUP_SECONDS = 0.5
 
 
 class KernelWebsocketHandler(WebSocketHandler):
@@ -37,25 +31,18 @@ class KernelWebsocketHandler(WebSocketHandler):
         kernels: KernelDirectory,
         access: WebsocketAccess,
         options: WebsocketOptions,
-        replay: ReplayStore,
         connections: OpenConnections,
-        setups: SetupQueue,
         metrics: WebsocketMetrics,
     ) -> None:
         """Take over what the application was wired with."""
         self._kernels = kernels
         self._access = access
         self._options = options
-        self._replay = replay
         self._connections = connections
-        self._setups = setups
         self._metrics = metrics
-        self._kernel: KernelChannels | None = None
+        self._kernel: ConnectedKernel | None = None
         self._key = ("", "")
         self._connection: Connection | None = None
-        self._turn: SetupTurn | None = None
-        self._settling: asyncio.Task[None] | None = None
-        self._gone = False
 
     # ----------------------------------------------------------------------------------------------------- the request
 
@@ -63,23 +50,17 @@ class KernelWebsocketHandler(WebSocketHandler):
         """Upgrade to a websocket; answer with an error's status and words where that isn't possible."""
         try:
             self._kernel = await self._admit(kernel_id)
-            self._turn = await self._setups.turn()
         except GatewayError as error:
             self._refuse(error)
             return
-        try:
-            # Returns when the websocket is closed. Who went away while waiting for its turn doesn't take it.
-            if not self._gone:
-                await super().get(kernel_id)
-        finally:
-            self._turn.end()
+        await super().get(kernel_id)
 
-    async def _admit(self, kernel_id: str) -> KernelChannels:
+    async def _admit(self, kernel_id: str) -> ConnectedKernel:
         identity = self._access.authenticate(self.request)
         self._access.authorize(self, identity, self.request)
         if not self._access.origin_allowed(self.request.headers.get("Origin"), self.request):
             raise Forbidden("Pages of this origin may not connect.")
-        kernel = await self._kernels.channels(kernel_id, identity)
+        kernel = await self._kernels.connected(kernel_id, identity)
         if self.request.headers.get("Upgrade", "").lower() != "websocket":
             raise BadRequest("This is a websocket: the request needs 'Upgrade: websocket'.")
         # A client without a session is never the same as another.
@@ -155,20 +136,11 @@ class KernelWebsocketHandler(WebSocketHandler):
             # Once more: others came while the kernel started, and a websocket counts only from here on.
             self._connections.admit(self._key)
             self._connection = self._connect(self._kernel, self.ws_connection)
-            self._settling = asyncio.create_task(self._settle(self._connection))
         except GatewayError as error:
             _log.warning("A websocket can't be served", extra={"kernel_id": self._kernel.kernel_id, "cause": error.message})
             self.close(_TRY_AGAIN_LATER, error.reason)
 
-    async def _settle(self, connection: Connection) -> None:
-        """Let the next websocket be set up when this one is."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_LONGEST_SETUP_SECONDS):
-                await connection.established()
-        if self._turn is not None:
-            self._turn.end()
-
-    def _connect(self, kernel: KernelChannels, protocol: WebSocketProtocol) -> Connection:
+    def _connect(self, kernel: ConnectedKernel, protocol: WebSocketProtocol) -> Connection:
         return Connection(
             key=self._key,
             kernel=kernel,
@@ -177,13 +149,13 @@ class KernelWebsocketHandler(WebSocketHandler):
             subprotocol=self.selected_subprotocol,
             options=self._options,
             metrics=self._metrics,
-            replay=self._replay,
             connections=self._connections,
         )
 
-    def on_message(self, message: str | bytes) -> Awaitable[None] | None:
+    def on_message(self, message: str | bytes) -> None:
         """Send a frame's message to the kernel."""
-        return self._connection.receive(message) if self._connection else None
+        if self._connection:
+            self._connection.receive(message)
 
     def on_pong(self, data: bytes) -> None:  # noqa: ARG002 - tornado's signature
         """Note the sign of life."""
@@ -192,9 +164,6 @@ class KernelWebsocketHandler(WebSocketHandler):
 
     def on_close(self) -> None:
         """Let what the client misses from now on wait for it."""
-        self._gone = True
-        if self._settling:
-            self._settling.cancel()
         if self._connection:
             self._connection.release()
             self._connection = None

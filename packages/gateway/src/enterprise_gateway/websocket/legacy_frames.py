@@ -14,15 +14,8 @@ from typing import Any
 
 import msgspec
 
-from enterprise_gateway.websocket.messages import (
-    MOST_PARTS,
-    ClientMessage,
-    InvalidFrame,
-    KernelMessage,
-    MalformedMessage,
-    decode_header,
-    require_object,
-)
+from enterprise_gateway.links.messages import KernelMessage, MalformedMessage, decode_header, require_object
+from enterprise_gateway.websocket.messages import MOST_PARTS, ClientMessage, InvalidFrame
 
 __all__ = ["decode", "encode"]
 

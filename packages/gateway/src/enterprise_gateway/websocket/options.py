@@ -32,12 +32,6 @@ class WebsocketOptions:
     max_connections: int = 0
     """The most websockets at one time; one more is refused with 503. 0 for no limit."""
 
-    replay_bytes: int = 16 * _MEBIBYTE
-    """The most bytes that are kept for clients which lost their connection, for each kernel."""
-
-    replay_messages: int = 10_000
-    """The most messages that are kept for clients which lost their connection, for each kernel."""
-
     outbound_bytes: int = 2 * _MEBIBYTE
     """How many bytes may wait to be sent to a client before the gateway stops reading its kernel for it."""
 

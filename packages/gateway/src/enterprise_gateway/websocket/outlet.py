@@ -8,13 +8,14 @@ from typing import Protocol
 from jupyter_client.session import Session
 from tornado.websocket import WebSocketClosedError
 
-from enterprise_gateway.websocket import notices
+from enterprise_gateway.links import notices
+from enterprise_gateway.links.messages import Encoder, KernelMessage, MalformedMessage
 from enterprise_gateway.websocket.delivery import Delivery, InFlight
 from enterprise_gateway.websocket.kernel import WebsocketMetrics
-from enterprise_gateway.websocket.messages import Item, KernelMessage, MalformedMessage
 from enterprise_gateway.websocket.options import WebsocketOptions
 from enterprise_gateway.websocket.rate_limit import RateLimit
 from enterprise_gateway.websocket.tracebacks import hide_traceback
+from enterprise_gateway_common.message_log import Gap, Position
 
 __all__ = ["ClientOutlet", "FrameWriter"]
 
@@ -22,7 +23,6 @@ _log = logging.getLogger(__name__)
 
 # Asking the operating system what has arrived costs a system call, so it isn't done for each message.
 _ASK_AFTER_MESSAGES = 64
-_ASK_AFTER_BYTES = 256 * 1024
 
 
 class FrameWriter(Protocol):
@@ -33,7 +33,7 @@ class FrameWriter(Protocol):
 
 
 class ClientOutlet:
-    """Writes messages into a connection, tells when it has enough, and remembers what may not have arrived.
+    """Writes messages into a connection, tells when it has enough, and remembers from where on they may not have arrived.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ class ClientOutlet:
         self,
         *,
         write: FrameWriter,
-        encode: Callable[[KernelMessage], tuple[bytes, bool]],
+        encode: Encoder,
         delivery: Delivery,
         session: Session,
         options: WebsocketOptions,
@@ -77,7 +77,7 @@ class ClientOutlet:
         self._metrics = metrics
         self._rate_limit = rate_limit
         self._resumed = resumed
-        self._in_flight = InFlight(max_bytes=options.replay_bytes)
+        self._in_flight = InFlight()
         self._full = False
         self._closed = False
         self._complained = False
@@ -87,39 +87,44 @@ class ClientOutlet:
         """Whether more may be delivered now."""
         return not (self._full or self._closed)
 
-    def deliver(self, message: KernelMessage) -> None:
+    def deliver(self, message: KernelMessage, position: Position) -> None:
         """Write a message, unless a limit says otherwise; never fails."""
         try:
             verdict = self._rate_limit.check(message)
             if verdict.notice is not None:
                 _log.warning("A client's output is being dropped: its rate exceeds the limit", extra=self._fields)
-                self._send(notices.stderr(verdict.notice, session=self._session, parent=message.parts[1]))
+                self._send(notices.stderr(verdict.notice, session=self._session, parent=message.parent_header), position)
             if not verdict.passes:
                 self._metrics.dropped("rate_limit")
                 return
             if not self._options.allow_tracebacks:
                 replacement = self._options.traceback_replacement_message
                 message = hide_traceback(message, session=self._session, replacement=replacement)
-            self._send(message)
+            self._send(message, position)
         except MalformedMessage as error:
             self._metrics.dropped("malformed_from_kernel")
             if not self._complained:
                 self._complained = True
                 _log.warning("A message from a kernel was dropped", extra={**self._fields, "cause": str(error)})
 
-    def _send(self, message: KernelMessage) -> None:
-        frame, binary = self._encode(message)
+    def deliver_gap(self, gap: Gap) -> None:
+        """Write a line that says what is missing."""
+        text = f"[{gap.messages} messages ({gap.size} bytes) of output were dropped while the connection was lost]"
+        self._send(notices.stderr(text, session=self._session, parent=gap.parent_header), gap.start)
+
+    def _send(self, message: KernelMessage, position: Position) -> None:
+        frame, binary = message.frame(self._encode)
         try:
             written = self._write(frame, binary)
         except WebSocketClosedError:
             self._closed = True
-            self._in_flight.add(message, None)
+            self._in_flight.add(position, None)
             return
         # Before anything else: the largest messages must not be held once more than needed.
         del frame
         self._metrics.message("to_client", message.channel)
-        self._in_flight.add(message, self._delivery.written)
-        if len(self._in_flight) > _ASK_AFTER_MESSAGES or self._in_flight.size > _ASK_AFTER_BYTES:
+        self._in_flight.add(position, self._delivery.written)
+        if len(self._in_flight) > _ASK_AFTER_MESSAGES:
             self._in_flight.forget(self._delivery.received())
         self._full = self._delivery.unsent > self._options.outbound_bytes
         written.add_done_callback(self._flushed)
@@ -135,7 +140,6 @@ class ClientOutlet:
         """Take no more messages."""
         self._closed = True
 
-    def undelivered(self) -> list[Item]:
-        """End the outlet; return what its client didn't receive, in order."""
-        self._closed = True
-        return self._in_flight.undelivered(self._delivery.received())
+    def undelivered_from(self) -> Position | None:
+        """Return where the first message stands that the client hasn't received, as far as it is known; none where it has all."""
+        return self._in_flight.first_undelivered(self._delivery.received())

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from enterprise_gateway.websocket.messages import KernelMessage
+from enterprise_gateway.links.messages import KernelMessage
 from enterprise_gateway.websocket.options import WebsocketOptions
 
 __all__ = ["RateLimit", "Verdict"]

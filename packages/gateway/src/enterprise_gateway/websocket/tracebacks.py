@@ -2,7 +2,7 @@
 
 from jupyter_client.session import Session
 
-from enterprise_gateway.websocket.messages import KernelMessage
+from enterprise_gateway.links.messages import KernelMessage
 
 __all__ = ["hide_traceback"]
 

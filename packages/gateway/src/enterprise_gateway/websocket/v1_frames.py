@@ -3,16 +3,8 @@
 import struct
 from itertools import pairwise
 
-from enterprise_gateway.websocket.messages import (
-    MOST_PARTS,
-    TEXT_PARTS,
-    ClientMessage,
-    InvalidFrame,
-    KernelMessage,
-    MalformedMessage,
-    decode_header,
-    require_object,
-)
+from enterprise_gateway.links.messages import TEXT_PARTS, KernelMessage, MalformedMessage, decode_header, require_object
+from enterprise_gateway.websocket.messages import MOST_PARTS, ClientMessage, InvalidFrame
 
 __all__ = ["decode", "encode"]
 

@@ -3,8 +3,8 @@ import json
 import pytest
 from jupyter_client.session import Session
 
-from enterprise_gateway.websocket import adaptation
-from enterprise_gateway.websocket.messages import MalformedMessage
+from enterprise_gateway.links import adaptation
+from enterprise_gateway.links.messages import MalformedMessage
 
 
 def session(version):

@@ -3,25 +3,24 @@ import json
 import pytest
 from jupyter_client.session import Session
 
-from enterprise_gateway.websocket.messages import Header
-from enterprise_gateway.websocket.session_requests import HeldMessage, KernelDoesNotRead, SessionRequests
+from enterprise_gateway.links.messages import Header, KernelMessage
+from enterprise_gateway.links.requests import HeldMessage, KernelDoesNotRead, LinkRequests
 
 
-def parts(kind, parent=None, **content):
+def said(channel, kind, parent=None, **content):
     header = {"msg_id": f"{kind} of the kernel", "msg_type": kind}
-    parent = {} if parent is None else {"msg_id": parent, "msg_type": "execute_request"}
-    return [json.dumps(part).encode() for part in (header, parent, {}, content)]
+    parent = {} if parent is None else {"msg_id": parent, "msg_type": "execute_request", "session": "the header's"}
+    return KernelMessage(channel, [json.dumps(part).encode() for part in (header, parent, {}, content)])
 
 
 def message(msg_id="1", kind="execute_request", channel="shell", size=10):
     header = {"msg_id": msg_id, "msg_type": kind}
-    raw = json.dumps(header).encode()
-    return HeldMessage(channel, Header(**header), raw, [raw, b"{}", b"{}", b"x" * size])
+    return HeldMessage(channel, Header(**header), [json.dumps(header).encode(), b"{}", b"{}", b"x" * size], "the websocket's")
 
 
 @pytest.fixture
 def requests():
-    return SessionRequests(most_held_bytes=10_000)
+    return LinkRequests(most_held_bytes=10_000)
 
 
 def answers(requests):
@@ -35,16 +34,16 @@ def short(requests):
 
 def test_a_request_that_is_answered_in_full_gets_no_other_answer(requests):
     requests.sent(message())
-    assert requests.seen("iopub", parts("status", "1", execution_state="busy")) is None
-    assert requests.seen("shell", parts("execute_reply", "1")) == "1"
-    assert requests.seen("iopub", parts("status", "1", execution_state="idle")) is None
+    requests.seen(said("iopub", "status", "1", execution_state="busy"))
+    requests.seen(said("shell", "execute_reply", "1"))
+    requests.seen(said("iopub", "status", "1", execution_state="idle"))
     assert answers(requests) == []
 
 
 def test_open_requests_are_answered_in_order_each_on_its_channel(requests):
     requests.sent(message("a"))
     requests.sent(message("b", "usage_request", "control"))
-    requests.seen("iopub", parts("status", "a", execution_state="busy"))
+    requests.seen(said("iopub", "status", "a", execution_state="busy"))
     assert short(requests) == [
         ("iopub", "error", "a"),
         ("shell", "execute_reply", "a"),
@@ -65,8 +64,7 @@ def test_the_cause_is_named(requests):
 @pytest.mark.parametrize("channel", ["shell", "iopub", "stdin"])
 def test_what_names_no_request_ends_none(requests, channel):
     requests.sent(message())
-    assert requests.seen(channel, parts("status", execution_state="idle")) is None
-    assert requests.seen(channel, [b"no JSON", b"no JSON", b"{}", b"{}"]) is None
+    requests.seen(said(channel, "status", execution_state="idle"))
     assert len(short(requests)) == 3
 
 
@@ -86,3 +84,18 @@ def test_no_more_is_held_than_the_bound_allows(requests, size):
         list(map(requests.hold, ten))
     requests.release()
     requests.hold(message(size=size))
+
+
+def test_a_reply_is_for_the_session_that_asked_and_answers_of_the_gateway_are_too(requests):
+    requests.sent(message())
+    assert requests.recipient(said("shell", "execute_reply", "1")) == "the websocket's"
+    told = requests.answer_all("Out of memory.", Session(key=b"k"))
+    assert [(one.channel, one.recipient) for one in told] == [
+        ("iopub", None),
+        ("shell", "the websocket's"),
+        ("iopub", None),
+    ]
+
+
+def test_a_request_that_was_forgotten_is_answered_to_the_session_that_its_header_names(requests):
+    assert requests.recipient(said("stdin", "input_request", "1")) == "the header's"

@@ -5,7 +5,7 @@ from hmac import compare_digest
 
 from jupyter_client.session import DELIM, Session
 
-from enterprise_gateway.websocket.messages import TEXT_PARTS, MalformedMessage
+from enterprise_gateway.links.messages import TEXT_PARTS, MalformedMessage
 
 __all__ = ["InvalidSignature", "open_signed", "sign"]
 

@@ -1,16 +1,16 @@
-"""What a session asked of its kernel and has no answer to, so that it gets one although the kernel dies."""
+"""What clients asked of a kernel and have no answer to: who gets the answer, and what if the kernel dies before it comes."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from jupyter_client.session import Session
 
-from enterprise_gateway.websocket.kernel import ChannelName
-from enterprise_gateway.websocket.messages import Header, KernelMessage, MalformedMessage, decode_header
+from enterprise_gateway.links.messages import Header, KernelMessage
+from enterprise_gateway.links.sockets import ChannelName
 from enterprise_gateway_common.kernel_messages.error_replies import DEAD_KERNEL, Answer, error_answers
 from enterprise_gateway_common.kernel_messages.open_requests import OpenRequest, OpenRequests
 
-__all__ = ["HeldMessage", "KernelDoesNotRead", "SessionRequests", "as_message"]
+__all__ = ["HeldMessage", "KernelDoesNotRead", "LinkRequests", "as_message"]
 
 # What a message costs beside its bytes, so that many empty ones are bounded as well.
 _OVERHEAD_BYTES = 1024
@@ -21,17 +21,17 @@ class KernelDoesNotRead(Exception):
 
 
 class HeldMessage(NamedTuple):
-    """A client's message that waits for its kernel to be there again."""
+    """A client's message on its way to the kernel."""
 
     channel: ChannelName
     header: Header
-    raw_header: bytes
-    """As the client sent it: the parent header of every answer."""
     parts: Sequence[bytes]
-    """As the kernel takes them."""
+    """As the client sent them; the first one is the parent header of every answer."""
+    session_id: str
+    """Whose answers these are."""
 
 
-class SessionRequests:
+class LinkRequests:
     """Remembers requests until they are answered, and holds those that come while the kernel is being restarted.
 
     Parameters
@@ -48,7 +48,12 @@ class SessionRequests:
 
     def sent(self, message: HeldMessage) -> None:
         """Remember a request that goes to the kernel."""
-        request = OpenRequest(channel=message.channel, request_type=message.header.msg_type, header=message.raw_header)
+        request = OpenRequest(
+            channel=message.channel,
+            request_type=message.header.msg_type,
+            header=message.parts[0],
+            session_id=message.session_id,
+        )
         self._open.sent(message.header.msg_id, request)
 
     def hold(self, message: HeldMessage) -> None:
@@ -64,24 +69,23 @@ class SessionRequests:
         held, self._held, self._held_bytes = self._held, [], 0
         return held
 
-    def seen(self, channel: ChannelName, parts: Sequence[bytes]) -> str | None:
-        """Take note of a message from the kernel; return the id of the request where it is a reply."""
-        is_status = channel == "iopub" and b'"status"' in parts[0]
-        if not (is_status or channel in {"shell", "control"}):
-            return None
-        try:
-            request_id = decode_header(parts[1]).msg_id
-        except MalformedMessage:
-            # It answers nothing that anybody asked.
-            return None
-        if not is_status:
+    def recipient(self, message: KernelMessage) -> str:
+        """Return the session that a reply or a request for input is for.
+
+        That of a request which was forgotten is the one that its header names: for most clients it is the same.
+        """
+        return self._open.session_of(message.parent.msg_id) or message.parent.session
+
+    def seen(self, message: KernelMessage) -> None:
+        """Take note of what a message from the kernel says of a request."""
+        request_id = message.parent.msg_id
+        if message.channel in {"shell", "control"}:
             self._open.replied(request_id)
-            return request_id
-        if b'"busy"' in parts[3]:
-            self._open.began(request_id)
-        elif b'"idle"' in parts[3]:
-            self._open.ended(request_id)
-        return None
+        elif message.channel == "iopub" and message.header.msg_type == "status":
+            if b'"busy"' in message.parts[3]:
+                self._open.began(request_id)
+            elif b'"idle"' in message.parts[3]:
+                self._open.ended(request_id)
 
     def answer_all(self, cause: str, session: Session) -> list[KernelMessage]:
         """Return what every request that is open still lacks, and forget them.
@@ -94,14 +98,16 @@ class SessionRequests:
             Makes the messages.
         """
         return [
-            as_message(answer, parent=request.header, session=session)
+            as_message(answer, parent=request.header, recipient=request.session_id, session=session)
             for request in self._open.take_all()
             for answer in error_answers(request, name=DEAD_KERNEL, cause=cause)
         ]
 
 
-def as_message(answer: Answer, *, parent: bytes, session: Session) -> KernelMessage:
-    """Return an answer as a message of the kernel's."""
+def as_message(answer: Answer, *, parent: bytes, recipient: str | None, session: Session) -> KernelMessage:
+    """Return an answer as a message of the kernel's; a reply is for one session, output for all."""
     channel: ChannelName = "iopub" if answer.channel == "iopub" else "control" if answer.channel == "control" else "shell"
     header = session.pack(session.msg_header(answer.message_type))
-    return KernelMessage(channel, [header, parent, b"{}", session.pack(answer.content)])
+    return KernelMessage(
+        channel, [header, parent, b"{}", session.pack(answer.content)], recipient=None if channel == "iopub" else recipient
+    )

@@ -3,8 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jupyter_client.session import DELIM, Session
 
-from enterprise_gateway.websocket.messages import MalformedMessage
-from enterprise_gateway.websocket.signing import InvalidSignature, open_signed, sign
+from enterprise_gateway.links.messages import MalformedMessage
+from enterprise_gateway.links.signing import InvalidSignature, open_signed, sign
 
 _SESSION = Session(key=b"key")
 

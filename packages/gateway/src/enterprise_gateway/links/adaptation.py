@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from jupyter_client.adapter import adapt
 from jupyter_client.session import Session
 
-from enterprise_gateway.websocket.messages import TEXT_PARTS, MalformedMessage
+from enterprise_gateway.links.messages import TEXT_PARTS, MalformedMessage
 
 __all__ = ["from_kernel", "is_needed", "to_kernel"]
 

@@ -3,7 +3,7 @@ import asyncio
 import pytest
 import zmq
 
-from enterprise_gateway.kernels.channel_socket import ChannelSocket
+from enterprise_gateway.links.channel_socket import ChannelSocket
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from typing import Any
 
 from jupyter_client.session import Session
 
-from enterprise_gateway.websocket.messages import KernelMessage
+from enterprise_gateway.links.messages import KernelMessage
 
 __all__ = ["status", "stderr"]
 

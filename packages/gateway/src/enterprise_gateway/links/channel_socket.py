@@ -5,6 +5,7 @@ was most of what the gateway added to an execution's time. This one reads all th
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
@@ -12,8 +13,8 @@ import zmq
 
 __all__ = ["ChannelSocket"]
 
-# So many messages are read in one turn of the loop; then others get theirs.
-_BATCH = 32
+# For so long messages are read in one turn of the loop, then others get theirs: one message may go to a hundred clients.
+_TURN_SECONDS = 0.002
 _SEND_AGAIN_SECONDS = 0.05
 
 
@@ -85,14 +86,15 @@ class ChannelSocket:
 
     def _work(self) -> None:
         self._write()
-        for _ in range(_BATCH):
-            if not self._reading or self._socket.closed:
-                return
+        end = time.monotonic() + _TURN_SECONDS
+        while self._reading and not self._socket.closed:
             frames = self._next()
             if frames is None:
                 return
             self._received(frames)
-        self._look_again()
+            if time.monotonic() > end:
+                self._look_again()
+                return
 
     def _next(self) -> list[bytes] | None:
         try:

@@ -51,10 +51,9 @@ def test_a_message_with_a_wrong_signature_is_dropped_counted_and_logged_once(gat
     client = connect()
     client.run("1")
     forged = [b"stream", b"<IDS|MSG>", b"0" * 64, b"{}", b"{}", b"{}", b"{}"]
-    (bridge,) = kernel.listeners
     before = gateway.metrics.counts["dropped invalid_signature"]
     for _ in range(3):
-        gateway.call(bridge._received, "iopub", forged)
+        gateway.call(kernel.link._received, "iopub", forged)
     assert gateway.metrics.counts["dropped invalid_signature"] == before + 3
     assert caplog.text.count("isn't signed with its kernel's key") == 1
     assert text_of(client.run("print('well')")) == "well\n"
@@ -88,21 +87,22 @@ def test_a_death_is_told_with_its_reason_and_what_comes_after_is_dropped(gateway
     kernel = gateway.start_kernel()
     client = connect(kernel=kernel)
     client.run("1")
-    gateway.call(kernel.tell, "kernel_dead", "It was evicted: the node is out of disk.")
+    gateway.call(kernel.die, "It was evicted: the node is out of disk.")
     seen = client.until(lambda m: _is_state(m, "dead"))
     assert text_of(seen, "stderr") == "It was evicted: the node is out of disk.\n"
     client.execute("1")
     gateway.wait_until(lambda: gateway.metrics.counts["dropped kernel_gone"] == 1)
     client.close()
     gateway.wait_until(lambda: kernel.connections == 0)
-    assert (len(gateway.replay), kernel.listeners) == (0, [])
+    assert kernel.link.absent == 0
 
 
-def test_nothing_waits_for_a_client_whose_kernel_dies_meanwhile(gateway, connect):
+def test_nothing_is_kept_of_a_kernel_that_is_forgotten(gateway, connect):
     kernel = gateway.start_kernel()
     client = connect(kernel=kernel)
-    client.run("1")
+    client.run("print('x' * 100_000)")
     client.drop()
-    gateway.wait_until(lambda: len(gateway.replay) == 1)
-    gateway.call(kernel.tell, "kernel_dead", None)
-    assert (len(gateway.replay), kernel.listeners) == (0, [])
+    gateway.wait_until(lambda: kernel.connections == 0)
+    assert (kernel.link.absent, kernel.link.log.size > 100_000) == (1, True)
+    gateway.call(kernel.link.close)
+    assert (kernel.link.absent, kernel.link.log.size) == (0, 0)

@@ -7,9 +7,10 @@ import zmq
 
 from enterprise_gateway.errors import Unavailable
 
-__all__ = ["ChannelName", "KernelSockets"]
+__all__ = ["CHANNELS", "ChannelName", "KernelSockets"]
 
 ChannelName = Literal["shell", "control", "stdin", "iopub"]
+CHANNELS: tuple[ChannelName, ...] = ("shell", "control", "stdin", "iopub")
 
 _TYPES = {"shell": zmq.DEALER, "control": zmq.DEALER, "stdin": zmq.DEALER, "iopub": zmq.SUB}
 
