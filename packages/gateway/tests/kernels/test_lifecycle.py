@@ -255,3 +255,26 @@ def test_a_second_shutdown_does_nothing(run):
         return made.kernel.told
 
     assert run(scenario) == [("dead", "first")]
+
+
+def test_a_supervision_that_loses_a_cancellation_is_ended_all_the_same(run, monkeypatch):
+    monkeypatch.setattr("enterprise_gateway.kernels.lifecycle._CANCEL_AGAIN_SECONDS", 0)
+
+    async def scenario(made):
+        await made.start()
+        lost = []
+
+        async def supervise():
+            while len(lost) < 3:
+                try:
+                    await asyncio.Event().wait()
+                except asyncio.CancelledError:
+                    lost.append(True)
+
+        await made.lifecycle._end_supervision()
+        made.lifecycle._begin(supervise())
+        await asyncio.sleep(0)
+        await made.lifecycle.shutdown()
+        return len(lost)
+
+    assert run(scenario) == 3

@@ -10,7 +10,6 @@ import errno
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -28,6 +27,7 @@ __all__ = ["KernelLifecycle", "LifecycleOptions"]
 _log = logging.getLogger(__name__)
 
 _SLACK_SECONDS = 2.0
+_CANCEL_AGAIN_SECONDS = 0.5
 _END_SECONDS = 60.0
 
 
@@ -282,11 +282,12 @@ class KernelLifecycle:
             raise LaunchTimeout(f"The restarted kernel didn't answer within {self._restart_seconds:g} seconds.") from error
 
     async def _end_supervision(self) -> None:
-        if self._supervision is not None:
-            self._supervision.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._supervision
-            self._supervision = None
+        supervision, self._supervision = self._supervision, None
+        while supervision is not None and not supervision.done():
+            # Until it ends: `wait_for` of Python 3.11, by which jupyter_client waits for a process' end, loses a
+            # cancellation that comes in the moment in which what it waits for is done.
+            supervision.cancel()
+            await asyncio.wait([supervision], timeout=_CANCEL_AGAIN_SECONDS)
 
     # ----------------------------------------------------------------------------------------------- deliberate steps
 
