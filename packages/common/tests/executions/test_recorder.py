@@ -219,9 +219,20 @@ def test_one_that_is_alone_too_large_keeps_its_beginning_and_its_end():
 def test_an_output_that_is_larger_than_there_is_room_for_leaves_its_size():
     played = Played(max_bytes=100_000)
     played.ask("a")
-    played.write("a", "x" * 90_000)
-    assert "[… an output of 900" in played.text("a")
+    played.display("a", "x" * 30_000, "a")
+    assert "[… an output of 300" in played.text("a")
     assert played.recorder.get("a").truncated
+
+
+def test_text_in_one_large_message_keeps_its_beginning_and_its_end():
+    played = Played(max_bytes=100_000)
+    played.ask("a")
+    played.write("a", "begin" + "x" * 99_500 + "end")
+    text = played.text("a")
+    assert text.startswith("begin")
+    assert text.endswith("end")
+    assert "left out" in text
+    assert played.recorder.size <= 100_000
 
 
 def test_a_progress_bar_costs_what_it_shows():

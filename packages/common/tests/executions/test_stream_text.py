@@ -52,6 +52,10 @@ def test_a_line_end_of_windows_is_a_line_end() -> None:
     assert shown("one\r\ntwo\r", "\nthree") == "one\ntwo\nthree"
 
 
+def test_nothing_comes_back_to_the_beginning_of_an_endless_line() -> None:
+    assert shown("x" * 100_000, "\rend") == "x" * 100_000 + "end"
+
+
 def test_a_text_within_the_bound_is_left_alone() -> None:
     text = StreamText()
     text.write("a" * 100)

@@ -20,6 +20,7 @@ from traitlets.config.loader import DeferredConfigString
 from enterprise_gateway import __version__
 from enterprise_gateway.gateway import Gateway
 from enterprise_gateway.log import configure
+from enterprise_gateway.outputs_command import outputs
 from enterprise_gateway.server import PortUnavailableError, TlsError
 from enterprise_gateway.settings import ACCEPTED_WITHOUT_EFFECT, GatewaySettings
 from enterprise_gateway.settings.older_places import OLDER_PLACES
@@ -57,6 +58,7 @@ class EnterpriseGatewayApp(settings_traits(GatewaySettings), JupyterApp):  # typ
         jupyter lab --gateway-url=http://127.0.0.1:8888                         # in another terminal
         EG_AUTH_TOKEN=... jupyter enterprisegateway --ip=0.0.0.0 --port=9000
         jupyter enterprisegateway --generate-config                             # a file with every setting
+        jupyter enterprisegateway outputs KERNEL_ID > missed.ipynb              # what a running kernel ran; see outputs --help
     """
     _running = False
     # Jupyter's own help names another default than it has, and `WARNING`, which everybody writes, isn't among its words.
@@ -271,7 +273,10 @@ def _say_where(gateway: Gateway, settings: GatewaySettings) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run `jupyter enterprisegateway`."""
+    """Run `jupyter enterprisegateway`, or `jupyter enterprisegateway outputs`."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    if arguments[:1] == ["outputs"]:
+        sys.exit(outputs(arguments[1:], os.environ))
     try:
         EnterpriseGatewayApp.launch_instance(argv)
     except KeyboardInterrupt:

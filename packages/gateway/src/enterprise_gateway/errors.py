@@ -9,6 +9,7 @@ GatewayError                          500
 ├── NotFound                          404
 │   ├── KernelNotFound                404
 │   ├── KernelspecNotFound            404
+│   ├── ExecutionNotFound             404
 │   └── SessionNotFound               404
 ├── Conflict                          409   the name is taken
 │   └── KernelExists                  409   another process starts or runs a kernel of this id
@@ -37,6 +38,7 @@ __all__ = [
     "BadRequest",
     "ClusterNotSynced",
     "Conflict",
+    "ExecutionNotFound",
     "Forbidden",
     "GatewayError",
     "Gone",
@@ -136,6 +138,13 @@ class KernelNotFound(NotFound):
 
 class KernelspecNotFound(NotFound):
     """No kernelspec of this name exists."""
+
+
+class ExecutionNotFound(NotFound):
+    """No execution of this id is known."""
+
+    def __init__(self, msg_id: str) -> None:
+        super().__init__(f"Execution not found: {_shown(msg_id)}. It never ran here, or newer ones have taken its place.")
 
 
 class SessionNotFound(NotFound):

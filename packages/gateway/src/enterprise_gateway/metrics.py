@@ -67,6 +67,12 @@ class GatewayMetrics:
             namespace=_NAMESPACE,
             registry=self._registry,
         )
+        self._execution_bytes = Gauge(
+            "execution_record_bytes",
+            "What is kept of what kernels ran: code and outputs",
+            namespace=_NAMESPACE,
+            registry=self._registry,
+        )
         self._dropped = self._counter("messages_dropped_total", "Messages that reached nobody", "reason")
         self._requests = Histogram(
             "http_request_duration_seconds",
@@ -137,6 +143,10 @@ class GatewayMetrics:
     def log_bytes(self, change: int) -> None:
         """Add to the number of bytes that are kept in kernels' logs."""
         self._log_bytes.inc(change)
+
+    def execution_bytes(self, change: int) -> None:
+        """Add to the number of bytes that are kept of kernels' executions."""
+        self._execution_bytes.inc(change)
 
     def dropped(self, reason: str) -> None:
         """Count a message that was not passed on."""

@@ -17,6 +17,7 @@ from enterprise_gateway.gateway import Gateway, GatewayParts
 from enterprise_gateway.health_server import HealthServer
 from enterprise_gateway.kernels.adoption import Adoption
 from enterprise_gateway.kernels.cluster_sync import ClusterSync
+from enterprise_gateway.kernels.executions import Executions
 from enterprise_gateway.kernels.kernel import Kernel
 from enterprise_gateway.kernels.registry import Kernels
 from enterprise_gateway.kernels.sessions import Sessions
@@ -28,6 +29,7 @@ from enterprise_gateway.provisioners.registry import runs_in_cluster
 from enterprise_gateway.server import make_server, tls_context
 from enterprise_gateway.settings import GatewaySettings
 from enterprise_gateway.web.application import make_application
+from enterprise_gateway.web.executions import ExecutionHandler, ExecutionsHandler
 from enterprise_gateway.web.health import ApiHandler, LiveHandler, MetricsHandler, OpenMetricsHandler, ReadyHandler
 from enterprise_gateway.web.images import ImagesHandler
 from enterprise_gateway.web.kernels import InterruptHandler, KernelHandler, KernelsHandler, RestartHandler
@@ -43,6 +45,7 @@ from enterprise_gateway.wiring_settings import (
     catalogue_of,
     cluster_connection,
     edge_of,
+    execution_rules,
     normal_base_url,
     replica_identity,
     rules_of,
@@ -197,12 +200,25 @@ def _rest_routes(
     listing = {"kernels": kernels, "list_kernels": settings.list_kernels}
     all_kernels = {**listing, "kernel_headers": settings.kernel_headers}
     one_session = {"sessions": sessions, "kernels": kernels}
+    executions = {"executions": Executions(kernels=kernels, rules=execution_rules(settings))}
     return [
         Route(path="/api", handler=ApiHandler),
         Route(path="/api/kernels", handler=KernelsHandler, services=all_kernels),
         Route(path="/api/kernels/{kernel_id}", handler=KernelHandler, services=one_kernel, parameters=_KERNEL_ID),
         Route(path="/api/kernels/{kernel_id}/interrupt", handler=InterruptHandler, services=one_kernel, parameters=_KERNEL_ID),
         Route(path="/api/kernels/{kernel_id}/restart", handler=RestartHandler, services=one_kernel, parameters=_KERNEL_ID),
+        Route(
+            path="/api/kernels/{kernel_id}/executions",
+            handler=ExecutionsHandler,
+            services=executions,
+            parameters=_KERNEL_ID,
+        ),
+        Route(
+            path="/api/kernels/{kernel_id}/executions/{msg_id}",
+            handler=ExecutionHandler,
+            services=executions,
+            parameters={**_KERNEL_ID, "msg_id": "Id of the request's message"},
+        ),
         Route(
             path="/api/kernelspecs",
             handler=KernelspecsHandler,

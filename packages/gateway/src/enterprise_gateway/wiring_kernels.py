@@ -26,6 +26,7 @@ from enterprise_gateway.provisioners.process_proxy import KUBERNETES, LOCAL
 from enterprise_gateway.provisioners.registry import Provisioners, runs_in_cluster
 from enterprise_gateway.settings import GatewaySettings
 from enterprise_gateway.wiring_settings import link_options
+from enterprise_gateway_common.executions.recorder import ExecutionRecorder
 
 __all__ = ["KernelMaker"]
 
@@ -111,6 +112,11 @@ class KernelMaker:
                 session=lambda: manager.session,
                 options=self._link_options,
                 metrics=self._metrics,
+                executions=ExecutionRecorder(
+                    max_executions=self._settings.executions_max_count,
+                    max_bytes=self._settings.executions_max_bytes,
+                    size_changed=self._metrics.execution_bytes,
+                ),
             ),
             outlives_gateway=in_cluster,
         )

@@ -14,6 +14,7 @@ from traitlets.config import Configurable
 from enterprise_gateway.cluster.connect import check_cluster_settings, own_namespace
 from enterprise_gateway.cluster.connection import ClusterConnection, ClusterMode
 from enterprise_gateway.kernels.culling import CullingRules
+from enterprise_gateway.kernels.executions import ExecutionRules
 from enterprise_gateway.kernels.limits import KernelLimits
 from enterprise_gateway.kernels.rules import KernelRules
 from enterprise_gateway.kernelspecs.authorization import UserLists
@@ -144,6 +145,17 @@ def link_options(settings: GatewaySettings) -> LinkOptions:
         log_bytes=settings.replay_max_bytes,
         log_messages=settings.replay_max_messages,
         read_ahead_bytes=settings.websocket_outbound_bytes,
+    )
+
+
+def execution_rules(settings: GatewaySettings) -> ExecutionRules:
+    """Return what the administrator decides about executions."""
+    return ExecutionRules(
+        recorded=bool(settings.executions_max_count),
+        allowed_message_types=frozenset(settings.allowed_message_types),
+        allow_tracebacks=settings.allow_tracebacks,
+        traceback_replacement_message=settings.traceback_replacement_message,
+        ready_timeout=settings.kernel_info_timeout,
     )
 
 

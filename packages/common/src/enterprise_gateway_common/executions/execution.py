@@ -132,8 +132,7 @@ class Execution:
         pending, self._pending, self._pending_bytes = self._pending, [], 0
         stream: Optional[str] = None
         texts: List[str] = []
-        for message_type, raw in pending:
-            content = json_object(raw)
+        for (message_type, raw), content in zip(pending, _json_objects([raw for _, raw in pending])):
             name = str(content.get("name", "stdout")) if message_type == "stream" else None
             if texts and name != stream:
                 self._write(stream, texts)
@@ -170,10 +169,25 @@ class Execution:
         return self._outputs.as_nbformat()
 
 
+_decode = json.JSONDecoder(parse_constant=lambda _: None).decode
+
+
 def json_object(raw: bytes) -> Dict[str, Any]:
     """Return what a part of a message holds; nothing where that is no JSON object."""
-    try:
-        value = json.loads(raw, parse_constant=lambda _: None)
-    except (ValueError, RecursionError):
-        return {}
+    value = _json(raw)
     return value if isinstance(value, dict) else {}
+
+
+def _json_objects(raws: List[bytes]) -> List[Dict[str, Any]]:
+    # One text for all of them is decoded in a fraction of the time.
+    values = _json(b"[%s]" % b",".join(raws))
+    if isinstance(values, list) and len(values) == len(raws):
+        return [value if isinstance(value, dict) else {} for value in values]
+    return [json_object(raw) for raw in raws]
+
+
+def _json(raw: bytes) -> object:
+    try:
+        return _decode(raw.decode())
+    except (ValueError, RecursionError):
+        return None

@@ -237,7 +237,9 @@ class ExecutionRecorder:
             self._displays.popitem(last=False)
 
     def _keep(self, execution: Execution, message_type: str, content: bytes) -> None:
-        execution.add(message_type, content, most_bytes=self._max_bytes // 4)
+        # Of text the middle can go, so it may be longer than what goes as a whole.
+        most = self._max_bytes if message_type == "stream" else self._max_bytes // 4
+        execution.add(message_type, content, most_bytes=most)
         self._touched(execution)
 
     # --------------------------------------------------------------------------------------------------------- bounds

@@ -31,6 +31,8 @@ from enterprise_gateway.links.options import LinkOptions
 from enterprise_gateway.links.requests import HeldMessage, KernelDoesNotRead, LinkRequests
 from enterprise_gateway.links.signing import InvalidSignature, open_signed, sign
 from enterprise_gateway.links.sockets import ChannelName, KernelSockets
+from enterprise_gateway_common.executions.recorder import ExecutionRecorder
+from enterprise_gateway_common.kernel_messages.error_replies import DEAD_KERNEL
 from enterprise_gateway_common.message_log import MessageLog
 
 __all__ = ["KernelLink", "LinkDropReason", "LinkMetrics", "Observer"]
@@ -104,6 +106,8 @@ class KernelLink:
         Returns who signs and checks messages with the kernel's key.
     options, metrics
         Limits, and who counts.
+    executions
+        Records what the kernel runs; without it nothing is recorded.
     """
 
     def __init__(
@@ -114,6 +118,7 @@ class KernelLink:
         session: Callable[[], Session],
         options: LinkOptions,
         metrics: LinkMetrics,
+        executions: ExecutionRecorder | None = None,
     ) -> None:
         self._kernel_id = kernel_id
         self._session = session
@@ -136,6 +141,7 @@ class KernelLink:
         self._trim_at = _SPARE_BYTES
         self._closed = False
         self._complained: set[str] = set()
+        self.executions = executions or ExecutionRecorder(max_executions=0, max_bytes=0)
         self.log: MessageLog[KernelMessage] = MessageLog(
             max_bytes=options.log_bytes,
             max_messages=options.log_messages,
@@ -188,6 +194,7 @@ class KernelLink:
         self._closed = True
         self.disconnect()
         self._observers.clear()
+        self.executions.clear()
         for cursor in [cursor for cursor in self._cursors.values() if not cursor.attached]:
             del self._cursors[cursor.session_id]
         self._bound()
@@ -248,6 +255,14 @@ class KernelLink:
         """Give a message its place in the log and pass it on; the kernel's own, or one that the gateway adds."""
         for observer in self._observers:
             observer(message)
+        parent = message.parent
+        self.executions.seen(
+            message.channel,
+            message.header.msg_type,
+            parent_id=parent.msg_id,
+            parent_type=parent.msg_type,
+            content=message.parts[3],
+        )
         position = self.log.append(message)
         behind = self.log.end
         if len(self._attached) > 1:
@@ -357,13 +372,19 @@ class KernelLink:
         """
         if self._state is LinkState.RESTARTING:
             self._requests.hold(message)
+            self._record(message)
             return True
         if not self._sockets:
             self._requests.sent(message)
             self._answer_all(self._death)
             return False
         self._transmit(message)
+        self._record(message)
         return True
+
+    def _record(self, message: HeldMessage) -> None:
+        _, _, metadata, content, *_ = message.parts
+        self.executions.requested(message.header.msg_type, message.header.msg_id, content=content, metadata=metadata)
 
     def _transmit(self, message: HeldMessage) -> None:
         session, parts = self._session(), message.parts
@@ -500,6 +521,8 @@ class KernelLink:
     def _end(self, cause: str) -> None:
         self.drain()
         self._answer_all(cause)
+        # Those that were asked for by other ways than this link: clients of other replicas have their answers from there.
+        self.executions.kernel_ended(DEAD_KERNEL, cause)
         # At once: what ZeroMQ has still to send would go to the next process, and be answered once more.
         self.disconnect()
 

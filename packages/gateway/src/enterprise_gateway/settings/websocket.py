@@ -66,6 +66,20 @@ class WebsocketSettings:
         group=_WEBSOCKET,
         help="How many messages of a kernel are kept for clients that lost their connection or read slowly.",
     )
+    executions_max_count: int = setting(
+        200,
+        integer(0),
+        environment=("EG_EXECUTIONS_MAX_COUNT",),
+        group=_WEBSOCKET,
+        help="How many executions of a kernel are kept for `/api/kernels/{kernel_id}/executions`; 0 records none.",
+    )
+    executions_max_bytes: int = setting(
+        8 * _MEBIBYTE,
+        integer(65536),
+        environment=("EG_EXECUTIONS_MAX_BYTES",),
+        group=_WEBSOCKET,
+        help="How many bytes of a kernel's executions are kept, code and outputs together; the oldest outputs go first.",
+    )
     iopub_msg_rate_limit: float = setting(
         0.0,
         number(0),

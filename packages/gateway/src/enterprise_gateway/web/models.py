@@ -15,10 +15,13 @@ from msgspec import Meta, Struct
 __all__ = [
     "ApiModel",
     "ErrorModel",
+    "ExecutionModel",
+    "ExecutionOutputsModel",
     "InvalidBody",
     "KernelModel",
     "KernelspecModel",
     "KernelspecsModel",
+    "NewExecution",
     "NewKernel",
     "NewSession",
     "SessionChange",
@@ -32,6 +35,7 @@ T = TypeVar("T")
 
 _Name = Annotated[str, Meta(max_length=1024)]
 _Env = Annotated[dict[str, str], Meta(description="KERNEL_* variables, and others that the administrator lets through.")]
+_Moment = Annotated[str, Meta(description="UTC with microseconds.")]
 _Ignored = Annotated[Any, Meta(description="Accepted, because clients send it, and not used.")]
 
 
@@ -86,6 +90,16 @@ class SessionChange(Struct, kw_only=True, forbid_unknown_fields=True):
     notebook: _Ignored = None
 
 
+class NewExecution(Struct, kw_only=True, forbid_unknown_fields=True):
+    """Body of POST /api/kernels/{kernel_id}/executions."""
+
+    code: Annotated[str, Meta(description="What to run.")]
+    silent: Annotated[bool, Meta(description="Run it without a prompt number, and without showing its value.")] = False
+    store_history: Annotated[bool, Meta(description="Let the kernel's history have it.")] = True
+    stop_on_error: Annotated[bool, Meta(description="Skip what waits behind it where it fails.")] = True
+    metadata: Annotated[dict[str, Any], Meta(description="Kept with the execution, such as a `cellId`.")] = {}
+
+
 class KernelModel(Struct, kw_only=True):
     """A kernel."""
 
@@ -95,6 +109,27 @@ class KernelModel(Struct, kw_only=True):
     execution_state: Annotated[str, Meta(description="starting, idle, busy, restarting or dead.")]
     connections: int
     reason: Annotated[str | None, Meta(description="Why it is restarting or dead; absent otherwise.")] = None
+
+
+class ExecutionModel(Struct, kw_only=True):
+    """A request to run code, and what became of it."""
+
+    msg_id: Annotated[str, Meta(description="Id of the request's message.")]
+    state: Annotated[str, Meta(description="queued, running, ok, error or aborted.")]
+    code: str
+    execution_count: int | None
+    silent: bool
+    metadata: Annotated[dict[str, Any], Meta(description="Whatever the client put into the request's metadata.")]
+    requested: _Moment
+    started: _Moment | None
+    ended: _Moment | None
+    truncated: Annotated[bool, Meta(description="Whether something of its code, metadata or outputs isn't kept any more.")]
+
+
+class ExecutionOutputsModel(ExecutionModel, kw_only=True):
+    """An execution with its outputs."""
+
+    outputs: Annotated[list[dict[str, Any]], Meta(description="As in a notebook of nbformat 4.")]
 
 
 class SessionModel(Struct, kw_only=True):

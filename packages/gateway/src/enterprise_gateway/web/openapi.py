@@ -107,6 +107,8 @@ def _response(status: int, model: type | None, operation: Operation) -> dict[str
         described["content"] = {"application/json": {"schema": _schema(model)}}
     elif status == HTTPStatus.OK:
         described["content"] = {operation.content_type: {}}
+    if status == HTTPStatus.OK:
+        described.get("content", {}).update({content_type: {} for content_type in operation.other_content_types})
     return described
 
 

@@ -28,3 +28,5 @@ class Operation:
     public: bool = field(default=False)
     """Whether no token is needed."""
     content_type: str = "application/json"
+    other_content_types: tuple[str, ...] = ()
+    """What a client may have instead, by its Accept header or a parameter."""

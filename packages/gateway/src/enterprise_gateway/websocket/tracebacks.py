@@ -2,6 +2,7 @@
 
 from jupyter_client.session import Session
 
+from enterprise_gateway.links.hidden_errors import hidden_error
 from enterprise_gateway.links.messages import KernelMessage
 
 __all__ = ["hide_traceback"]
@@ -11,5 +12,5 @@ def hide_traceback(message: KernelMessage, *, session: Session, replacement: str
     """Return the message, an error on iopub without its name, value and traceback; raises `MalformedMessage`."""
     if message.channel != "iopub" or message.header.msg_type != "error":
         return message
-    content = session.pack({"ename": "ExecutionError", "evalue": "Execution error", "traceback": [replacement]})
+    content = session.pack(hidden_error(replacement))
     return KernelMessage("iopub", [*message.parts[:3], content, *message.parts[4:]])
