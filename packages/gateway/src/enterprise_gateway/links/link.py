@@ -376,6 +376,7 @@ class KernelLink:
             return True
         if not self._sockets:
             self._requests.sent(message)
+            self._record(message)
             self._answer_all(self._death)
             return False
         self._transmit(message)
