@@ -1,4 +1,9 @@
+import re
+from typing import get_args
+
+from enterprise_gateway.links.link import LinkDropReason
 from enterprise_gateway.metrics import GatewayMetrics
+from enterprise_gateway.websocket.kernel import DropReason
 
 
 def exposition(act=None):
@@ -13,6 +18,11 @@ def test_counters_exist_before_the_first_event():
     assert 'enterprise_gateway_kernel_restarts_total{cause="died"} 0.0' in text
     assert 'enterprise_gateway_kernels_culled_total{reason="idle"} 0.0' in text
     assert 'enterprise_gateway_websocket_messages_total{channel="iopub",direction="to_client"} 0.0' in text
+
+
+def test_every_reason_to_drop_a_message_has_its_counter_before_the_first_one():
+    reasons = re.findall(r'messages_dropped_total\{reason="(\w+)"\} 0\.0', exposition())
+    assert sorted(reasons) == sorted({*get_args(LinkDropReason), *get_args(DropReason)})
 
 
 def test_a_failed_start_is_counted_by_its_reason():

@@ -16,6 +16,17 @@ __all__ = ["GatewayMetrics"]
 _NAMESPACE = "enterprise_gateway"
 _LAUNCH_BUCKETS = (0.25, 0.5, 1, 2.5, 5, 10, 15, 30, 60, 120, 180, 300, 600, float("inf"))
 _CHANNELS = ("shell", "control", "stdin", "iopub")
+_DROPS = (
+    "invalid_signature",
+    "kernel_gone",
+    "log_full",
+    "malformed_from_client",
+    "malformed_from_kernel",
+    "not_allowed",
+    "rate_limit",
+    "too_large_for_client",
+    "unknown_channel",
+)
 
 
 class GatewayMetrics:
@@ -73,7 +84,9 @@ class GatewayMetrics:
             namespace=_NAMESPACE,
             registry=self._registry,
         )
-        self._dropped = self._counter("messages_dropped_total", "Messages that reached nobody", "reason")
+        self._dropped = self._counter("messages_dropped_total", "Messages that weren't delivered", "reason")
+        for reason in _DROPS:
+            self._dropped.labels(reason)
         self._requests = Histogram(
             "http_request_duration_seconds",
             "Time to answer a request; the route is its pattern",
