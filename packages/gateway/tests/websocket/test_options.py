@@ -41,9 +41,25 @@ def test_a_type_that_is_not_allowed_is_dropped_and_counted(gateway, connect):
     assert gateway.metrics.counts["dropped not_allowed"] == 1
 
 
-def test_tracebacks_are_replaced(connect):
-    (error,) = _errors(connect().run("{}['secret']"))
-    assert error == {"ename": "ExecutionError", "evalue": "Execution error", "traceback": ["Ask your administrator."]}
+def test_tracebacks_are_replaced_in_the_output_and_in_the_reply(connect):
+    messages = connect().run("{}['secret']")
+    (error,) = _errors(messages)
+    hidden = {"ename": "ExecutionError", "evalue": "Execution error", "traceback": ["Ask your administrator."]}
+    assert error == hidden
+    (reply,) = (m["content"] for m in messages if m["msg_type"] == "execute_reply")
+    assert reply.items() >= {"status": "error", **hidden}.items()
+    assert "KeyError" not in str(messages)
+
+
+def test_what_a_kernel_died_of_is_said_though_tracebacks_are_hidden(gateway, connect):
+    dying = gateway.start_kernel()
+    client = connect(kernel=dying)
+    sent = client.execute("import time; print('begun', flush=True); time.sleep(600)")
+    client.until(lambda message: message["msg_type"] == "stream")
+    gateway.call(dying.die, "The kernel ran out of memory.")
+    told = client.until(lambda message: message["content"].get("execution_state") == "dead")
+    causes = [m["content"]["evalue"] for m in told if m["parent_header"].get("msg_id") == sent and "evalue" in m["content"]]
+    assert causes == ["The kernel ran out of memory."] * 2
 
 
 def test_the_legacy_protocol_is_spoken_even_where_v1_is_offered(connect):

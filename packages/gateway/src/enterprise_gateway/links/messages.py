@@ -110,15 +110,19 @@ class KernelMessage:
         Header, parent header, metadata, content, buffers.
     recipient
         The session that it is for; `None` for all of them.
-
+    by_gateway
+        Whether the gateway made it, so that it holds nothing of the user's own code.
     """
 
-    __slots__ = ("_frames", "_header", "_parent", "channel", "parts", "recipient", "size")
+    __slots__ = ("_frames", "_header", "_parent", "by_gateway", "channel", "parts", "recipient", "size")
 
-    def __init__(self, channel: ChannelName, parts: Sequence[bytes], *, recipient: str | None = None) -> None:
+    def __init__(
+        self, channel: ChannelName, parts: Sequence[bytes], *, recipient: str | None = None, by_gateway: bool = False
+    ) -> None:
         self.channel: ChannelName = channel
         self.parts = parts
         self.recipient = recipient
+        self.by_gateway = by_gateway
         self.size = sum(map(len, parts))
         self._header: Header | None = None
         self._parent: ParentHeader | None = None

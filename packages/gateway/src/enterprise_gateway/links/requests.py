@@ -107,7 +107,5 @@ class LinkRequests:
 def as_message(answer: Answer, *, parent: bytes, recipient: str | None, session: Session) -> KernelMessage:
     """Return an answer as a message of the kernel's; a reply is for one session, output for all."""
     channel: ChannelName = "iopub" if answer.channel == "iopub" else "control" if answer.channel == "control" else "shell"
-    header = session.pack(session.msg_header(answer.message_type))
-    return KernelMessage(
-        channel, [header, parent, b"{}", session.pack(answer.content)], recipient=None if channel == "iopub" else recipient
-    )
+    parts = [session.pack(session.msg_header(answer.message_type)), parent, b"{}", session.pack(answer.content)]
+    return KernelMessage(channel, parts, recipient=None if channel == "iopub" else recipient, by_gateway=True)
