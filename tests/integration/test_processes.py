@@ -117,14 +117,13 @@ def test_reconnecting_costs_neither_memory_nor_descriptors(own_server: Callable[
         for number in range(visits):
             with KernelSocket(server, kernel_id, protocol=PROTOCOLS[number % 2]) as client:
                 assert text_of(client.run("print('x' * 1000)")) == "x" * 1000 + "\n"
-        # While the kernel lives, sessions that were away when it was busy are waited for: up to four, with eight descriptors
-        # each. How many these are is a matter of moments; with the kernel they end.
+        # What the kernel's link and its log take ends with the kernel.
         server.stop_kernel(kernel_id)
 
     life_of_a_kernel(20)  # caches and pools are filled
     descriptors, memory = server.process.num_fds(), server.rss()
     life_of_a_kernel(80)
-    # One or two are a connection that the peer hasn't seen closed; a leak would be eight, or eighty.
+    # One or two are a connection that the peer hasn't seen closed; a leak of one for each websocket would be eighty.
     wait_until(lambda: server.process.num_fds() - descriptors <= 4)
     assert server.rss() - memory < 4 << 20
 

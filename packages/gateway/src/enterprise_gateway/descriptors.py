@@ -1,8 +1,8 @@
 """File descriptors and ZeroMQ sockets of this process: how much of them kernels, websockets and connections may take.
 
-Each kernel and each websocket takes several. A process that has used up all of its descriptors can't even accept the
-request that would end a kernel, and its probes fail. So some are kept for requests, and what would need those is refused
-while the gateway can still say why.
+A kernel takes several of both, a websocket two descriptors. A process that has used up all of its descriptors can't even
+accept the request that would end a kernel, and its probes fail. So some are kept for requests, and what would need those is
+refused while the gateway can still say why.
 """
 
 import logging

@@ -38,13 +38,11 @@ class KernelSockets:
         """Tell whether connections are encrypted and authenticated by CURVE."""
         return bool(self._info.get("curve_publickey"))
 
-    def update(self, info: Mapping[str, Any]) -> bool:
-        """Take over connection information as a connection file holds it; tell whether that changed anything."""
-        changed = self._info != dict(info)
+    def update(self, info: Mapping[str, Any]) -> None:
+        """Take over connection information as a connection file holds it."""
         self._info = dict(info)
-        return changed
 
-    def open(self, channel: ChannelName, identity: bytes | None) -> zmq.Socket[bytes]:
+    def open(self, channel: ChannelName, identity: bytes) -> zmq.Socket[bytes]:
         """Return a new connected socket; for iopub one that is subscribed to everything.
 
         Raises
@@ -60,8 +58,7 @@ class KernelSockets:
         socket.linger = 0
         socket.reconnect_ivl = _RECONNECT_MILLISECONDS
         socket.reconnect_ivl_max = _RECONNECT_MAX_MILLISECONDS
-        if identity is not None:
-            socket.identity = identity
+        socket.identity = identity
         if self.curve:
             public, secret = (_bytes(self._info[key]) for key in ("curve_publickey", "curve_secretkey"))
             socket.curve_serverkey, socket.curve_publickey, socket.curve_secretkey = public, public, secret

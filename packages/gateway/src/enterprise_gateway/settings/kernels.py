@@ -84,7 +84,7 @@ class KernelSettings:
         integer(64, 65535),
         environment=("EG_ZMQ_MAX_SOCKETS",),
         group=_KERNELS,
-        help="The most ZeroMQ sockets; a kernel needs two, each websocket four more.",
+        help="The most ZeroMQ sockets. A kernel needs up to four, however many websockets it has.",
     )
     port_range: str = setting(
         "0..0",

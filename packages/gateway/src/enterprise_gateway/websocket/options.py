@@ -15,25 +15,19 @@ class WebsocketOptions:
     """Every limit and choice of the websocket layer."""
 
     kernel_info_timeout: float = 60.0
-    """Seconds that a client waits for its kernel to answer before its websocket is refused or opened regardless."""
-
-    nudge_interval: float = 0.5
-    """Seconds between two questions to a kernel that hasn't answered yet."""
+    """Seconds that a client waits for a kernel that starts or restarts before its websocket is refused."""
 
     ping_interval: float = 30.0
     """Seconds between two pings; 0 sends none."""
 
     max_message_bytes: int = 100 * _MEBIBYTE
-    """The most bytes of one message from a client, and of all that wait here for a kernel that doesn't read.
-
-    What libzmq has taken already, at most 64 messages for each of the kernel's sockets, waits beside them.
-    """
+    """The most bytes of one message from a client."""
 
     max_connections: int = 0
     """The most websockets at one time; one more is refused with 503. 0 for no limit."""
 
     outbound_bytes: int = 2 * _MEBIBYTE
-    """How many bytes may wait to be sent to a client before the gateway stops reading its kernel for it."""
+    """How many bytes may wait to be sent to a client before it falls behind in its kernel's log."""
 
     iopub_message_rate: float = 0.0
     """Messages a second of a kernel's output beyond which output is dropped with a notice; 0 for no limit."""
