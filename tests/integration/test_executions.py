@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import subprocess
 import sys
 import uuid
@@ -184,11 +186,18 @@ def test_what_waits_behind_a_cell_that_fails_is_aborted(server: Server, own_kern
 
 
 def test_a_kernel_that_dies_ends_its_executions_with_the_error_that_clients_get(
-    server: Server, own_kernel: str, connect: Callable[..., KernelSocket]
+    server: Server, own_kernel: str, connect: Callable[..., KernelSocket], tmp_path: Path
 ) -> None:
+    gate = tmp_path / "gate"
     socket = connect(own_kernel)
-    sent = socket.execute("import os, signal; print('last words', flush=True); os.kill(os.getpid(), signal.SIGKILL)")
+    code = (
+        f"import os, signal, time\nprint('last words', flush=True)\nwhile not os.path.exists({str(gate)!r}): time.sleep(0.01)\n"
+    )
+    sent = socket.execute(code + "os.kill(os.getpid(), signal.SIGKILL)")
+    socket.wait_for(lambda message: message.type == "stream")
+    # Sent while the cell runs: what comes after the kernel's death waits for the next process.
     waiting = post(server, own_kernel, "2")
+    gate.touch()
     error = next(message for message in socket.collect(sent) if message.type == "error")
     model = wait_ended(server, own_kernel, sent.id)
     assert model["state"] == "error"
@@ -331,6 +340,26 @@ def test_bounds_hold_and_what_is_missing_is_marked(own_server: Callable[..., Ser
 
     none = own_server(settings={"EXECUTIONS_MAX_COUNT": "0"})
     assert executions(none, none.start_kernel()).status_code == 501
+
+
+def test_clients_that_do_not_read_hold_so_much_memory_and_no_more(own_server: Callable[..., Server]) -> None:
+    server = own_server()
+    kernel_id = server.start_kernel()
+    msg_id = post(server, kernel_id, "for n in range(70): print('x' * 100_000)")
+    wait_ended(server, kernel_id, msg_id)
+    path = f"/api/kernels/{kernel_id}/executions/{msg_id}"
+    head = f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: token {server.token}\r\n\r\n".encode()
+    refused = 0
+    with contextlib.ExitStack() as stack:
+        for _ in range(20):
+            client = stack.enter_context(socket.socket())
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.settimeout(30)
+            client.connect(("127.0.0.1", server.port))
+            client.sendall(head)
+            refused += client.recv(12) == b"HTTP/1.1 503"
+        assert refused == 20 - 9  # of 7 MB each, 9 are within 64 MiB
+    wait_until(lambda: server.request("GET", path).status_code == 200)
 
 
 # ----------------------------------------------------------------------------------------------------------- command line

@@ -227,7 +227,7 @@ def test_an_output_that_is_larger_than_there_is_room_for_leaves_its_size():
 def test_text_in_one_large_message_keeps_its_beginning_and_its_end():
     played = Played(max_bytes=100_000)
     played.ask("a")
-    played.write("a", "begin" + "x" * 99_500 + "end")
+    played.write("a", "begin" + "x" * 1_000_000 + "end")
     text = played.text("a")
     assert text.startswith("begin")
     assert text.endswith("end")

@@ -28,6 +28,7 @@ from enterprise_gateway.metrics import GatewayMetrics
 from enterprise_gateway.provisioners.registry import runs_in_cluster
 from enterprise_gateway.server import make_server, tls_context
 from enterprise_gateway.settings import GatewaySettings
+from enterprise_gateway.web.answer_budget import AnswerBudget
 from enterprise_gateway.web.application import make_application
 from enterprise_gateway.web.executions import ExecutionHandler, ExecutionsHandler
 from enterprise_gateway.web.health import ApiHandler, LiveHandler, MetricsHandler, OpenMetricsHandler, ReadyHandler
@@ -56,6 +57,8 @@ __all__ = ["build_gateway"]
 
 # Clocks of this machine and of the cluster differ, and the end of a start takes a moment.
 _ORPHAN_GRACE_SECONDS = 120.0
+# So many clients may read the largest answers slowly at the same time.
+_ANSWERS_AT_ONCE = 8
 
 
 def build_gateway(
@@ -200,7 +203,10 @@ def _rest_routes(
     listing = {"kernels": kernels, "list_kernels": settings.list_kernels}
     all_kernels = {**listing, "kernel_headers": settings.kernel_headers}
     one_session = {"sessions": sessions, "kernels": kernels}
-    executions = {"executions": Executions(kernels=kernels, rules=execution_rules(settings))}
+    executions = {
+        "executions": Executions(kernels=kernels, rules=execution_rules(settings)),
+        "budget": AnswerBudget(limit=_ANSWERS_AT_ONCE * settings.executions_max_bytes),
+    }
     return [
         Route(path="/api", handler=ApiHandler),
         Route(path="/api/kernels", handler=KernelsHandler, services=all_kernels),

@@ -238,7 +238,7 @@ class ExecutionRecorder:
 
     def _keep(self, execution: Execution, message_type: str, content: bytes) -> None:
         # Of text the middle can go, so it may be longer than what goes as a whole.
-        most = self._max_bytes if message_type == "stream" else self._max_bytes // 4
+        most = max(_MOST_DECODED, self._max_bytes) if message_type == "stream" else self._max_bytes // 4
         execution.add(message_type, content, most_bytes=most)
         self._touched(execution)
 

@@ -1,6 +1,7 @@
 """What kernels ran, for those who weren't connected; and running code without a connection."""
 
 import asyncio
+import time
 import uuid
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ __all__ = ["CodeToRun", "ExecutionRules", "Executions", "KernelRecord"]
 
 # A cell's output is many messages; who follows gets what came within this time at once.
 _GATHER_SECONDS = 0.05
+_REST_FACTOR = 20
 # Below the minute after which most proxies take a silent connection for dead.
 _KEEP_ALIVE_SECONDS = 15.0
 
@@ -124,9 +126,12 @@ class KernelRecord:
             described, changes = None, OutputChanges()
             while execution.ended is None and self._recorder.get(execution.msg_id) is execution:
                 changed.clear()
+                began = time.perf_counter()
                 if described != (described := describe(execution)):
                     yield "execution", described
-                for event in changes.until(self.outputs(execution)):
+                events = list(changes.until(self.outputs(execution)))
+                spent = time.perf_counter() - began
+                for event in events:
                     yield event
                 try:
                     async with asyncio.timeout(_KEEP_ALIVE_SECONDS):
@@ -134,7 +139,8 @@ class KernelRecord:
                 except TimeoutError:
                     yield None
                 else:
-                    await asyncio.sleep(_GATHER_SECONDS)
+                    # To look at megabytes of output takes milliseconds, in which nobody else gets a turn.
+                    await asyncio.sleep(max(_GATHER_SECONDS, _REST_FACTOR * spent))
             for event in changes.until(self.outputs(execution)):
                 yield event
             yield "end", describe(execution)

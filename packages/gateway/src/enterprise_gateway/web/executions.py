@@ -1,6 +1,7 @@
 """/api/kernels/{kernel_id}/executions: what a kernel ran, also before the caller came, and running more."""
 
 import json
+import logging
 from contextlib import aclosing
 from http import HTTPStatus
 from typing import Any, ClassVar
@@ -8,9 +9,10 @@ from typing import Any, ClassVar
 import msgspec
 from tornado.iostream import StreamClosedError
 
-from enterprise_gateway.errors import BadRequest
+from enterprise_gateway.errors import BadRequest, Unavailable
 from enterprise_gateway.kernels.executions import CodeToRun, Executions, KernelRecord
 from enterprise_gateway.kernels.output_changes import Event
+from enterprise_gateway.web.answer_budget import AnswerBudget, Share
 from enterprise_gateway.web.base import Edge
 from enterprise_gateway.web.kernels import StartingHandler
 from enterprise_gateway.web.models import ErrorModel, ExecutionModel, ExecutionOutputsModel, NewExecution
@@ -20,6 +22,8 @@ from enterprise_gateway_common.executions.notebook import describe
 
 __all__ = ["ExecutionHandler", "ExecutionsHandler"]
 
+_log = logging.getLogger(__name__)
+
 _TAG = "executions"
 _NOTEBOOK = "application/x-ipynb+json"
 _EVENTS = "text/event-stream"
@@ -28,23 +32,30 @@ _FOLLOW = {"": False, "false": False, "0": False, "true": True, "1": True}
 
 
 class _ExecutionsHandler(StartingHandler):
-    def initialize(self, *, edge: Edge, executions: Executions) -> None:  # type: ignore[override]  # each handler names its services
+    def initialize(self, *, edge: Edge, executions: Executions, budget: AnswerBudget) -> None:  # type: ignore[override]  # each handler names its services
         super().initialize(edge=edge)
-        self._executions = executions
+        self._executions, self._budget = executions, budget
 
     @property
     def _wants_notebook(self) -> bool:
         accepted = self.request.headers.get("Accept", "").lower().split(",")
         return _NOTEBOOK in (kind.partition(";")[0].strip() for kind in accepted)
 
-    def _write(self, value: object, content_type: str = "application/json") -> None:
-        self.set_header("Content-Type", content_type)
-        self.set_header("Vary", "Accept")
-        self.set_header("Cache-Control", "no-store")
-        self.finish(_encoded(value))
+    async def _write(self, value: object, content_type: str = "application/json") -> None:
+        body = _encoded(value)
+        with self._budget.share() as share:
+            share.resize(len(body))
+            self.set_header("Content-Type", content_type)
+            self.set_header("Vary", "Accept")
+            self.set_header("Cache-Control", "no-store")
+            try:
+                await self.finish(body)
+            except StreamClosedError:
+                # The client went away, which is its right.
+                return
 
-    def _write_notebook(self, record: KernelRecord, executions: list[Execution]) -> None:
-        self._write(record.notebook(executions), _NOTEBOOK)
+    async def _write_notebook(self, record: KernelRecord, executions: list[Execution]) -> None:
+        await self._write(record.notebook(executions), _NOTEBOOK)
 
 
 class ExecutionsHandler(_ExecutionsHandler):
@@ -69,9 +80,9 @@ class ExecutionsHandler(_ExecutionsHandler):
         """Answer with every execution, without outputs; or with a notebook of all."""
         record = await self._executions.of(kernel_id, self.identity)
         if self._wants_notebook:
-            self._write_notebook(record, record.all())
+            await self._write_notebook(record, record.all())
         else:
-            self._write([describe(execution) for execution in record.all()])
+            await self._write([describe(execution) for execution in record.all()])
 
     async def post(self, kernel_id: str) -> None:
         """Have the kernel run code."""
@@ -86,7 +97,7 @@ class ExecutionsHandler(_ExecutionsHandler):
         execution = await self.until_client_leaves(self._executions.run(kernel_id, request, self.identity))
         self.set_status(HTTPStatus.ACCEPTED)
         self.set_header("Location", f"{self.edge.base_url}api/kernels/{kernel_id}/executions/{execution.msg_id}")
-        self._write(describe(execution))
+        await self._write(describe(execution))
 
 
 class ExecutionHandler(_ExecutionsHandler):
@@ -112,9 +123,9 @@ class ExecutionHandler(_ExecutionsHandler):
         if follow:
             await self.until_client_leaves(self._follow(record, execution))
         elif self._wants_notebook:
-            self._write_notebook(record, [execution])
+            await self._write_notebook(record, [execution])
         else:
-            self._write(record.model(execution))
+            await self._write(record.model(execution))
 
     async def _follow(self, record: KernelRecord, execution: Execution) -> None:
         self.set_header("Content-Type", _EVENTS)
@@ -125,14 +136,24 @@ class ExecutionHandler(_ExecutionsHandler):
             await self.finish()
             return
         try:
-            async with aclosing(record.follow(execution)) as events:
-                async for event in events:
-                    self.write(_as_event(event))
-                    await self.flush()
-            await self.finish()
+            with self._budget.share() as share:
+                await self._send_events(record, execution, share)
         except StreamClosedError:
             # The client went away, which is its right.
             return
+        except Unavailable:
+            # Its end is missing, so the client knows that there is more, and may come again.
+            _log.warning("Somebody who follows an execution reads too slowly, and is disconnected")
+        await self.finish()
+
+    async def _send_events(self, record: KernelRecord, execution: Execution, share: Share) -> None:
+        async with aclosing(record.follow(execution)) as events:
+            async for event in events:
+                body = _as_event(event)
+                # What was shown is remembered for as long as it takes to find what is new.
+                share.resize(execution.output_size + len(body))
+                self.write(body)
+                await self.flush()
 
 
 def _as_event(event: Event | None) -> bytes:
