@@ -256,7 +256,7 @@ def test_the_older_blocks_of_the_ingress_lead_to_the_gateway(
         pytest.param({"deployment": {"enabled": False}}, "needs kip.serviceName or kip.images", id="a puller of nothing"),
         pytest.param({"deployment": {"enabled": False}, "kip": {"enabled": False}}, "nothing would be installed", id="nothing"),
         pytest.param(
-            {"deployment": {"enabled": False}, "kip": {"serviceName": "gateway.elsewhere"}},
+            {"deployment": {"enabled": False}, "kip": {"serviceName": "gateway.peers"}},
             "write its token in authToken or auth.existingSecret",
             id="a puller that nobody told the token",
         ),

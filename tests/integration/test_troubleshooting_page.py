@@ -22,7 +22,7 @@ PACKAGE = Path(enterprise_gateway.__file__).parent
 CLASSES = {name: each for name, each in vars(errors).items() if inspect.isclass(each) and issubclass(each, GatewayError)}
 # Functions that put the public words together elsewhere than where an error is raised.
 SPEAKERS = {
-    "cluster/diagnosis.py": (
+    "cluster/pods/diagnosis.py": (
         "cause_of_failure",
         "waiting_words",
         "cause_of_end",
@@ -33,8 +33,8 @@ SPEAKERS = {
         "_memory_words",
         "_name",
     ),
-    "cluster/start.py": ("_refusal",),
-    "cluster/watching.py": ("_timeout_words",),
+    "cluster/objects/start.py": ("_refusal",),
+    "cluster/watch/pod_watch.py": ("_timeout_words",),
     "provisioners/exits.py": ("exit_words",),
     "gateway.py": ("problems",),
     "web/base.py": ("_words_for", "where_the_api_is_described"),

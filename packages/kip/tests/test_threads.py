@@ -3,24 +3,24 @@ import threading
 
 import pytest
 
-from kernel_image_puller.threads import Crashed, Crew, Inbox
+from kernel_image_puller.threads import Crashed, Inbox, Workers
 
 
 def test_a_crash_reaches_the_inbox_and_the_log(caplog: pytest.LogCaptureFixture) -> None:
     inbox: Inbox = queue.SimpleQueue()
-    crew = Crew(inbox=inbox)
-    crew.start("bad", lambda: 1 / 0)
+    workers = Workers(inbox=inbox)
+    workers.start("bad", lambda: 1 / 0)
     crashed = inbox.get(timeout=5)
     assert isinstance(crashed, Crashed)
     assert (crashed.thread, type(crashed.error)) == ("bad", ZeroDivisionError)
-    assert crew.join(5)
+    assert workers.join(5)
     assert "ZeroDivisionError" in caplog.text
 
 
 def test_waiting_for_threads_has_an_end() -> None:
-    crew = Crew(inbox=queue.SimpleQueue())
+    workers = Workers(inbox=queue.SimpleQueue())
     release = threading.Event()
-    crew.start("stuck", release.wait)
-    assert not crew.join(0.05)
+    workers.start("stuck", release.wait)
+    assert not workers.join(0.05)
     release.set()
-    assert crew.join(5)
+    assert workers.join(5)

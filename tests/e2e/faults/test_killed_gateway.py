@@ -18,7 +18,7 @@ from tests.support.installation import NAME, template_with_documents
 from tests.support.kernel_socket import KernelSocket, text_of
 from tests.support.waiting import wait_until
 
-from enterprise_gateway.cluster.connect import connect, find_cluster
+from enterprise_gateway.cluster.api.connect import connect, find_cluster
 from enterprise_gateway.cluster.services import ClusterOptions, ClusterServices
 from enterprise_gateway.launch.plan import LaunchSettings
 from enterprise_gateway.launch.policy import PolicyFile

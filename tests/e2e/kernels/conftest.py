@@ -14,8 +14,8 @@ import zmq.asyncio
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 
-from enterprise_gateway.cluster.connect import connect, find_cluster
-from enterprise_gateway.cluster.diagnosis import Graces
+from enterprise_gateway.cluster.api.connect import connect, find_cluster
+from enterprise_gateway.cluster.pods.diagnosis import Graces
 from enterprise_gateway.cluster.services import ClusterOptions, ClusterServices
 from enterprise_gateway.launch.plan import LaunchSettings
 from enterprise_gateway.launch.policy import PolicyFile

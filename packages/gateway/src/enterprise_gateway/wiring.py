@@ -127,7 +127,7 @@ def build_gateway(
         orphan_age=settings.max_kernel_launch_timeout + _ORPHAN_GRACE_SECONDS,
     )
     sync = ClusterSync(cluster=cluster, loss_grace=settings.watch_loss_grace)
-    adoption = kernels.elsewhere = Adoption(
+    adoption = kernels.peers = Adoption(
         cluster=cluster, sync=sync, kernels=kernels, catalogue=catalogue, make_kernel=make_kernel, noticed=upkeep.noticed
     )
     event_loop = EventLoopMonitor()

@@ -3,9 +3,9 @@
 What is imported here, the Kubernetes client above all, takes more memory than the rest of the gateway.
 """
 
-from enterprise_gateway.cluster.connect import connect
-from enterprise_gateway.cluster.leadership import Leadership
-from enterprise_gateway.cluster.lease import Lease
+from enterprise_gateway.cluster.api.connect import connect
+from enterprise_gateway.cluster.leadership.leader import Leadership
+from enterprise_gateway.cluster.leadership.lease import Lease
 from enterprise_gateway.cluster.options import cluster_options
 from enterprise_gateway.cluster.services import ClusterServices
 from enterprise_gateway.launch.policy import open_policy

@@ -15,7 +15,7 @@ from enterprise_gateway.cluster.connection import ClusterConnection
 from enterprise_gateway.kernels.kernel import Kernel
 from enterprise_gateway.kernels.lifecycle import KernelLifecycle, LifecycleOptions
 from enterprise_gateway.kernels.manager import GatewayKernelManager
-from enterprise_gateway.kernels.shared_lifecycle import SharedKernelLifecycle
+from enterprise_gateway.kernels.replicated_lifecycle import ReplicatedKernelLifecycle
 from enterprise_gateway.kernelspecs.catalogue import Kernelspec
 from enterprise_gateway.launch.request import LaunchRequest
 from enterprise_gateway.links.link import KernelLink
@@ -126,12 +126,12 @@ class KernelMaker:
         if not kernel.outlives_gateway:
             return KernelLifecycle(kernel=kernel, options=self._options, on_restart=self._metrics.kernel_restarted)
         provisioner: Any = kernel.manager.provisioner
-        return SharedKernelLifecycle(
+        return ReplicatedKernelLifecycle(
             kernel=kernel,
             options=self._options,
             on_restart=self._metrics.kernel_restarted,
             provisioner=provisioner,
-            duties=self._cluster,
+            ownership=self._cluster,
             on_end=self._on_end,
         )
 

@@ -11,7 +11,7 @@ from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_core.paths import jupyter_path
 from traitlets.config import Configurable
 
-from enterprise_gateway.cluster.connect import check_cluster_settings, own_namespace
+from enterprise_gateway.cluster.api.connect import check_cluster_settings, own_namespace
 from enterprise_gateway.cluster.connection import ClusterConnection, ClusterMode
 from enterprise_gateway.kernels.culling import CullingRules
 from enterprise_gateway.kernels.executions import ExecutionRules

@@ -10,9 +10,9 @@ import pytest
 from aiohttp import web  # pants: no-infer-dep  it comes with kubernetes
 from kubernetes.aio.client import ApiClient, Configuration
 
-from enterprise_gateway.cluster.client import ClusterClient
-from enterprise_gateway.cluster.informer import Informer
-from enterprise_gateway.cluster.pods import pod_state
+from enterprise_gateway.cluster.api.client import ClusterClient
+from enterprise_gateway.cluster.pods.state import pod_state
+from enterprise_gateway.cluster.watch.informer import Informer
 from enterprise_gateway.launch.plan import LaunchSettings, build_plan
 from enterprise_gateway.launch.policy import Policy
 from enterprise_gateway.launch.request import KernelFacts, recorded_request

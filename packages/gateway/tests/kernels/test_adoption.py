@@ -1,4 +1,4 @@
-"""With a picture of the cluster that a test draws."""
+"""With a cache of the cluster that a test draws."""
 
 import asyncio
 import uuid
@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from enterprise_gateway.cluster.marks import Cause, Ending
-from enterprise_gateway.cluster.pods import pod_state
+from enterprise_gateway.cluster.pods.annotations import Cause, Ending
+from enterprise_gateway.cluster.pods.state import pod_state
 from enterprise_gateway.errors import (
     ClusterNotSynced,
     Gone,
@@ -24,15 +24,15 @@ from enterprise_gateway.kernels.adoption import Adoption
 from enterprise_gateway.kernels.cluster_sync import ClusterSync
 from enterprise_gateway.kernels.lifecycle import LifecycleOptions
 from enterprise_gateway.kernels.owners import owners_of
+from enterprise_gateway.kernels.replicated_lifecycle import ReplicatedKernelLifecycle
 from enterprise_gateway.kernels.requests import StartRequest
-from enterprise_gateway.kernels.shared_lifecycle import SharedKernelLifecycle
 from enterprise_gateway_common import labels
 
 ID = "01234567-89ab-4cde-8f01-23456789abcd"
 STARTED = {labels.LAST_ACTIVITY_ANNOTATION: "2026-01-02T00:00:00Z"}
 
 
-class Picture:
+class Cache:
     """Stands for the informer."""
 
     def __init__(self):
@@ -89,8 +89,8 @@ class Cluster:
         self.connected, self.absent, self.mode, self.may_exist = True, None, "auto", True
         self.syncing = asyncio.Event()
         self.syncing.set()
-        removal = SimpleNamespace(dooms=lambda _pod: False)
-        self.services = SimpleNamespace(pods=Picture(), store=Store(), ready=self._ready, removal=removal)
+        removal = SimpleNamespace(is_pending=lambda _pod: False)
+        self.services = SimpleNamespace(pods=Cache(), store=Store(), ready=self._ready, removal=removal)
 
     async def _ready(self, _seconds):
         await self.syncing.wait()
@@ -112,7 +112,7 @@ class Pods:
         self.followed = None
 
 
-class SharedLifecycle(SharedKernelLifecycle):
+class SharedLifecycle(ReplicatedKernelLifecycle):
     """Follows nothing and starts when a test lets it."""
 
     def __init__(self, kernel):
@@ -125,7 +125,7 @@ class SharedLifecycle(SharedKernelLifecycle):
             options=options,
             on_restart=lambda _: None,
             provisioner=SimpleNamespace(pods=self.kept),
-            duties=None,
+            ownership=None,
             on_end=lambda *_: None,
         )
         self.may_finish, self.phases, self.failure, self.ended = asyncio.Event(), {}, None, False
@@ -145,14 +145,14 @@ class SharedLifecycle(SharedKernelLifecycle):
 
 
 class Replica:
-    """The kernels of one replica, with a picture of its own."""
+    """The kernels of one replica, with a cache of its own."""
 
     def __init__(self, kit, make_kernel, clock):
         self.cluster, self.kernels, self.lifecycles, self.noticed = Cluster(), kit.kernels, {}, []
         self._make_kernel = make_kernel
         self.kernels._make_kernel = self._make
         self.sync = ClusterSync(cluster=self.cluster, loss_grace=60)
-        self.adoption = self.kernels.elsewhere = Adoption(
+        self.adoption = self.kernels.peers = Adoption(
             cluster=self.cluster,
             sync=self.sync,
             kernels=self.kernels,
@@ -161,7 +161,7 @@ class Replica:
             noticed=lambda pod: self.noticed.append(pod.name),
             clock=clock,
         )
-        self.picture, self.store = self.cluster.services.pods, self.cluster.services.store
+        self.cache, self.store = self.cluster.services.pods, self.cluster.services.store
 
     def _make(self, *, kernel_id, kernelspec, user, request=None):
         kernel = self._make_kernel(kernel_id, user, kernelspec.name, kernelspec)
@@ -203,10 +203,10 @@ def test_kernels_that_run_are_known_at_the_start_and_those_that_come_later_as_th
     other = str(uuid.uuid4())
 
     async def steps():
-        replica.picture.show(pod())
+        replica.cache.show(pod())
         await replica.adoption.begin()
         assert replica.ids() == {ID}
-        replica.picture.show(pod(other, annotations={}))
+        replica.cache.show(pod(other, annotations={}))
         await replica.until(lambda: replica.ids() == {ID, other})
         assert [kernel.kernel_id for kernel in replica.kernels.all(Identity("bob"))] == []
         assert replica.kernels.get(ID, ANONYMOUS).last_activity.isoformat() == "2026-01-02T00:00:00+00:00"
@@ -229,7 +229,7 @@ def test_what_is_no_kernel_any_more_or_none_of_this_gateway_is_left_alone(replic
 
     async def steps():
         await replica.adoption.begin()
-        replica.picture.show(pod(annotations=annotations, **rest))
+        replica.cache.show(pod(annotations=annotations, **rest))
         await asyncio.sleep(0.05)
         assert replica.ids() == set()
 
@@ -239,13 +239,13 @@ def test_what_is_no_kernel_any_more_or_none_of_this_gateway_is_left_alone(replic
 def test_a_kernel_that_vanishes_while_it_is_looked_at_is_not_known(replica):
     async def steps():
         await replica.adoption.begin()
-        replica.picture.show(pod())
-        replica.picture.remove(pod())
+        replica.cache.show(pod())
+        replica.cache.remove(pod())
         while replica.adoption._tasks:
             await asyncio.sleep(0)
         assert replica.ids() == set()
         # And the next one of its name is.
-        replica.picture.show(pod(uid="u2"))
+        replica.cache.show(pod(uid="u2"))
         await replica.until(lambda: replica.ids() == {ID})
 
     run(steps())
@@ -254,7 +254,7 @@ def test_a_kernel_that_vanishes_while_it_is_looked_at_is_not_known(replica):
 def test_a_kernel_whose_kernelspec_comes_after_it_is_known_then(replica, tmp_path, clock, caplog):
     async def steps():
         await replica.adoption.begin()
-        replica.picture.show(pod(kernelspec="late"))
+        replica.cache.show(pod(kernelspec="late"))
         for _ in range(2):
             await replica.until(lambda: not replica.adoption._tasks)
             assert replica.ids() == set()
@@ -272,9 +272,9 @@ def test_a_kernel_whose_kernelspec_comes_after_it_is_known_then(replica, tmp_pat
 def test_a_kernel_that_was_left_alone_and_is_gone_is_forgotten(replica):
     async def steps():
         await replica.adoption.begin()
-        replica.picture.show(pod(kernelspec="gone"))
+        replica.cache.show(pod(kernelspec="gone"))
         await replica.until(lambda: replica.adoption._left_alone)
-        replica.picture.remove(pod())
+        replica.cache.remove(pod())
         await replica.adoption.look_again()
         assert replica.adoption._left_alone == set()
 
@@ -290,7 +290,7 @@ def test_of_two_pods_of_one_name_the_later_one_is_adopted(replica, created, foll
     async def steps():
         await replica.adoption.begin()
         # One that is on its way out isn't looked at, so the API server is asked.
-        replica.picture.objects[pod().key] = pod(uid="u2", created=created, deleting=True)
+        replica.cache.objects[pod().key] = pod(uid="u2", created=created, deleting=True)
         replica.store.pods[ID] = pod()
         await replica.kernels.find(ID, ANONYMOUS)
         assert replica.lifecycles[ID].kept.followed.uid == followed
@@ -302,11 +302,11 @@ def test_a_kernel_is_found_though_its_older_pod_vanishes_meanwhile(replica):
     async def steps():
         await replica.adoption.begin()
         old = pod(uid="u0", created="2025-12-31T00:00:00Z", deleting=True)
-        replica.picture.show(old)
+        replica.cache.show(old)
         replica.store.pods[ID] = pod()
         finding = asyncio.create_task(replica.kernels.find(ID, ANONYMOUS))
         await replica.until(lambda: replica.store.questions)
-        replica.picture.remove(old)
+        replica.cache.remove(old)
         await finding
         assert replica.lifecycles[ID].kept.followed.uid == "u1"
 
@@ -319,8 +319,8 @@ def test_a_kernel_whose_pod_vanishes_while_the_api_server_is_asked_for_it_is_not
         replica.store.pods[ID] = pod()
         finding = asyncio.create_task(replica.kernels.find(ID, ANONYMOUS))
         await replica.until(lambda: replica.store.questions)
-        replica.picture.show(pod(deleting=True))
-        replica.picture.remove(pod())
+        replica.cache.show(pod(deleting=True))
+        replica.cache.remove(pod())
         with pytest.raises(KernelNotFound):
             await finding
 
@@ -330,9 +330,9 @@ def test_a_kernel_whose_pod_vanishes_while_the_api_server_is_asked_for_it_is_not
 def test_a_kernel_whose_pod_is_followed_by_another_one_while_it_is_looked_at_is_found_in_that_one(replica):
     async def steps():
         await replica.adoption.begin()
-        replica.picture.show(pod())
-        replica.picture.remove(pod())
-        replica.picture.show(pod(uid="u2"))
+        replica.cache.show(pod())
+        replica.cache.remove(pod())
+        replica.cache.show(pod(uid="u2"))
         await replica.until(lambda: replica.ids() == {ID})
         assert replica.lifecycles[ID].kept.followed.uid == "u2"
 
@@ -342,10 +342,10 @@ def test_a_kernel_whose_pod_is_followed_by_another_one_while_it_is_looked_at_is_
 def test_a_kernel_that_is_known_is_only_noticed(replica):
     async def steps():
         await replica.adoption.begin()
-        replica.picture.show(pod())
+        replica.cache.show(pod())
         await replica.until(lambda: replica.ids() == {ID})
         kernel = replica.kernels.get(ID, ANONYMOUS)
-        replica.picture.show(pod())
+        replica.cache.show(pod())
         await asyncio.sleep(0.01)
         assert replica.kernels.get(ID, ANONYMOUS) is kernel
         assert len(replica.noticed) == 2
@@ -356,11 +356,11 @@ def test_a_kernel_that_is_known_is_only_noticed(replica):
 def test_a_dead_kernel_makes_room_for_one_that_somebody_started_again(replica):
     async def steps():
         await replica.adoption.begin()
-        replica.picture.show(pod())
+        replica.cache.show(pod())
         await replica.until(lambda: replica.ids() == {ID})
         dead = replica.kernels.get(ID, ANONYMOUS)
         dead.dead("it died")
-        replica.picture.show(pod(uid="u2"))
+        replica.cache.show(pod(uid="u2"))
         await replica.until(lambda: ID in replica.ids())
         assert replica.kernels.get(ID, ANONYMOUS) is not dead
 
@@ -377,7 +377,7 @@ def test_a_kernel_is_found_before_the_watch_shows_it_and_many_who_ask_are_one_ca
         found = await asyncio.gather(*(replica.kernels.find(ID.upper(), ANONYMOUS) for _ in range(5)))
         assert {kernel.kernel_id for kernel in found} == {ID}
         assert replica.store.questions == [ID]
-        replica.picture.show(pod())
+        replica.cache.show(pod())
         await asyncio.sleep(0.01)
         assert replica.kernels.get(ID, ANONYMOUS) is found[0]
 
@@ -444,7 +444,7 @@ def test_before_anybody_looked_for_the_clusters_kernels_none_is_denied_none_list
 
 def test_kernels_are_listed_when_all_are_adopted_and_not_when_only_some_are(replica):
     async def steps():
-        replica.picture.show(pod())
+        replica.cache.show(pod())
         replica.cluster.syncing.clear()
         finding = asyncio.create_task(replica.adoption.begin())
         await asyncio.sleep(0)
@@ -507,7 +507,7 @@ def test_of_two_starts_of_one_id_at_two_replicas_the_slower_one_answers_with_the
         await replica.until(lambda: ID in replica.lifecycles)
         lost = replica.lifecycles[ID]
         lost.failure = KernelExists()
-        replica.picture.show(pod())
+        replica.cache.show(pod())
         lost.may_finish.set()
         kernel, new = await task
         assert (kernel.kernel_id, new) == (ID, False)
@@ -536,7 +536,7 @@ def test_kernels_of_other_replicas_count(replica, kit, limits):
 
     async def steps():
         await replica.adoption.begin()
-        replica.picture.objects["home", "x"] = pod()
+        replica.cache.objects["home", "x"] = pod()
         with pytest.raises(LimitReached):
             await replica.kernels.start(StartRequest(kernel_name=None, env={}), Identity("alice"))
 
@@ -550,8 +550,8 @@ def test_of_two_starts_at_once_the_one_whose_pod_was_made_later_ends(replica, ki
         await replica.adoption.begin()
         task, kernel_id = await starting(replica)
         # Another replica's pod first, then the own one: the order in which the cluster made them.
-        replica.picture.show(pod())
-        replica.picture.show(pod(kernel_id, uid="u2", annotations={}))
+        replica.cache.show(pod())
+        replica.cache.show(pod(kernel_id, uid="u2", annotations={}))
         with pytest.raises(LimitReached):
             await task
         assert kernel_id not in replica.ids()
@@ -566,10 +566,10 @@ def test_of_two_starts_at_once_the_one_whose_pod_was_made_first_goes_on(replica,
     async def steps():
         await replica.adoption.begin()
         task, kernel_id = await starting(replica)
-        replica.picture.show(pod(kernel_id, uid="u2", annotations={}))
-        replica.picture.show(pod())
+        replica.cache.show(pod(kernel_id, uid="u2", annotations={}))
+        replica.cache.show(pod())
         # Seen again, as it changes on its way.
-        replica.picture.show(pod(kernel_id, uid="u2", annotations={}))
+        replica.cache.show(pod(kernel_id, uid="u2", annotations={}))
         replica.lifecycles[kernel_id].may_finish.set()
         kernel, _ = await task
         assert kernel.kernel_id == kernel_id
@@ -586,7 +586,7 @@ def test_where_the_order_is_not_known_all_that_there_is_counts(replica, kit, oth
         task, kernel_id = await starting(replica)
         own = pod(kernel_id, uid="u2", annotations={})
         replica.store.pods = {one.kernel_id: one for one in [own, *others]}
-        replica.picture.show_list(own)
+        replica.cache.show_list(own)
         while not replica.kernels.table[kernel_id].placing.done():
             await asyncio.sleep(0)
         replica.lifecycles[kernel_id].may_finish.set()
@@ -607,7 +607,7 @@ def test_a_kernel_that_has_started_before_its_place_was_known_ends_where_it_has_
         task, kernel_id = await starting(replica)
         replica.store.pods = {ID: pod()}
         replica.store.answer.clear()
-        replica.picture.show_list(pod(kernel_id, uid="u2", annotations={}))
+        replica.cache.show_list(pod(kernel_id, uid="u2", annotations={}))
         replica.lifecycles[kernel_id].may_finish.set()
         await replica.until(lambda: replica.kernels.table[kernel_id].started)
         assert not task.done()
@@ -627,7 +627,7 @@ def test_a_kernel_that_is_deleted_before_its_place_was_known_leaves_nothing(repl
         await replica.adoption.begin()
         task, kernel_id = await starting(replica)
         replica.store.answer.clear()
-        replica.picture.show_list(pod(kernel_id, uid="u2", annotations={}))
+        replica.cache.show_list(pod(kernel_id, uid="u2", annotations={}))
         replica.lifecycles[kernel_id].may_finish.set()
         await replica.until(lambda: replica.kernels.table[kernel_id].started)
         await replica.kernels.shutdown(kernel_id, ANONYMOUS)
@@ -647,7 +647,7 @@ def test_a_place_that_cant_be_asked_for_is_none(replica, kit):
         await replica.adoption.begin()
         task, kernel_id = await starting(replica)
         replica.store.error = KubernetesUnavailable("away", kind="Pod")
-        replica.picture.show_list(pod(kernel_id, uid="u2", annotations={}))
+        replica.cache.show_list(pod(kernel_id, uid="u2", annotations={}))
         with pytest.raises(KubernetesUnavailable):
             await task
 
@@ -659,7 +659,7 @@ def test_a_kernel_that_is_being_ended_takes_nobodys_place(replica, kit):
 
     async def steps():
         await replica.adoption.begin()
-        replica.picture.objects["home", "x"] = pod(deleting=True)
+        replica.cache.objects["home", "x"] = pod(deleting=True)
         task, kernel_id = await starting(replica)
         replica.lifecycles[kernel_id].may_finish.set()
         await task

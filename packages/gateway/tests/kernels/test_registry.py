@@ -6,7 +6,7 @@ import pytest
 from enterprise_gateway.errors import Conflict, Gone, KernelNotFound, LaunchFailed, LimitReached, Unavailable
 from enterprise_gateway.identity import ANONYMOUS, Identity
 from enterprise_gateway.kernels.requests import StartRequest
-from enterprise_gateway.kernels.rules import Alone
+from enterprise_gateway.kernels.rules import NoPeers
 
 ID = "01234567-89ab-4cde-8f01-23456789abcd"
 
@@ -155,7 +155,7 @@ def test_kernels_that_start_count_for_the_limits(kit):
 
 
 def test_without_limits_a_start_counts_nobodys_kernels(kit):
-    class Many(Alone):
+    class Many(NoPeers):
         """A cluster of which each count takes time."""
 
         def owners(self):
@@ -164,7 +164,7 @@ def test_without_limits_a_start_counts_nobodys_kernels(kit):
         owners_now = owners
 
     async def run():
-        kit.kernels.elsewhere = Many()
+        kit.kernels.peers = Many()
         task, lifecycle = await under_way(kit)
         kit.kernels.pod_seen(lifecycle.kernel.kernel_id)
         lifecycle.may_finish.set()

@@ -7,10 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from enterprise_gateway.cluster.pods import pod_state
+from enterprise_gateway.cluster.pods.state import pod_state
 from enterprise_gateway.kernels.kernel import ExecutionState
 from enterprise_gateway.kernels.lifecycle import LifecycleOptions
-from enterprise_gateway.kernels.shared_lifecycle import SharedKernelLifecycle
+from enterprise_gateway.kernels.replicated_lifecycle import ReplicatedKernelLifecycle
 from enterprise_gateway.kernels.table import Entry
 from enterprise_gateway.kernels.upkeep import Upkeep
 from enterprise_gateway_common import labels
@@ -67,8 +67,8 @@ class Replica:
         )
         duties = SimpleNamespace(may_act=lambda started_here: self.leads)  # noqa: ARG005
         provisioner = SimpleNamespace(pods=Pods(installation, who))
-        lifecycle = SharedKernelLifecycle(
-            kernel=self.kernel, options=options, on_restart=None, provisioner=provisioner, duties=duties, on_end=None
+        lifecycle = ReplicatedKernelLifecycle(
+            kernel=self.kernel, options=options, on_restart=None, provisioner=provisioner, ownership=duties, on_end=None
         )
         self.kernels.table.add(Entry(self.kernel, lifecycle, counted=True))
         services = SimpleNamespace(leadership=self, store=self)

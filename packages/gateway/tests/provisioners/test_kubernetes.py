@@ -8,8 +8,8 @@ import zmq
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 
-from enterprise_gateway.cluster.deadline import Deadline
 from enterprise_gateway.cluster.services import ClusterOptions
+from enterprise_gateway.deadline import Deadline
 from enterprise_gateway.errors import Unavailable
 from enterprise_gateway.launch.policy import Policy
 from enterprise_gateway.launch.request import KernelFacts, compose_request

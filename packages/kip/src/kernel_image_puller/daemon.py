@@ -10,7 +10,7 @@ from kernel_image_puller.reporting.http import PageServer
 from kernel_image_puller.reporting.metrics import PullerMetrics
 from kernel_image_puller.reporting.pages import Pages
 from kernel_image_puller.settings import Settings
-from kernel_image_puller.threads import Crashed, Crew, Inbox, Reload, Stop
+from kernel_image_puller.threads import Crashed, Inbox, Reload, Stop, Workers
 from kernel_image_puller.wiring import Parts, build
 
 __all__ = ["run_daemon"]
@@ -55,21 +55,21 @@ def run_daemon(settings: Settings, environment: Mapping[str, str], inbox: Inbox)
         last_sync=lambda: parts.rounds.last_sync,
         per_image=settings.metrics_per_image,
     )
-    crew = Crew(inbox=inbox)
+    workers = Workers(inbox=inbox)
     closers: list[Callable[[], None]] = [parts.rounds.stop, parts.schedule.close]
     if parts.api is not None and settings.pod_name and settings.pod_namespace:
-        closers.append(_start_reporter(parts, crew, changed))
+        closers.append(_start_reporter(parts, workers, changed))
     if settings.http_port:
-        closers.append(_start_pages(parts, metrics, crew))
-    crew.start("rounds", parts.rounds.run)
+        closers.append(_start_pages(parts, metrics, workers))
+    workers.start("rounds", parts.rounds.run)
     # One thread more than pulls at a time: it serves a registry from which nothing is being pulled.
     for number in range(settings.num_pullers + 1):
-        crew.start(f"puller-{number}", parts.puller.run)
+        workers.start(f"puller-{number}", parts.puller.run)
     _LOGGER.info("Started", extra=fields(node=parts.node.name, runtime=parts.runtime.name, sources=_source_names(parts)))
     status = _wait(inbox, parts)
     for close in closers:
         close()
-    if not crew.join(_FAREWELL_SECONDS):
+    if not workers.join(_FAREWELL_SECONDS):
         _LOGGER.info("Some threads are still waiting for an answer; they end with the program")
     return status
 
@@ -78,7 +78,7 @@ def _source_names(parts: Parts) -> str:
     return ", ".join(status.name for status in parts.sources.statuses)
 
 
-def _start_reporter(parts: Parts, crew: Crew, changed: _LateCall) -> Callable[[], None]:
+def _start_reporter(parts: Parts, workers: Workers, changed: _LateCall) -> Callable[[], None]:
     from kernel_image_puller.reporting.cluster import ClusterReporter
 
     settings = parts.settings
@@ -96,11 +96,11 @@ def _start_reporter(parts: Parts, crew: Crew, changed: _LateCall) -> Callable[[]
         clock=SystemClock(),
     )
     changed.target = reporter.notify
-    crew.start("reporter", reporter.run)
+    workers.start("reporter", reporter.run)
     return reporter.stop
 
 
-def _start_pages(parts: Parts, metrics: PullerMetrics, crew: Crew) -> Callable[[], None]:
+def _start_pages(parts: Parts, metrics: PullerMetrics, workers: Workers) -> Callable[[], None]:
     settings = parts.settings
     pages = Pages(
         rounds=parts.rounds,
@@ -118,7 +118,7 @@ def _start_pages(parts: Parts, metrics: PullerMetrics, crew: Crew) -> Callable[[
         address = f"{settings.http_host}:{settings.http_port}"
         raise ConfigurationError(f"{address} can't be listened on ({error.strerror}); set KIP_HTTP_PORT") from error
     _LOGGER.info("Serving pages", extra=fields(address=settings.http_host, port=server.port))
-    crew.start("http", server.run)
+    workers.start("http", server.run)
     return server.stop
 
 

@@ -8,7 +8,7 @@ from kernel_image_puller.clock import SystemClock
 from kernel_image_puller.settings import Settings
 from kernel_image_puller.states import ImageState, ImageStatus
 from kernel_image_puller.table import size_text
-from kernel_image_puller.threads import Crashed, Crew, Inbox, Stop
+from kernel_image_puller.threads import Crashed, Inbox, Stop, Workers
 from kernel_image_puller.wiring import Parts, build
 
 __all__ = ["run_once"]
@@ -34,15 +34,15 @@ def run_once(settings: Settings, environment: Mapping[str, str], inbox: Inbox) -
     problems += [f"{rejection.image}: {rejection.reason}" for rejection in parts.rounds.wanted.rejected]
     if parts.rounds.runtime_error:
         problems.append(parts.rounds.runtime_error)
-    crew = Crew(inbox=inbox)
+    workers = Workers(inbox=inbox)
     for number in range(settings.num_pullers + 1):
-        crew.start(f"puller-{number}", parts.puller.run)
-    crew.start("watch", lambda: _watch(parts, changed, inbox))
+        workers.start(f"puller-{number}", parts.puller.run)
+    workers.start("watch", lambda: _watch(parts, changed, inbox))
     if parts.rounds.wanted.undecided:
         problems.append("the node's labels can't be read, so it isn't known which images are for this node (KIP_NODE_LABELS)")
     last = inbox.get()
     parts.schedule.close()
-    crew.join(_SHOW_SECONDS)
+    workers.join(_SHOW_SECONDS)
     for problem in problems:
         sys.stdout.write(f"problem   {problem}\n")
     if isinstance(last, Crashed):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from kernel_image_puller.logs import fields
 
-__all__ = ["Crashed", "Crew", "Inbox", "Reload", "Stop"]
+__all__ = ["Crashed", "Inbox", "Reload", "Stop", "Workers"]
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class Reload:
 Inbox = queue.SimpleQueue[Crashed | Stop | Reload]
 
 
-class Crew:
+class Workers:
     """The threads of this program."""
 
     def __init__(self, *, inbox: Inbox) -> None:

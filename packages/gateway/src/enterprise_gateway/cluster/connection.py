@@ -6,7 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Literal
 
-from enterprise_gateway.cluster.connect import find_cluster
+from enterprise_gateway.cluster.api.connect import find_cluster
 from enterprise_gateway.errors import NotSupported
 from enterprise_gateway_common.node_images import NodeImages
 

@@ -1,7 +1,7 @@
 """How a process uses a cluster, from the settings: the same in the gateway and in a plain Jupyter Server."""
 
-from enterprise_gateway.cluster.connect import own_namespace, own_service_account
-from enterprise_gateway.cluster.diagnosis import Graces
+from enterprise_gateway.cluster.api.connect import own_namespace, own_service_account
+from enterprise_gateway.cluster.pods.diagnosis import Graces
 from enterprise_gateway.cluster.services import ClusterOptions
 from enterprise_gateway.launch.environment import environment_rules
 from enterprise_gateway.launch.plan import LaunchSettings
@@ -39,7 +39,7 @@ def cluster_options(settings: GatewaySettings) -> ClusterOptions:
         environment=environment_rules(settings),
         node_loss_grace=settings.node_loss_grace,
         watched_namespaces=launch.only_namespaces,
-        # Elsewhere whoever may make a pod could say that a node has an image. Without a namespace of its own the gateway is a
+        # Peers whoever may make a pod could say that a node has an image. Without a namespace of its own the gateway is a
         # program of somebody who may see all of the cluster.
         puller_namespaces=settings.puller_namespaces or ((own,) if own else launch.only_namespaces),
     )

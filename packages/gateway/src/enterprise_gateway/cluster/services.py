@@ -1,4 +1,4 @@
-"""What all kernels of one process share of a cluster: its connection, the picture of the kernels' pods and the rules."""
+"""What all kernels of one process share of a cluster: its connection, the cache of the kernels' pods and the rules."""
 
 import asyncio
 import logging
@@ -8,19 +8,19 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from enterprise_gateway.cluster.client import ClusterClient
-from enterprise_gateway.cluster.deadline import Deadline
-from enterprise_gateway.cluster.diagnosis import Graces
-from enterprise_gateway.cluster.informer import Informer, Picture
-from enterprise_gateway.cluster.kernel_pods import KernelPods
-from enterprise_gateway.cluster.leadership import Leadership
-from enterprise_gateway.cluster.loss import LossDetector
-from enterprise_gateway.cluster.pictures import JoinedPictures
-from enterprise_gateway.cluster.pods import PodState, pod_state
-from enterprise_gateway.cluster.pullers import PULLER_SELECTOR, PullerState, nodes_with, puller_state
-from enterprise_gateway.cluster.removal import Removal
-from enterprise_gateway.cluster.start import ObjectMaker
-from enterprise_gateway.cluster.store import KernelStore
+from enterprise_gateway.cluster.api.client import ClusterClient
+from enterprise_gateway.cluster.leadership.leader import Leadership
+from enterprise_gateway.cluster.objects.removal import Removal
+from enterprise_gateway.cluster.objects.start import ObjectMaker
+from enterprise_gateway.cluster.objects.store import KernelStore
+from enterprise_gateway.cluster.pods.diagnosis import Graces
+from enterprise_gateway.cluster.pods.kernel_pods import KernelPods
+from enterprise_gateway.cluster.pods.loss import LossDetector
+from enterprise_gateway.cluster.pods.pullers import PULLER_SELECTOR, PullerState, nodes_with, puller_state
+from enterprise_gateway.cluster.pods.state import PodState, pod_state
+from enterprise_gateway.cluster.watch.informer import Cache, Informer
+from enterprise_gateway.cluster.watch.joined_cache import JoinedCache
+from enterprise_gateway.deadline import Deadline
 from enterprise_gateway.errors import NotSupported
 from enterprise_gateway.launch.environment import EnvironmentRules, environment_rules
 from enterprise_gateway.launch.plan import LaunchSettings
@@ -113,7 +113,7 @@ class ClusterServices:
             )
         )
         only = options.watched_namespaces
-        self.pods: Picture[PodState] = JoinedPictures(
+        self.pods: Cache[PodState] = JoinedCache(
             [
                 Informer(client=client, kind="Pod", namespace=namespace, label_selector=selector, convert=pod_state)
                 for namespace in only or (None,)
@@ -122,7 +122,7 @@ class ClusterServices:
         self.removal = Removal(client=client)
         self.maker = ObjectMaker(client=client, removal=self.removal, gateway_namespace=options.launch.gateway_namespace)
         self.store = KernelStore(client=client, pods=self.pods, label_selector=selector, namespaces=only)
-        self.pullers: Picture[PullerState] = JoinedPictures(
+        self.pullers: Cache[PullerState] = JoinedCache(
             [
                 Informer(client=client, kind="Pod", namespace=namespace, label_selector=PULLER_SELECTOR, convert=puller_state)
                 for namespace in options.puller_namespaces or (None,)
@@ -133,7 +133,7 @@ class ClusterServices:
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        """Begin to watch; `ready` tells when the first picture is there."""
+        """Begin to watch; `ready` tells when the cache is complete."""
         self.leadership.start()
         if not self._tasks:
             self._tasks = [

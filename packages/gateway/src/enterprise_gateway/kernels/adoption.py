@@ -11,21 +11,21 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from enterprise_gateway.cluster.connection import ClusterConnection
-from enterprise_gateway.cluster.marks import ending_of, last_activity_of, moment_of, was_started
-from enterprise_gateway.cluster.pods import PodKey, PodState, is_later
+from enterprise_gateway.cluster.pods.annotations import ending_of, last_activity_of, moment_of, was_started
+from enterprise_gateway.cluster.pods.state import PodKey, PodState, is_later
 from enterprise_gateway.errors import KernelspecNotFound, KubernetesError, KubernetesUnavailable, NotSupported
 from enterprise_gateway.kernels.cluster_sync import ClusterSync
 from enterprise_gateway.kernels.look_up import LookUpBudget
 from enterprise_gateway.kernels.owners import is_kernel_id, owners_of
 from enterprise_gateway.kernels.registry import Kernels
+from enterprise_gateway.kernels.replicated_lifecycle import ReplicatedKernelLifecycle
 from enterprise_gateway.kernels.rules import KernelFactory
-from enterprise_gateway.kernels.shared_lifecycle import SharedKernelLifecycle
 from enterprise_gateway.kernelspecs.catalogue import KernelspecCatalogue
 from enterprise_gateway_common import labels
 
 if TYPE_CHECKING:
+    from enterprise_gateway.cluster.objects.store import KernelRecord
     from enterprise_gateway.cluster.services import ClusterServices
-    from enterprise_gateway.cluster.store import KernelRecord
 
 __all__ = ["Adoption"]
 
@@ -75,7 +75,7 @@ class Adoption:
         self._questions: dict[str, asyncio.Task[PodState | None]] = {}
         self._records: dict[PodKey, KernelRecord] = {}
         self._left_alone: set[str] = set()
-        self._shown: dict[PodKey, str] = {}  # the uid that the picture has, which doesn't tell whose pod vanishes
+        self._shown: dict[PodKey, str] = {}  # the uid that the cache has, which doesn't tell whose pod vanishes
         self._vanished: set[str] = set()  # while somebody looks at one of them
         self._subscribed = False
         self._finding = asyncio.Lock()
@@ -211,7 +211,7 @@ class Adoption:
         except (KernelspecNotFound, NotSupported) as error:
             self._leave_alone(pod, name, error.message)
             return
-        if not isinstance(lifecycle, SharedKernelLifecycle):
+        if not isinstance(lifecycle, ReplicatedKernelLifecycle):
             self._leave_alone(pod, name, "the kernelspec doesn't run kernels in the cluster any more")
             return
         # It may have gone on while the kernelspec was read; one that the watch hasn't shown yet is taken as it was found.
@@ -271,7 +271,7 @@ class Adoption:
 
     def _can_be_adopted(self, pod: PodState) -> bool:
         # One that this process is to take away as soon as the cluster answers is nobody's kernel any more.
-        return _is_a_kernel(pod) and not self._cluster.services.removal.dooms(pod)
+        return _is_a_kernel(pod) and not self._cluster.services.removal.is_pending(pod)
 
     def _pod(self, kernel_id: str) -> PodState | None:
         pods = self._cluster.services.pods.objects.values()

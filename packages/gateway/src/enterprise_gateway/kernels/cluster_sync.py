@@ -7,7 +7,7 @@ are known, at the start and when there was no news of the cluster for too long, 
 from enum import Enum, auto
 
 from enterprise_gateway.cluster.connection import ClusterConnection
-from enterprise_gateway.cluster.informer import Keyed, Picture
+from enterprise_gateway.cluster.watch.informer import Cache, Keyed
 from enterprise_gateway.errors import ClusterNotSynced
 
 __all__ = ["ClusterSync"]
@@ -100,8 +100,8 @@ class ClusterSync:
             retry_after=_RETRY_SECONDS,
         )
 
-    def _check_news(self, picture: Picture[Keyed]) -> None:
-        if picture.lost_seconds > self._loss_grace:
+    def _check_news(self, cache: Cache[Keyed]) -> None:
+        if cache.lost_seconds > self._loss_grace:
             raise ClusterNotSynced(
                 "The gateway has lost touch with the cluster and can't tell which kernels there are. Kernels that it knows can "
                 "be used. Try again later.",

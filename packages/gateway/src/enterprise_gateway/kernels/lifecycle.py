@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from enterprise_gateway.cluster.deadline import Deadline
+from enterprise_gateway.deadline import Deadline
 from enterprise_gateway.errors import Conflict, GatewayError, LaunchFailed, LaunchRefused, LaunchTimeout
 from enterprise_gateway.kernels.activity import ActivityMonitor
 from enterprise_gateway.kernels.kernel import Kernel

@@ -7,7 +7,7 @@ from jupyter_client.connect import KernelConnectionInfo, port_names
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 
-from enterprise_gateway.cluster.deadline import Deadline
+from enterprise_gateway.deadline import Deadline
 from enterprise_gateway.launch.request import LaunchRequest
 
 __all__ = ["GatewayKernelManager"]

@@ -3,8 +3,8 @@
 import uuid
 from collections.abc import Iterable, Mapping
 
-from enterprise_gateway.cluster.marks import ending_of
-from enterprise_gateway.cluster.pods import PodState
+from enterprise_gateway.cluster.pods.annotations import ending_of
+from enterprise_gateway.cluster.pods.state import PodState
 from enterprise_gateway_common import labels
 from enterprise_gateway_common.names import kernel_object_name
 

@@ -21,7 +21,7 @@ from enterprise_gateway.kernels.kernel import ExecutionState, Kernel
 from enterprise_gateway.kernels.limits import check_limits
 from enterprise_gateway.kernels.refusals import whose_mistake
 from enterprise_gateway.kernels.requests import StartRequest, owner_of
-from enterprise_gateway.kernels.rules import Alone, Elsewhere, KernelFactory, KernelMetrics, KernelRules
+from enterprise_gateway.kernels.rules import KernelFactory, KernelMetrics, KernelRules, NoPeers, Peers
 from enterprise_gateway.kernels.table import Entry, KernelTable
 from enterprise_gateway.kernelspecs.authorization import check_may_start, visible_to
 from enterprise_gateway.kernelspecs.catalogue import Kernelspec, KernelspecCatalogue
@@ -83,7 +83,7 @@ class Kernels:
         self._clock = clock
         self._prepare = prepare
         self.table = KernelTable(on_forgotten=on_forgotten)
-        self.elsewhere: Elsewhere = Alone()
+        self.peers: Peers = NoPeers()
 
     # ------------------------------------------------------------------------------------------------------- look-up
 
@@ -102,7 +102,7 @@ class Kernels:
         ClusterNotSynced
             There may be others.
         """
-        self.elsewhere.check_synced()
+        self.peers.check_synced()
 
     def get(self, kernel_id: str, identity: Identity) -> Kernel:
         """Return one kernel.
@@ -125,7 +125,7 @@ class Kernels:
             Nobody can tell now.
         """
         if kernel_id.lower() not in self.table:
-            await self.elsewhere.look_up(kernel_id.lower())
+            await self.peers.look_up(kernel_id.lower())
         return self.get(kernel_id, identity)
 
     async def connected(self, kernel_id: str, identity: object) -> Kernel:
@@ -172,13 +172,13 @@ class Kernels:
             await self._prepare(kernelspec)
         if client.kernel_id is not None:
             if kernel_id not in self.table:
-                await self.elsewhere.look_up(kernel_id)
+                await self.peers.look_up(kernel_id)
             await self._forget_dead(kernel_id, user)
             if kernel_id in self.table:
                 return await self._existing(kernel_id, user, kernelspec, timeout), False
         if rules.limits.any:
             self.check_synced()
-            check_limits({**self.elsewhere.owners(), **self.table.owners()}.values(), user, rules.limits)
+            check_limits({**self.peers.owners(), **self.table.owners()}.values(), user, rules.limits)
         entry = Entry(*self._make_kernel(kernel_id=kernel_id, kernelspec=kernelspec, user=user, request=launch))
         self.table.add(entry)
         environment = dict(launch.environment)
@@ -188,7 +188,7 @@ class Kernels:
             await self._join(entry)
         except KernelExists:
             # Asked for at two replicas at once: both clients get the kernel of the one that was faster.
-            await self.elsewhere.look_up(kernel_id)
+            await self.peers.look_up(kernel_id)
             if kernel_id not in self.table:
                 raise
             return await self._existing(kernel_id, user, kernelspec, timeout), False
@@ -278,14 +278,14 @@ class Kernels:
             return
         if not self.rules.limits.any:
             entry.counted = True
-        elif self.elsewhere.in_order:
-            self._place(entry, self.elsewhere.owners())
+        elif self.peers.in_order:
+            self._place(entry, self.peers.owners())
         else:
             entry.placing = asyncio.create_task(self._place_late(entry), name=f"place {kernel_id}")
 
     async def _place_late(self, entry: Entry) -> None:
         try:
-            self._place(entry, await self.elsewhere.owners_now())
+            self._place(entry, await self.peers.owners_now())
         except GatewayError as error:
             # Rather one kernel too few than one too many.
             self._refuse(entry, error)

@@ -13,7 +13,7 @@ from enterprise_gateway.kernelspecs.catalogue import Kernelspec
 from enterprise_gateway.launch.environment import EnvironmentRules
 from enterprise_gateway.launch.request import LaunchRequest
 
-__all__ = ["Alone", "Elsewhere", "KernelFactory", "KernelMetrics", "KernelRules"]
+__all__ = ["KernelFactory", "KernelMetrics", "KernelRules", "NoPeers", "Peers"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ class KernelFactory(Protocol):
         """Return a kernel that hasn't been started; without a request it is one that runs already, and its record tells."""
 
 
-class Elsewhere(Protocol):
+class Peers(Protocol):
     """Knows of kernels that other processes started."""
 
     def owners(self) -> Mapping[str, str]:
@@ -69,7 +69,7 @@ class Elsewhere(Protocol):
         """Make a kernel known that another process has only just started, where there is one of this id."""
 
 
-class Alone:
+class NoPeers:
     """There is nobody else."""
 
     in_order = True

@@ -10,7 +10,7 @@ from enterprise_gateway.errors import GatewayError, KernelNotFound
 from enterprise_gateway.identity import ANONYMOUS, Identity
 from enterprise_gateway.kernels.kernel import ExecutionState, Kernel
 from enterprise_gateway.kernels.lifecycle import KernelLifecycle
-from enterprise_gateway.kernels.shared_lifecycle import SharedKernelLifecycle
+from enterprise_gateway.kernels.replicated_lifecycle import ReplicatedKernelLifecycle
 
 __all__ = ["Entry", "KernelTable"]
 
@@ -110,12 +110,12 @@ class KernelTable:
             if entry.kernel.execution_state != ExecutionState.DEAD and (not placed_only or entry.counted or not entry.launching)
         }
 
-    def shared(self) -> list[tuple[Kernel, SharedKernelLifecycle]]:
+    def replicated(self) -> list[tuple[Kernel, ReplicatedKernelLifecycle]]:
         """Return the kernels that other replicas look after as well and that nobody here is starting."""
         return [
             (entry.kernel, entry.lifecycle)
             for entry in self._entries.values()
-            if isinstance(entry.lifecycle, SharedKernelLifecycle) and not entry.launching
+            if isinstance(entry.lifecycle, ReplicatedKernelLifecycle) and not entry.launching
         ]
 
     # -------------------------------------------------------------------------------------------------------- changes
@@ -132,7 +132,7 @@ class KernelTable:
             kernel.link.close()
             self._on_forgotten(kernel.kernel_id)
 
-    def follow(self, kernel: Kernel, lifecycle: SharedKernelLifecycle) -> None:
+    def follow(self, kernel: Kernel, lifecycle: ReplicatedKernelLifecycle) -> None:
         """Know a kernel that another process started; it is listed at once and usable as soon as it answers."""
         if kernel.kernel_id in self._entries:
             # A start of this process was faster than the look at another one's.
@@ -147,7 +147,7 @@ class KernelTable:
         entry = self._entries.get(kernel_id)
         if entry is None:
             return False
-        if isinstance(entry.lifecycle, SharedKernelLifecycle) and entry.lifecycle.is_over(uid):
+        if isinstance(entry.lifecycle, ReplicatedKernelLifecycle) and entry.lifecycle.is_over(uid):
             self.forget(entry.kernel)
             return False
         return True

@@ -12,12 +12,12 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
 from enterprise_gateway.cluster.connection import ClusterConnection
-from enterprise_gateway.cluster.marks import in_use_at, last_activity_of, question_of, text_of
-from enterprise_gateway.cluster.pods import PodState
+from enterprise_gateway.cluster.pods.annotations import in_use_at, last_activity_of, question_of, text_of
+from enterprise_gateway.cluster.pods.state import PodState
 from enterprise_gateway.kernels.culling import cull_reason, idle_timeout, kernels_to_cull
 from enterprise_gateway.kernels.kernel import ExecutionState, Kernel
 from enterprise_gateway.kernels.registry import Kernels
-from enterprise_gateway.kernels.shared_lifecycle import SharedKernelLifecycle
+from enterprise_gateway.kernels.replicated_lifecycle import ReplicatedKernelLifecycle
 from enterprise_gateway_common import labels
 
 __all__ = ["Upkeep"]
@@ -72,7 +72,7 @@ class Upkeep:
 
     async def cull(self) -> None:
         """Shut down the kernels that nobody has used for too long; one that is slow to end holds up no other."""
-        shared = {kernel.kernel_id: lifecycle for kernel, lifecycle in self._kernels.table.shared()}
+        shared = {kernel.kernel_id: lifecycle for kernel, lifecycle in self._kernels.table.replicated()}
         found = kernels_to_cull(self._kernels.all(), self._kernels.rules.culling)
         alone = [(kernel, reason) for kernel, reason in found if kernel.kernel_id not in shared]
         asked = [kernel for kernel, _ in found if kernel.kernel_id in shared and shared[kernel.kernel_id].may_act]
@@ -87,7 +87,7 @@ class Upkeep:
         )
 
     async def _without_objection(
-        self, kernels: list[Kernel], shared: dict[str, SharedKernelLifecycle]
+        self, kernels: list[Kernel], shared: dict[str, ReplicatedKernelLifecycle]
     ) -> list[tuple[Kernel, str]]:
         """Return those of which no replica says that they are in use."""
         if not kernels:
@@ -109,7 +109,7 @@ class Upkeep:
     def noticed(self, pod: PodState) -> None:
         """Take over what other replicas wrote of a kernel, and answer what they ask."""
         entry = self._kernels.table.find(pod.kernel_id)
-        if entry is None or not isinstance(entry.lifecycle, SharedKernelLifecycle):
+        if entry is None or not isinstance(entry.lifecycle, ReplicatedKernelLifecycle):
             return
         kernel, activity, in_use = entry.kernel, last_activity_of(pod), in_use_at(pod)
         if activity is not None and activity > kernel.last_activity:
@@ -126,7 +126,7 @@ class Upkeep:
             self._answers.add(task)
             task.add_done_callback(self._answers.discard)
 
-    async def _object(self, kernel: Kernel, lifecycle: SharedKernelLifecycle) -> None:
+    async def _object(self, kernel: Kernel, lifecycle: ReplicatedKernelLifecycle) -> None:
         latest = text_of(kernel.last_activity)
         await lifecycle.pods.mark({labels.IN_USE_ANNOTATION: text_of(self._now()), labels.LAST_ACTIVITY_ANNOTATION: latest})
 
@@ -140,18 +140,20 @@ class Upkeep:
             quarter = idle_timeout(kernel, rules) / 4 or _LONGEST_RECORD_SECONDS
             return min(max(_SHORTEST_RECORD_SECONDS, quarter), _LONGEST_RECORD_SECONDS)
 
-        await self._record([pair for pair in self._kernels.table.shared() if pair[1].may_act], tolerance)
+        await self._record([pair for pair in self._kernels.table.replicated() if pair[1].may_act], tolerance)
 
     async def flush(self) -> None:
         """Write the last activity of every kernel, for whoever goes on without this replica."""
-        await self._record(self._kernels.table.shared(), lambda _kernel: 0.0)
+        await self._record(self._kernels.table.replicated(), lambda _kernel: 0.0)
 
-    async def _record(self, kernels: list[tuple[Kernel, SharedKernelLifecycle]], tolerance: Callable[[Kernel], float]) -> None:
-        uids = {pod.uid for _, lifecycle in self._kernels.table.shared() if (pod := lifecycle.pods.state) is not None}
+    async def _record(
+        self, kernels: list[tuple[Kernel, ReplicatedKernelLifecycle]], tolerance: Callable[[Kernel], float]
+    ) -> None:
+        uids = {pod.uid for _, lifecycle in self._kernels.table.replicated() if (pod := lifecycle.pods.state) is not None}
         self._heard = {uid: question for uid, question in self._heard.items() if uid in uids}
         places = asyncio.Semaphore(_RECORDS_AT_ONCE)
 
-        async def record(kernel: Kernel, lifecycle: SharedKernelLifecycle) -> None:
+        async def record(kernel: Kernel, lifecycle: ReplicatedKernelLifecycle) -> None:
             if kernel.execution_state in _NOT_ANSWERING:
                 # What is written tells the others, and the collector of orphans, that the kernel answers.
                 return

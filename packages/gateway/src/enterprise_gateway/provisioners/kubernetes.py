@@ -1,6 +1,6 @@
 """jupyter_client's provisioner of kernels in pods: the same in this gateway and in a plain Jupyter Server.
 
-In the gateway the services of the cluster are handed in. Elsewhere nobody does, so the first kernel makes them, from
+In the gateway the services of the cluster are handed in. Peers nobody does, so the first kernel makes them, from
 KUBECONFIG or the cluster that the process is a pod of, and the last one takes them away.
 """
 
@@ -16,23 +16,23 @@ from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
 from traitlets import Dict, Enum, Unicode
 
-from enterprise_gateway.cluster.deadline import Deadline
-from enterprise_gateway.cluster.kernel_pods import KernelPods
+from enterprise_gateway.cluster.default_services import SharedServices, shared_services
+from enterprise_gateway.cluster.objects.store import KernelRecord
+from enterprise_gateway.cluster.pods.kernel_pods import KernelPods
 from enterprise_gateway.cluster.services import ClusterServices
-from enterprise_gateway.cluster.shared import SharedServices, shared_services
-from enterprise_gateway.cluster.store import KernelRecord
-from enterprise_gateway.cluster.watching import PodWatch
+from enterprise_gateway.cluster.watch.pod_watch import PodWatch
+from enterprise_gateway.deadline import Deadline
 from enterprise_gateway.errors import KernelExists, NotSupported, Unavailable
 from enterprise_gateway.launch.command import expects_phone_home, pod_command
 from enterprise_gateway.launch.plan import build_plan
 from enterprise_gateway.launch.policy import Policy
 from enterprise_gateway.launch.request import LaunchRequest
 from enterprise_gateway.launch.template import find_template
-from enterprise_gateway.provisioners.handover import Handover, MountedFile, PhoneHome
-from enterprise_gateway.provisioners.listening import greets
+from enterprise_gateway.provisioners.connection_strategy import ConnectionStrategy, MountedFile, PhoneHome
 from enterprise_gateway.provisioners.phases import LaunchPhases
 from enterprise_gateway.provisioners.phone_home import make_listener, send_command
 from enterprise_gateway.provisioners.plain_request import plain_request
+from enterprise_gateway.provisioners.port_probe import greets
 
 __all__ = ["KubernetesProvisioner"]
 
@@ -96,16 +96,16 @@ class KubernetesProvisioner(KernelProvisionerBase):
         deadline = self._deadline(request, services, policy)
         pods = self._kernel_pods(services)
         wanted = self.connection or ("phone-home" if expects_phone_home(cmd) else "secret")
-        handover = await self._handover(services, wanted)
+        strategy = await self._strategy(services, wanted)
         try:
             plan = build_plan(
                 request=request,
                 policy=policy,
                 settings=services.options.launch,
                 template=find_template(Path(self.kernel_spec.resource_dir or "/nonexistent")),
-                command=pod_command(cmd, kernel_id=self.kernel_id, values=handover.values),
-                connection_file=handover.connection_file(request.kernel.kernel_name),
-                facts=handover.variables,
+                command=pod_command(cmd, kernel_id=self.kernel_id, values=strategy.values),
+                connection_file=strategy.connection_file(request.kernel.kernel_name),
+                facts=strategy.variables,
                 launch_id=secrets.token_hex(3),
                 warm_nodes=services.nodes_with(request.image),
             )
@@ -114,7 +114,7 @@ class KubernetesProvisioner(KernelProvisionerBase):
             phases.ended("create")
             state = await watch.running(client=services.client, graces=services.options.graces, deadline=deadline)
             phases.ended("pod")
-            info: Any = await handover.connection(state, watch=watch, plan=plan, deadline=deadline)
+            info: Any = await strategy.connection(state, watch=watch, plan=plan, deadline=deadline)
             phases.ended("connection")
         except KernelExists:
             # What belongs to this kernel now isn't this start's.
@@ -124,7 +124,7 @@ class KubernetesProvisioner(KernelProvisionerBase):
             await asyncio.shield(asyncio.create_task(self._take_away(restart=False, others=False)))
             raise
         finally:
-            handover.close()
+            strategy.close()
         self._launched = True
         self._command_port = info.pop("comm_port", None)
         self.connection_info = info
@@ -157,7 +157,7 @@ class KubernetesProvisioner(KernelProvisionerBase):
         deadline = handed_down or Deadline(seconds)
         return deadline if request.judged.launch_seconds is None else deadline.capped(policy.maximum_launch_timeout)
 
-    async def _handover(self, services: ClusterServices, wanted: str) -> Handover:
+    async def _strategy(self, services: ClusterServices, wanted: str) -> ConnectionStrategy:
         if wanted != "phone-home":
             return MountedFile(services, self.parent)
         return PhoneHome(services, await services.listen(), kernel_id=self.kernel_id)

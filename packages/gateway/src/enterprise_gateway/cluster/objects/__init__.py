@@ -1,0 +1,1 @@
+"""Objects of kernels: made, read, and taken away again."""

@@ -1,0 +1,1 @@
+"""Pods of kernels: their state, what is written on them, and why they end."""

@@ -1,0 +1,1 @@
+"""What the cluster looks like now, kept up to date by watches."""

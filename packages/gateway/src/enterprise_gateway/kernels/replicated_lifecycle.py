@@ -1,0 +1,395 @@
+"""What happens to a kernel that several replicas of the gateway look after.
+
+Each replica follows the kernel through its pods. Whatever one of them does on purpose, it first writes on the pod, so the
+others know what an end means when they see it: a kernel that was shut down is forgotten, one that is restarted is
+connected to again when its next pod answers. An end that nobody announced is a death; the one replica that may act on
+the kernel starts it again, and the others follow.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Protocol
+
+from enterprise_gateway.cluster.pods.annotations import Cause, Ending
+from enterprise_gateway.errors import GatewayError, KernelExists, LaunchFailed, LaunchTimeout
+from enterprise_gateway.kernels.kernel import ExecutionState, Kernel
+from enterprise_gateway.kernels.lifecycle import KernelLifecycle, LifecycleOptions
+from enterprise_gateway.kernels.readiness import wait_until_it_answers
+from enterprise_gateway.launch.request import KernelFacts, LaunchRequest, recorded_request
+
+if TYPE_CHECKING:
+    from enterprise_gateway.cluster.objects.store import KernelRecord
+    from enterprise_gateway.cluster.pods.kernel_pods import KernelPods
+
+__all__ = ["Ownership", "ReplicatedKernelLifecycle", "ReplicatedProvisioner"]
+
+_log = logging.getLogger(__name__)
+
+# A replica that ended is missed after this long, and then the kernel is to be started.
+_TAKEOVER_SECONDS = 45.0
+_RECORD_AGAIN_SECONDS = 2.0
+_ANSWER_SECONDS = 0.25
+_NEXT_POD_SECONDS = 20.0
+
+
+class Ownership(Protocol):
+    """Knows which of the replicas may act on a kernel."""
+
+    def may_act(self, *, started_here: bool) -> bool:
+        """Tell whether this one may now."""
+
+    async def wait_to_act(self, *, started_here: bool) -> None:
+        """Return when this one may, which may be never."""
+
+
+class ReplicatedProvisioner(Protocol):
+    """A provisioner whose kernels others see as well."""
+
+    connection_info: Any
+
+    @property
+    def pods(self) -> "KernelPods":
+        """The kernel's pods."""
+
+    def adopt(self, record: "KernelRecord") -> None:
+        """Take over a kernel that runs already."""
+
+
+class KernelLost(LaunchFailed):
+    """The kernel is over, and nobody starts it again.
+
+    Parameters
+    ----------
+    wanted
+        Whether somebody shut it down.
+    """
+
+    def __init__(self, message: str, *, wanted: bool = False) -> None:
+        super().__init__(message)
+        self.wanted = wanted
+
+
+class ReplicatedKernelLifecycle(KernelLifecycle):
+    """As `KernelLifecycle`, beside other replicas that do the same for the same kernel.
+
+    Parameters
+    ----------
+    provisioner
+        Its pods, and the way to take over how it is reached.
+    ownership
+        Asked before a kernel that died is started again.
+    on_end
+        Called when the kernel ended by what others did: with `True` where it was shut down, else it is dead.
+    """
+
+    def __init__(
+        self,
+        *,
+        kernel: Kernel,
+        options: LifecycleOptions,
+        on_restart: Callable[[bool], None],
+        provisioner: ReplicatedProvisioner,
+        ownership: Ownership,
+        on_end: Callable[[Kernel, bool], None],
+        **rest: Any,  # noqa: ANN401  the base class' clock
+    ) -> None:
+        super().__init__(kernel=kernel, options=options, on_restart=on_restart, **rest)
+        self._provisioner = provisioner
+        self._ownership = ownership
+        self._on_end = on_end
+        self._announcement: asyncio.Task[None] | None = None
+        self._starts_it_again = False
+        self.started_here = False
+        """Whether this process started the pod that the kernel has now."""
+
+    @property
+    def pods(self) -> "KernelPods":
+        """The kernel's pods."""
+        return self._provisioner.pods
+
+    @property
+    def may_act(self) -> bool:
+        """Whether it is this replica that may do what nobody asked for: cull the kernel, start it again."""
+        return self._ownership.may_act(started_here=self.started_here)
+
+    @property
+    def _patience(self) -> float:
+        return self._restart_seconds + _TAKEOVER_SECONDS
+
+    def is_over(self, uid: str) -> bool:
+        """Tell whether the kernel is dead and a pod is another one's than it had."""
+        objects = self.pods.objects
+        return self._kernel.execution_state == ExecutionState.DEAD and (objects is None or objects.pod_uid != uid)
+
+    # ------------------------------------------------------------------------------------------- told to the others
+
+    async def start(self, *, timeout: float, arguments: dict[str, Any]) -> None:
+        """Start the kernel; see the base class."""
+        self.started_here = True
+        await super().start(timeout=timeout, arguments=arguments)
+
+    def _tell_start(self) -> None:
+        # Beside everything else: it needn't hold up who waits for the kernel.
+        self._announcement = asyncio.create_task(self._provisioner.pods.record_activity(self._kernel.last_activity))
+
+    async def _tell_end(self, *, restart: bool, reason: str | None = None) -> None:
+        await self._provisioner.pods.announce(Cause.RESTART if restart else Cause.SHUTDOWN, reason or "")
+
+    async def _end_supervision(self) -> None:
+        self._activity.ask_no_more()
+        await super()._end_supervision()
+
+    def _let_go(self) -> None:
+        self._activity.ask_no_more()
+        super()._let_go()
+        self._provisioner.pods.forget()
+
+    # ------------------------------------------------------------------------------------------------ following
+
+    def follow(self) -> None:
+        """Go on with a kernel that another process started, wherever it is on its way."""
+        self._begin(self._follow_from_the_start())
+
+    def _supervise(self, *, deaths: int) -> None:
+        self._begin(self._follow(deaths))
+
+    async def _follow_from_the_start(self) -> None:
+        pods = self._provisioner.pods
+        try:
+            await self._take_up()
+        except LaunchFailed as error:
+            if not pods.was_started:
+                # Whoever starts it takes away what is left, or the collector of orphans does.
+                await pods.gone()
+                self._over(error.message, forget=True)
+                return
+        else:
+            self._kernel.started_elsewhere()
+        await self._follow(0)
+
+    async def _follow(self, deaths: int) -> None:
+        """Stay with the kernel through its pods until it is over."""
+        kernel = self._kernel
+        while True:
+            alive_since = self._clock()
+            end = await self._provisioner.pods.ended()
+            self._activity.ask_no_more()
+            if isinstance(end, Ending) and end.cause is not Cause.RESTART:
+                self._over(end.words or None, forget=end.cause is Cause.SHUTDOWN)
+                return
+            deaths = 1 if self._clock() - alive_since >= self._options.stable_start_time else deaths + 1
+            kernel.restarting(end if isinstance(end, str) else None)
+            try:
+                deaths = await self._come_back(end, deaths)
+            except KernelLost as error:
+                self._over(error.message, forget=error.wanted)
+                return
+            kernel.restarted()
+
+    async def _come_back(self, end: Ending | str, deaths: int) -> int:
+        """Return the number of deaths in a row when the kernel answers again, by whoever's doing.
+
+        Raises
+        ------
+        KernelLost
+            It is over.
+        """
+        while True:
+            if await self._is_mine_to_start(end):
+                reason = end if isinstance(end, str) else "Another replica didn't finish the kernel's restart."
+                if deaths > self._options.restart_limit:
+                    await self._give_up(reason)
+                try:
+                    await self._start_after_death(reason, deaths)
+                except KernelExists:
+                    # Another replica was faster after all.
+                    continue
+                except GatewayError as error:
+                    end, deaths = error.message, deaths + 1
+                    continue
+                return deaths
+            try:
+                await self._take_up()
+            except LaunchFailed:
+                end = await self._provisioner.pods.ended()
+                if isinstance(end, Ending) and end.cause is not Cause.RESTART:
+                    wanted = end.cause is Cause.SHUTDOWN
+                    raise KernelLost(end.words or "The kernel was shut down.", wanted=wanted) from None
+                deaths += 1
+            else:
+                return deaths
+
+    async def _is_mine_to_start(self, end: Ending | str) -> bool:
+        """Tell whether this replica is to start the kernel; where it isn't, another one's new pod is followed now.
+
+        Raises
+        ------
+        KernelLost
+            Nobody started it.
+        """
+        following = asyncio.ensure_future(self._provisioner.pods.next_pod())
+        waited: set[asyncio.Future[None]] = {following}
+        if isinstance(end, str):
+            waited.add(asyncio.ensure_future(self._ownership.wait_to_act(started_here=self.started_here)))
+        try:
+            await asyncio.wait(waited, timeout=self._patience, return_when=asyncio.FIRST_COMPLETED)
+            if following.done():
+                following.result()
+                return False
+            if any(task.done() for task in waited):
+                return True
+        finally:
+            for task in waited:
+                task.cancel()
+            await asyncio.gather(*waited, return_exceptions=True)
+        raise KernelLost("The kernel ended, and no gateway has started it again.")
+
+    async def _start_after_death(self, reason: str, deaths: int) -> None:
+        fields = {"kernel_id": self._kernel.kernel_id, "cause": reason}
+        limit = self._options.restart_limit
+        _log.warning("Kernel died and is started again", extra={**fields, "attempt": deaths, "limit": limit})
+        self._on_restart(True)
+        self._starts_it_again = True
+        try:
+            await self._relaunch(now=True)
+        finally:
+            self._starts_it_again = False
+        self.started_here = True
+        self._tell_start()
+
+    async def _give_up(self, reason: str) -> None:
+        await self._provisioner.pods.announce(Cause.GIVEN_UP, reason)
+        # The supervision ends here, so the clean-up must not wait for it.
+        await self._destroy()
+        raise KernelLost(reason)
+
+    async def _take_up(self) -> None:
+        """Return when the kernel can be used that the followed pod runs.
+
+        Raises
+        ------
+        LaunchFailed
+            The pod ended before.
+        """
+        pods, kernel = self._provisioner.pods, self._kernel
+        record = await self._record()
+        self._provisioner.adopt(record)
+        request = kernel.manager.launch_request = self._recorded_request(record)
+        self._launch_timeout = self._options.launch_timeout
+        if request is not None:
+            self._launch_timeout = request.launch_seconds(
+                default=self._options.launch_timeout, maximum=self._options.max_launch_timeout
+            )
+        arguments = {"env": dict(record.environment), "kernel_id": kernel.kernel_id}
+        kernel.manager.adopt(self._provisioner.connection_info, arguments)
+        kernel.connect()
+        answer = asyncio.ensure_future(wait_until_it_answers(kernel))
+        ended, known = asyncio.ensure_future(pods.died()), asyncio.ensure_future(self._known_to_answer())
+        try:
+            await asyncio.wait({answer, ended, known}, return_when=asyncio.FIRST_COMPLETED)
+            if answer.done():
+                answer.result()
+            elif ended.done():
+                raise LaunchFailed(ended.result())
+            else:
+                # What it does now is another client's, and its answer may wait behind a long cell.
+                await kernel.link.output_arrives(ask=False)
+                kernel.adopted()
+                self._activity.ask()
+        finally:
+            for task in (answer, ended, known):
+                task.cancel()
+            await asyncio.gather(answer, ended, known, return_exceptions=True)
+
+    def _recorded_request(self, record: "KernelRecord") -> LaunchRequest | None:
+        kernel = self._kernel
+        facts = KernelFacts(
+            kernel_id=kernel.kernel_id, kernel_name=kernel.name, username=kernel.user, language=kernel.kernelspec.spec.language
+        )
+        try:
+            return recorded_request(kernel=facts, environment=record.environment, judged=record.judged)
+        except GatewayError as error:
+            # A later start will fail by it; what runs can be used all the same.
+            fields = {"kernel_id": kernel.kernel_id, "cause": error.message}
+            _log.warning("A kernel's record has a variable that can't be read", extra=fields)
+            return None
+
+    async def _known_to_answer(self) -> None:
+        """Return when another replica had an answer, and the kernel has had the time to answer here as well."""
+        await self._provisioner.pods.marked_as_started()
+        await asyncio.sleep(_ANSWER_SECONDS)
+
+    async def _record(self) -> "KernelRecord":
+        while True:
+            try:
+                return await self._provisioner.pods.record()
+            except LaunchFailed:
+                raise
+            except GatewayError as error:
+                # The kernel runs all the same; it is listed and can be used as soon as the cluster answers.
+                fields = {"kernel_id": self._kernel.kernel_id, "cause": error.message}
+                _log.warning("A kernel's record can't be read", extra=fields)
+                await asyncio.sleep(_RECORD_AGAIN_SECONDS)
+
+    def _over(self, reason: str | None, *, forget: bool) -> None:
+        self._ended = forget
+        self._let_go()
+        self._kernel.dead(reason)
+        self._on_end(self._kernel, forget)
+
+    # ----------------------------------------------------------------------------------------------- deliberate steps
+
+    async def restart(self) -> None:
+        """Restart the kernel; one that is being started again already is waited for.
+
+        Raises
+        ------
+        LaunchFailed
+            It could not be started again.
+        """
+        if self._kernel.execution_state == ExecutionState.RESTARTING and not self._lock.locked():
+            await self._in_time(self._kernel.wait_until_ready())
+            return
+        try:
+            await super().restart()
+        except BaseException:
+            if self._kernel.execution_state == ExecutionState.DEAD and not self._ended:
+                # Nobody follows it any more who could tell that it is to be forgotten.
+                self._on_end(self._kernel, False)
+            raise
+
+    async def shutdown(self, *, reason: str | None = None) -> None:
+        """End the kernel and all that belongs to it; does nothing the second time.
+
+        One that another replica is restarting has no pod for a moment. What is done then would be undone by the next one,
+        so that is waited for, for a while.
+        """
+        if self._kernel.execution_state == ExecutionState.RESTARTING and not (self._lock.locked() or self._starts_it_again):
+            with suppress(LaunchFailed, TimeoutError):
+                async with asyncio.timeout(_NEXT_POD_SECONDS):
+                    await self._kernel.wait_until_ready()
+        await super().shutdown(reason=reason)
+
+    async def _start_again(self) -> None:
+        try:
+            await super()._start_again()
+        except KernelExists:
+            # Another replica had taken the end for a death and was faster.
+            await self._in_time(self._take_up_next())
+        else:
+            self.started_here = True
+
+    async def _take_up_next(self) -> None:
+        await self._provisioner.pods.next_pod()
+        await self._take_up()
+
+    async def _in_time(self, step: Coroutine[Any, Any, None]) -> None:
+        """Do what another replica's restart needs, within the time that a restart has."""
+        seconds = self._restart_seconds
+        try:
+            async with asyncio.timeout(seconds + self._slack):
+                await step
+        except TimeoutError as error:
+            raise LaunchTimeout(f"The restarted kernel didn't answer within {seconds:g} seconds.") from error
