@@ -116,7 +116,7 @@ class GatewayMetrics:
 
     def observe_leader(self, leads: Callable[[], bool]) -> None:
         """Show at each scrape whether this replica acts for all of them."""
-        text = "Whether this replica culls kernels, starts dead ones again and takes orphans away: 1, or 0 where another one does"
+        text = "Whether this replica culls kernels, restarts dead ones and cleans up orphans: 1, or 0 where another one does"
         Gauge("leader", text, namespace=_NAMESPACE, registry=self._registry).set_function(lambda: float(leads()))
 
     def observe_loop_lag(self, lag: Callable[[], float]) -> None:

@@ -313,7 +313,7 @@ class Settings:
         boolean,
         environment=("KIP_EVENTS",),
         group=_NODE,
-        help="Whether an image that stays away becomes an event of the pod.",
+        help="Whether to emit a Kubernetes event, of the puller's pod, when a pull fails.",
     )
     startup_taint: str = setting(
         "",

@@ -1,4 +1,4 @@
-"""What has to be done from time to time for kernels: cull those that nobody uses, keep records true, take orphans away.
+"""Runs periodic maintenance of kernels: culls those that nobody uses, keeps records true, cleans up orphans.
 
 A kernel that other replicas see as well is culled by one of them, which can't know whose clients are connected to the
 others. So it asks before: it writes a question on the pod, every replica that finds the kernel in use answers on the same

@@ -156,8 +156,8 @@ class KubernetesSettings:
         boolean,
         environment=("EG_LEADER_ELECTION",),
         group=_KUBERNETES,
-        help="Agree with the other replicas, by a Lease in the gateway's namespace, which of them culls kernels, starts dead "
-        "ones again and takes orphans away. False where this is the only gateway of its installation: it then does so by itself "
+        help="Agree with the other replicas, by a Lease in the gateway's namespace, which of them culls kernels, restarts dead "
+        "ones and cleans up orphans. False where this is the only gateway of its installation: it then does so by itself "
         "and needs no right to leases.",
     )
     response_ip: str = setting(

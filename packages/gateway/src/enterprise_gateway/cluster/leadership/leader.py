@@ -1,4 +1,4 @@
-"""Who of several replicas does what only one may do: cull, start dead kernels again, take orphans away."""
+"""Who of several replicas does what only one may do: cull, restart dead kernels, clean up orphans."""
 
 import asyncio
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""Takes objects away that must not stay, however long the API server is away.
+"""Deletes what is queued for deletion, however long the API server is away.
 
 Who asks for it waits for a moment only: a client that is told of a failed start must not wait for a server that doesn't
 answer. What isn't gone by then goes as soon as the server is back. Where this process ends before, the collector of
@@ -27,7 +27,7 @@ _LONGEST_ABSENCE_SECONDS = 3600.0
 
 
 class PendingDeletion(NamedTuple):
-    """An object that must not stay."""
+    """An object queued for deletion."""
 
     kernel_id: str
     kind: str
