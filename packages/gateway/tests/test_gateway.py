@@ -131,13 +131,14 @@ def test_where_there_is_no_cluster_local_kernels_work_all_the_same():
 
 
 @pytest.mark.parametrize(
-    ("outlives_gateway", "state", "waits"),
-    [(True, "busy", True), (True, "idle", False), (False, "busy", False)],
-    ids=["cell in a pod", "pod at rest", "cell of this machine"],
+    ("outlives_gateway", "state", "delivering", "waits"),
+    [(True, "busy", False, True), (True, "idle", True, True), (True, "idle", False, False), (False, "busy", True, False)],
+    ids=["cell in a pod", "output of a pod that a client is yet to get", "pod at rest", "cell of this machine"],
 )
-def test_a_gateway_that_ends_waits_for_cells_that_go_on_without_it(outlives_gateway, state, waits):
+def test_a_gateway_that_ends_waits_for_cells_that_go_on_without_it(outlives_gateway, state, delivering, waits):
     parts = Parts("off")
-    kernel = SimpleNamespace(outlives_gateway=outlives_gateway, execution_state=ExecutionState(state))
+    link = SimpleNamespace(delivering=delivering)
+    kernel = SimpleNamespace(outlives_gateway=outlives_gateway, execution_state=ExecutionState(state), link=link)
     parts.kernels.table = SimpleNamespace(find={"1": SimpleNamespace(kernel=kernel)}.get)
     gateway = Gateway(parts=parts)
     assert gateway._worth_waiting_for("1") is waits
@@ -163,9 +164,6 @@ class Draining(Parts):
         self.kernels = Kernels()
 
     async def nothing(self, *_, **__):
-        pass
-
-    def forget_replay(self):
         pass
 
 

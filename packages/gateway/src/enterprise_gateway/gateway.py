@@ -236,9 +236,14 @@ class Gateway:
         await self.stop()
 
     def _worth_waiting_for(self, kernel_id: str) -> bool:
-        """Tell whether a kernel runs a cell that will go on without this gateway."""
+        """Tell whether a kernel that will go on without this gateway runs a cell, or a client is yet to get the output of one.
+
+        The log ends with this process, and what its clients haven't got from it by then is lost.
+        """
         entry = self._parts.kernels.table.find(kernel_id)
-        return entry is not None and entry.kernel.outlives_gateway and entry.kernel.execution_state == ExecutionState.BUSY
+        if entry is None or not entry.kernel.outlives_gateway:
+            return False
+        return entry.kernel.execution_state == ExecutionState.BUSY or entry.kernel.link.delivering
 
     async def stop(self) -> None:
         """Take no more requests, let cells in pods end that soon do, end the kernels of this machine, close the websockets."""

@@ -144,6 +144,22 @@ def test_where_all_clients_are_slow_nothing_is_dropped_and_the_kernel_is_not_rea
     assert outlet.got == ["0000", "0001", "0002", "0003", "0004"]
 
 
+def test_a_link_knows_whether_a_client_is_yet_to_get_something(make_link):
+    link = make_link()
+    slow, outlet = attached(link, "slow", room=1)
+    attached(link, "fast")
+    said(link, "0000")
+    assert not link.delivering
+    said(link, "0001")
+    assert link.delivering
+    outlet.room = 2
+    slow.advance()
+    assert not link.delivering
+    said(link, "0002")
+    slow.detach(None)
+    assert not link.delivering
+
+
 def test_when_the_last_slow_client_leaves_the_kernel_is_read_again(make_link):
     link = make_link(read_ahead_bytes=SIZE)
     cursor, _ = attached(link, "a", room=0)

@@ -323,6 +323,11 @@ class KernelLink:
         """How many sessions are away whose place is kept."""
         return len(self._cursors) - len(self._attached)
 
+    @property
+    def delivering(self) -> bool:
+        """Whether a connected client is yet to be given something that the kernel said."""
+        return bool(self._behind)
+
     def cursor_attached(self, cursor: Cursor) -> None:
         """Note that a session's client is connected."""
         self._attached[cursor] = None
