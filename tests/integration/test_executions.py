@@ -320,6 +320,9 @@ def test_the_administrators_rules_hold_here_as_well(own_server: Callable[..., Se
         assert "not shown" in answer.text
         assert "ValueError: secret" not in answer.text
 
+    dies = post(server, kernel_id, "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    assert wait_ended(server, kernel_id, dies)["outputs"][-1]["ename"] == "DeadKernelError"
+
     refusing = own_server(settings={"ALLOWED_MESSAGE_TYPES": "kernel_info_request"})
     answer = refusing.request("POST", f"/api/kernels/{refusing.start_kernel()}/executions", json={"code": "1"})
     assert answer.status_code == 403

@@ -2,7 +2,7 @@
 
 import nbformat
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from enterprise_gateway_common.executions.outputs import Outputs
@@ -91,6 +91,8 @@ _KINDS = st.sampled_from(["stream", "display_data", "execute_result", "update_di
 
 
 @given(st.lists(st.tuples(_KINDS, _CONTENT), max_size=6))
+@example([("execute_result", {"execution_count": False})])
+@example([("execute_result", {"execution_count": -1})])
 def test_whatever_a_kernel_says_its_outputs_are_valid_in_a_notebook(messages):
     cell = nbformat.v4.new_code_cell(outputs=nbformat.from_dict(outputs_of(*messages)))
     nbformat.validate(nbformat.v4.new_notebook(cells=[cell]))

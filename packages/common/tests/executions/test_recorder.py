@@ -157,6 +157,25 @@ def test_an_error_that_clients_were_sent_isnt_shown_twice(played):
     assert len(played.recorder.get("runs").outputs()) == 1
 
 
+def test_errors_of_user_code_are_hidden_where_they_must_be_and_what_became_of_the_kernel_never(played):
+    instead = {"ename": "Hidden", "evalue": "", "traceback": []}
+    for name in "abc":
+        played.ask(name)
+        played.status(name, "busy")
+        played.write(name, "text")
+    # User code may give its error any name.
+    own = {"ename": "DeadKernelError", "evalue": "secret", "traceback": ["secret"]}
+    played.say("a", "error", own)
+    answer = json.dumps({"ename": "DeadKernelError", "evalue": "died", "traceback": []}).encode()
+    played.recorder.seen("iopub", "error", parent_id="b", parent_type="execute_request", content=answer, by_kernel=False)
+    played.recorder.kernel_ended("DeadKernelError", "died")
+    shown = {name: played.recorder.get(name).outputs(error_instead=instead) for name in "abc"}
+    assert {name: outputs[0]["text"] for name, outputs in shown.items()} == dict.fromkeys("abc", "text")
+    assert {name: outputs[-1]["evalue"] for name, outputs in shown.items()} == {"a": "", "b": "died", "c": "died"}
+    assert played.recorder.get("a").outputs()[-1]["evalue"] == "secret"
+    assert all(len(outputs) == 2 for outputs in shown.values())
+
+
 def test_a_cell_updates_what_another_one_has_shown(played):
     played.run("a")
     played.display("a", "old", "shown")

@@ -163,10 +163,16 @@ class Execution:
             self._outputs.leave_out(f"all outputs until here, {size} bytes,")
             self.truncated = True
 
-    def outputs(self) -> List[Dict[str, Any]]:
-        """Return its outputs as a notebook has them, for reading only."""
+    def outputs(self, *, error_instead: Optional[Dict[str, Any]] = None) -> List[Dict[str, Any]]:
+        """Return its outputs as a notebook has them, for reading only.
+
+        Parameters
+        ----------
+        error_instead
+            What stands in place of each error of the user's own code, where its details must not be shown.
+        """
         self.fold()
-        return self._outputs.as_nbformat()
+        return self._outputs.as_nbformat(error_instead=error_instead)
 
 
 _decode = json.JSONDecoder(parse_constant=lambda _: None).decode

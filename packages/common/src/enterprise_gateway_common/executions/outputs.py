@@ -5,10 +5,13 @@ from typing import Any, Dict, List, Optional, Union
 
 from enterprise_gateway_common.executions.stream_text import StreamText
 
-__all__ = ["OUTPUT_TYPES", "Outputs"]
+__all__ = ["KERNEL_ERROR", "OUTPUT_TYPES", "Outputs"]
 
 OUTPUT_TYPES = frozenset({"clear_output", "display_data", "error", "execute_result", "stream", "update_display_data"})
 """Types of messages that change a cell's outputs."""
+
+KERNEL_ERROR = "kernel_error"
+"""Stands for an error that says what became of the kernel: whoever made it up, it wasn't the user's code."""
 
 _OVERHEAD_BYTES = 256
 
@@ -31,12 +34,13 @@ class _Stream:
 class _Whole:
     """An output that comes in one message; an update of its display takes its place."""
 
-    __slots__ = ("display_id", "size", "value")
+    __slots__ = ("display_id", "of_user_code", "size", "value")
 
-    def __init__(self, value: Dict[str, Any], size: int, display_id: Optional[str] = None) -> None:
+    def __init__(self, value: Dict[str, Any], size: int, display_id: Optional[str] = None, *, of_user_code: bool = True) -> None:
         self.value = value
         self.size = _OVERHEAD_BYTES + size
         self.display_id = display_id
+        self.of_user_code = of_user_code
 
     def as_nbformat(self) -> Dict[str, Any]:
         return self.value
@@ -63,7 +67,7 @@ class Outputs:
     # ------------------------------------------------------------------------------------------------------- messages
 
     def apply(self, message_type: str, content: Dict[str, Any], size: int) -> None:
-        """Apply one message; one that isn't of a type of `OUTPUT_TYPES` changes nothing.
+        """Apply one message; one that is neither of a type of `OUTPUT_TYPES` nor a `KERNEL_ERROR` changes nothing.
 
         Parameters
         ----------
@@ -76,8 +80,8 @@ class Outputs:
             self._update(display_id_of(content), content, size)
         elif message_type == "clear_output":
             self._clear(wait=bool(content.get("wait")))
-        elif message_type == "error":
-            self._add(_Whole(_error(content), size))
+        elif message_type in {"error", KERNEL_ERROR}:
+            self._add(_Whole(_error(content), size, of_user_code=message_type == "error"))
         elif message_type in {"display_data", "execute_result"}:
             self._add(_Whole(_rich(message_type, content), size, display_id_of(content)))
 
@@ -158,13 +162,25 @@ class Outputs:
 
     # -------------------------------------------------------------------------------------------------------- reading
 
-    def as_nbformat(self) -> List[Dict[str, Any]]:
-        """Return the outputs, for reading only; where some were left out, one says so."""
-        outputs = [item.as_nbformat() for item in self._items]
+    def as_nbformat(self, *, error_instead: Optional[Dict[str, Any]] = None) -> List[Dict[str, Any]]:
+        """Return the outputs, for reading only; where some were left out, one says so.
+
+        Parameters
+        ----------
+        error_instead
+            What stands in place of each error of the user's own code, where its details must not be shown.
+        """
+        outputs = [item.as_nbformat() if error_instead is None else _without_details(item, error_instead) for item in self._items]
         if self._gap_outputs:
             text = f"[… {self._gap_outputs} outputs of {self._gap_bytes} bytes left out …]\n"
             outputs.insert(self._gap_at, {"output_type": "stream", "name": "stderr", "text": text})
         return outputs
+
+
+def _without_details(item: Union[_Stream, _Whole], error_instead: Dict[str, Any]) -> Dict[str, Any]:
+    output = item.as_nbformat()
+    of_user_code = isinstance(item, _Whole) and item.of_user_code
+    return {"output_type": "error", **error_instead} if of_user_code and output["output_type"] == "error" else output
 
 
 def display_id_of(content: Dict[str, Any]) -> Optional[str]:
@@ -172,6 +188,12 @@ def display_id_of(content: Dict[str, Any]) -> Optional[str]:
     transient = content.get("transient")
     display_id = transient.get("display_id") if isinstance(transient, dict) else None
     return display_id if isinstance(display_id, str) else None
+
+
+def execution_count_of(content: Dict[str, Any]) -> Optional[int]:
+    """Return the number at the prompt, if it is one that a notebook may hold."""
+    count = content.get("execution_count")
+    return count if isinstance(count, int) and not isinstance(count, bool) and count >= 0 else None
 
 
 def _text(value: object, default: str = "") -> str:
@@ -186,8 +208,7 @@ def _rich(output_type: str, content: Dict[str, Any]) -> Dict[str, Any]:
         "metadata": metadata if isinstance(metadata, dict) else {},
     }
     if output_type == "execute_result":
-        count = content.get("execution_count")
-        output["execution_count"] = count if isinstance(count, int) else None
+        output["execution_count"] = execution_count_of(content)
     return output
 
 

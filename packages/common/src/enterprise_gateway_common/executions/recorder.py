@@ -6,7 +6,7 @@ from collections import OrderedDict
 from typing import Callable, Dict, List, Optional
 
 from enterprise_gateway_common.executions.execution import ABORTED, ERROR, OK, Execution, json_object
-from enterprise_gateway_common.executions.outputs import OUTPUT_TYPES, display_id_of
+from enterprise_gateway_common.executions.outputs import KERNEL_ERROR, OUTPUT_TYPES, display_id_of, execution_count_of
 from enterprise_gateway_common.kernel_messages.message_types import EXECUTE_REQUEST
 from enterprise_gateway_common.kernel_messages.request_ids import bounded_id
 
@@ -123,8 +123,23 @@ class ExecutionRecorder:
 
     # ------------------------------------------------------------------------------------------- messages of the kernel
 
-    def seen(self, channel: str, message_type: str, *, parent_id: str, parent_type: str, content: bytes) -> None:
-        """Take note of a message of the kernel; one that doesn't belong to an execution means nothing here."""
+    def seen(
+        self,
+        channel: str,
+        message_type: str,
+        *,
+        parent_id: str,
+        parent_type: str,
+        content: bytes,
+        by_kernel: bool = True,
+    ) -> None:
+        """Take note of a message of the kernel; one that doesn't belong to an execution means nothing here.
+
+        Parameters
+        ----------
+        by_kernel
+            Whether the kernel said it; an answer in place of a dead kernel's holds nothing of the user's code.
+        """
         if parent_type != EXECUTE_REQUEST or not self._max_executions:
             return
         key = bounded_id(parent_id)
@@ -133,7 +148,8 @@ class ExecutionRecorder:
             if execution is not None and message_type == "execute_reply":
                 self._reply(execution, content)
         elif message_type in OUTPUT_TYPES:
-            self._output(execution or self._heard_of(key), message_type, content)
+            kind = message_type if by_kernel or message_type != "error" else KERNEL_ERROR
+            self._output(execution or self._heard_of(key), kind, content)
         elif message_type == "status":
             self._status(execution, key, content)
         elif message_type == "execute_input":
@@ -166,8 +182,7 @@ class ExecutionRecorder:
             execution.truncated = True
             return
         said = json_object(content)
-        count = said.get("execution_count")
-        execution.execution_count = count if isinstance(count, int) else None
+        execution.execution_count = execution_count_of(said)
         execution.take_code(said.get("code"))
         self._touched(execution)
 
@@ -210,7 +225,7 @@ class ExecutionRecorder:
 
     def _add_error(self, execution: Execution, name: str, cause: str) -> None:
         content = json.dumps({"ename": name, "evalue": cause, "traceback": [f"{name}: {cause}"]}).encode()
-        self._output(execution, "error", content)
+        self._output(execution, KERNEL_ERROR, content)
 
     # -------------------------------------------------------------------------------------------------------- outputs
 
@@ -221,7 +236,7 @@ class ExecutionRecorder:
             for key in self._displays.get(bounded_id(display_id or ""), ()):
                 self._keep(self._executions[key], message_type, content)
             return
-        if message_type == "error":
+        if message_type in {"error", KERNEL_ERROR}:
             execution.failed = True
         elif b'"display_id"' in content and message_type != "stream":
             self._shown(execution, display_id_of(json_object(content)))

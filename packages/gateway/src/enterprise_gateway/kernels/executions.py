@@ -98,12 +98,9 @@ class KernelRecord:
         return execution
 
     def outputs(self, execution: Execution) -> list[dict[str, Any]]:
-        """Return the outputs of an execution, errors without their details where those must not be shown."""
-        outputs = execution.outputs()
-        if self._rules.allow_tracebacks:
-            return outputs
-        hidden = {"output_type": "error", **hidden_error(self._rules.traceback_replacement_message)}
-        return [hidden if output["output_type"] == "error" else output for output in outputs]
+        """Return the outputs of an execution, the user's own errors without their details where those must not be shown."""
+        instead = None if self._rules.allow_tracebacks else hidden_error(self._rules.traceback_replacement_message)
+        return execution.outputs(error_instead=instead)
 
     def model(self, execution: Execution) -> dict[str, Any]:
         """Return an execution with its outputs as JSON values."""

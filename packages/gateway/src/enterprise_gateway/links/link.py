@@ -262,6 +262,7 @@ class KernelLink:
             parent_id=parent.msg_id,
             parent_type=parent.msg_type,
             content=message.parts[3],
+            by_kernel=not message.by_gateway,
         )
         position = self.log.append(message)
         behind = self.log.end
