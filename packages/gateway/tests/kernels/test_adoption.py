@@ -20,6 +20,7 @@ from enterprise_gateway.errors import (
 )
 from enterprise_gateway.identity import ANONYMOUS, Identity
 from enterprise_gateway.kernels import adoption as module
+from enterprise_gateway.kernels.admission import AdmissionState
 from enterprise_gateway.kernels.adoption import Adoption
 from enterprise_gateway.kernels.cluster_sync import ClusterSync
 from enterprise_gateway.kernels.lifecycle import LifecycleOptions
@@ -587,7 +588,7 @@ def test_where_the_order_is_not_known_all_that_there_is_counts(replica, kit, oth
         own = pod(kernel_id, uid="u2", annotations={})
         replica.store.pods = {one.kernel_id: one for one in [own, *others]}
         replica.cache.show_list(own)
-        while not replica.kernels.table[kernel_id].placing.done():
+        while replica.kernels.table[kernel_id].admission.state in {AdmissionState.OPEN, AdmissionState.ASKING}:
             await asyncio.sleep(0)
         replica.lifecycles[kernel_id].may_finish.set()
         if others:
@@ -609,7 +610,7 @@ def test_a_kernel_that_has_started_before_its_place_was_known_ends_where_it_has_
         replica.store.answer.clear()
         replica.cache.show_list(pod(kernel_id, uid="u2", annotations={}))
         replica.lifecycles[kernel_id].may_finish.set()
-        await replica.until(lambda: replica.kernels.table[kernel_id].started)
+        await replica.until(lambda: replica.kernels.table[kernel_id].kernel.execution_state == "idle")
         assert not task.done()
         replica.store.answer.set()
         with pytest.raises(LimitReached):
@@ -629,7 +630,7 @@ def test_a_kernel_that_is_deleted_before_its_place_was_known_leaves_nothing(repl
         replica.store.answer.clear()
         replica.cache.show_list(pod(kernel_id, uid="u2", annotations={}))
         replica.lifecycles[kernel_id].may_finish.set()
-        await replica.until(lambda: replica.kernels.table[kernel_id].started)
+        await replica.until(lambda: replica.kernels.table[kernel_id].kernel.execution_state == "idle")
         await replica.kernels.shutdown(kernel_id, ANONYMOUS)
         with pytest.raises(Gone):
             await task

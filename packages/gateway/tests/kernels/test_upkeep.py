@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from enterprise_gateway.cluster.pods.state import pod_state
+from enterprise_gateway.kernels.admission import Admission, AdmissionState
 from enterprise_gateway.kernels.kernel import ExecutionState
 from enterprise_gateway.kernels.lifecycle import LifecycleOptions
 from enterprise_gateway.kernels.replicated_lifecycle import ReplicatedKernelLifecycle
@@ -70,7 +71,7 @@ class Replica:
         lifecycle = ReplicatedKernelLifecycle(
             kernel=self.kernel, options=options, on_restart=None, provisioner=provisioner, ownership=duties, on_end=None
         )
-        self.kernels.table.add(Entry(self.kernel, lifecycle, counted=True))
+        self.kernels.table.add(Entry(self.kernel, lifecycle, admission=Admission(AdmissionState.ADMITTED)))
         services = SimpleNamespace(leadership=self, store=self)
         self.upkeep = Upkeep(
             cluster=SimpleNamespace(connected=True, services=services),

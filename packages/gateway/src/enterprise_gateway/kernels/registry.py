@@ -13,12 +13,11 @@ from enterprise_gateway.errors import (
     KernelExists,
     KernelNotFound,
     LaunchRefused,
-    LimitReached,
     Unavailable,
 )
 from enterprise_gateway.identity import ANONYMOUS, Identity
+from enterprise_gateway.kernels.admission import AdmissionControl
 from enterprise_gateway.kernels.kernel import ExecutionState, Kernel
-from enterprise_gateway.kernels.limits import check_limits
 from enterprise_gateway.kernels.refusals import whose_mistake
 from enterprise_gateway.kernels.requests import StartRequest, owner_of
 from enterprise_gateway.kernels.rules import KernelFactory, KernelMetrics, KernelRules, NoPeers, Peers
@@ -84,6 +83,7 @@ class Kernels:
         self._prepare = prepare
         self.table = KernelTable(on_forgotten=on_forgotten)
         self.peers: Peers = NoPeers()
+        self._admission = AdmissionControl(known=self.table, peers=lambda: self.peers, limits=lambda: self.rules.limits)
 
     # ------------------------------------------------------------------------------------------------------- look-up
 
@@ -176,14 +176,13 @@ class Kernels:
             await self._forget_dead(kernel_id, user)
             if kernel_id in self.table:
                 return await self._existing(kernel_id, user, kernelspec, timeout), False
-        if rules.limits.any:
-            self.check_synced()
-            check_limits({**self.peers.owners(), **self.table.owners()}.values(), user, rules.limits)
+        self._admission.check(user)
         entry = Entry(*self._make_kernel(kernel_id=kernel_id, kernelspec=kernelspec, user=user, request=launch))
         self.table.add(entry)
         environment = dict(launch.environment)
         arguments: dict[str, object] = {"env": environment, "kernel_id": kernel_id, "kernel_headers": dict(request.headers)}
         entry.launch = asyncio.create_task(self._launch(entry, timeout, arguments), name=f"start {kernel_id}")
+        entry.admission.begin(entry.launch.cancel)
         try:
             await self._join(entry)
         except KernelExists:
@@ -224,8 +223,8 @@ class Kernels:
         if entry.launch is None:
             return
         await asyncio.wait([entry.launch])
-        if entry.refusal is not None:
-            raise entry.refusal
+        if entry.admission.refusal is not None:
+            raise entry.admission.refusal
         if entry.launch.cancelled() and self.draining:
             raise Unavailable("The gateway was stopped while the kernel started.")
         if entry.launch.cancelled():
@@ -233,18 +232,19 @@ class Kernels:
         entry.launch.result()
 
     async def _launch(self, entry: Entry, timeout: float, arguments: dict[str, object]) -> None:
-        kernel, began, outcome = entry.kernel, self._clock(), "success"
+        kernel, began, started, outcome = entry.kernel, self._clock(), False, "success"
         fields = {"kernel_id": kernel.kernel_id, "user": kernel.user, "kernelspec": kernel.name}
         _log.info("Kernel starts", extra=fields)
         try:
             await entry.lifecycle.start(timeout=timeout, arguments=arguments)
-            await self._placed(entry)
+            started = True
+            await entry.admission.decided()
         except BaseException as error:
-            error = entry.refusal or error
+            error = entry.admission.refusal or error
             outcome = type(error).__name__
             self.table.forget(kernel)
             cause = error.message if isinstance(error, GatewayError) else outcome
-            if entry.started:
+            if started:
                 await asyncio.shield(entry.lifecycle.shutdown(reason=cause))
             else:
                 kernel.dead(cause)
@@ -266,52 +266,10 @@ class Kernels:
         )
 
     def pod_seen(self, kernel_id: str) -> None:
-        """Give a start of this process its place within the limits, or end it: the cluster has its pod now.
-
-        All replicas see pods in the order in which they were made. Who sees its own after as many as there may be was
-        late, and every replica sees it so: of two that start the last kernel at the same moment, exactly one succeeds.
-        Where the order is lost, because the cluster had to be listed anew or several namespaces are watched, all that
-        there is counts, and both may have to try again.
-        """
+        """Give a start of this process its place within the limits, or end it: the cluster has its pod now."""
         entry = self.table.find(kernel_id)
-        if entry is None or entry.placing or entry.counted or not entry.launching:
-            return
-        if not self.rules.limits.any:
-            entry.counted = True
-        elif self.peers.in_order:
-            self._place(entry, self.peers.owners())
-        else:
-            entry.placing = asyncio.create_task(self._place_late(entry), name=f"place {kernel_id}")
-
-    async def _place_late(self, entry: Entry) -> None:
-        try:
-            self._place(entry, await self.peers.owners_now())
-        except GatewayError as error:
-            # Rather one kernel too few than one too many.
-            self._refuse(entry, error)
-
-    def _place(self, entry: Entry, elsewhere: Mapping[str, str]) -> None:
-        owners = {**elsewhere, **self.table.owners(placed_only=True)}
-        owners.pop(entry.kernel.kernel_id, None)
-        try:
-            check_limits(owners.values(), entry.kernel.user, self.rules.limits)
-        except LimitReached as error:
-            self._refuse(entry, error)
-        else:
-            entry.counted = True
-
-    def _refuse(self, entry: Entry, error: GatewayError) -> None:
-        entry.refusal = error
-        if entry.launch is not None and not entry.started:
-            entry.launch.cancel()
-
-    async def _placed(self, entry: Entry) -> None:
-        """Return when a kernel that has started has its place; raise the refusal where it has none."""
-        entry.started = True
-        if entry.placing is not None:
-            await asyncio.wait([entry.placing])
-        if entry.refusal is not None:
-            raise entry.refusal
+        if entry is not None and entry.launching:
+            self._admission.pod_seen(entry.admission, kernel_id=kernel_id, user=entry.kernel.user)
 
     # ---------------------------------------------------------------------------------------------- interrupt, restart
 

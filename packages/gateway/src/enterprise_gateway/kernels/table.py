@@ -4,10 +4,11 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from enterprise_gateway.errors import GatewayError, KernelNotFound
+from enterprise_gateway.errors import KernelNotFound
 from enterprise_gateway.identity import ANONYMOUS, Identity
+from enterprise_gateway.kernels.admission import Admission, AdmissionState
 from enterprise_gateway.kernels.kernel import ExecutionState, Kernel
 from enterprise_gateway.kernels.lifecycle import KernelLifecycle
 from enterprise_gateway.kernels.replicated_lifecycle import ReplicatedKernelLifecycle
@@ -27,19 +28,18 @@ class Entry:
     lifecycle: KernelLifecycle
     launch: asyncio.Task[None] | None = None
     """Its start, where that was this process' doing."""
-    counted: bool = False
-    """Whether it has its place within the limits, which no other replica can take any more."""
-    placing: asyncio.Task[None] | None = None
-    """The question whether it has, where that takes one."""
-    started: bool = False
-    """Whether its start was over before that was answered."""
-    refusal: GatewayError | None = None
-    """Why its start is ended."""
+    admission: Admission = field(default_factory=Admission)
+    """Its place within the limits."""
 
     @property
     def launching(self) -> bool:
         """Whether this process is starting it just now."""
         return self.launch is not None and not self.launch.done()
+
+    @property
+    def has_place(self) -> bool:
+        """Whether no start of another replica can take its place any more."""
+        return self.admission.state is AdmissionState.ADMITTED or not self.launching
 
     async def settled(self, seconds: float) -> None:
         """Wait for a kernel that another replica starts, until it can be used, is dead, or the time is over."""
@@ -107,7 +107,7 @@ class KernelTable:
         return {
             kernel_id: entry.kernel.user
             for kernel_id, entry in self._entries.items()
-            if entry.kernel.execution_state != ExecutionState.DEAD and (not placed_only or entry.counted or not entry.launching)
+            if entry.kernel.execution_state != ExecutionState.DEAD and (not placed_only or entry.has_place)
         }
 
     def replicated(self) -> list[tuple[Kernel, ReplicatedKernelLifecycle]]:
@@ -138,7 +138,7 @@ class KernelTable:
             # A start of this process was faster than the look at another one's.
             lifecycle.pods.forget()
             return
-        self.add(Entry(kernel, lifecycle, counted=True))
+        self.add(Entry(kernel, lifecycle, admission=Admission(AdmissionState.ADMITTED)))
         _log.info("Kernel adopted", extra={"kernel_id": kernel.kernel_id, "user": kernel.user, "kernelspec": kernel.name})
         lifecycle.follow()
 
