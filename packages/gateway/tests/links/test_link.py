@@ -221,6 +221,55 @@ def test_what_comes_while_the_kernel_is_restarted_waits_for_the_new_one(scenario
     assert scenario(steps) == (["error", "execute_reply", "status"], "meanwhile")
 
 
+class StalledClient:
+    """An outlet that takes nothing."""
+
+    ready = False
+
+    def undelivered_from(self):
+        return None
+
+
+def test_a_kernel_is_restarted_though_the_only_client_takes_nothing_of_what_the_one_before_said(scenario):
+    async def steps(link, kernel):
+        link.cursor("stalled").attach(StalledClient())
+        await kernel.subscribed()
+        messages = heard(link, 1)
+        await kernel.publish("stream", {"text": "x" * 1000})
+        await messages
+        await asyncio.sleep(0)
+        assert not link._reading
+        link.restarting(None)
+        moved = kernel.successor = PlayedKernel(kernel.context)
+        link.connect(moved.info)
+        asking = asyncio.create_task(link.ask_kernel_info())
+        await moved.answer("shell", *await moved.receive("shell"), {"implementation": "played"})
+        answer = await asking
+        assert link._reading
+        link.restarted()
+        # Now it is a kernel like any other, whose output waits for its only client.
+        return answer["implementation"], link._reading
+
+    assert scenario(steps, read_ahead_bytes=100) == ("played", False)
+
+
+def test_what_a_kernel_says_while_it_is_restarted_stays_within_the_bounds_of_the_log(scenario):
+    async def steps(link, kernel):
+        link.cursor("stalled").attach(StalledClient())
+        await kernel.subscribed()
+        link.restarting(None)
+        moved = kernel.successor = PlayedKernel(kernel.context)
+        link.connect(moved.info)
+        await moved.subscribed()
+        messages = heard(link, 20)
+        for _ in range(20):
+            await moved.publish("stream", {"text": "x" * 1000})
+        await messages
+        return link.log.size
+
+    assert scenario(steps, read_ahead_bytes=100, log_bytes=5000) <= 5000
+
+
 def test_a_request_to_a_dead_kernel_is_answered_at_once_with_the_cause(scenario):
     async def steps(link, kernel):
         link.dead("It ran out of memory.")

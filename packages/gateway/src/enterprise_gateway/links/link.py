@@ -284,11 +284,13 @@ class KernelLink:
         """Keep the log within its bounds, and the kernel from saying more than anybody takes."""
         leaders = self._behind if len(self._behind) == len(self._attached) else {}
         read_up_to = max((cursor.position for cursor in leaders), default=self.log.end)
+        # A kernel that is being restarted has to answer the gateway, however little its clients take.
+        answers_gateway = self._state is LinkState.RESTARTING
         # What the fastest client is yet to get is bounded by not reading more; what only slower ones miss is dropped.
-        self.log.enforce(before=read_up_to)
+        self.log.enforce(before=self.log.end if answers_gateway else read_up_to)
         ahead = self.log.end.offset - read_up_to.offset
         limit = self._options.read_ahead_bytes
-        self._read(ahead <= (limit if self._reading else limit // 2))
+        self._read(answers_gateway or ahead <= (limit if self._reading else limit // 2))
         if self._closed or self.log.size > self._trim_at:
             self._trim()
 
@@ -505,10 +507,12 @@ class KernelLink:
         self._state = LinkState.RESTARTING
         if reason is not None:
             self._announce("restarting", reason)
+        self._bound()
 
     def restarted(self) -> None:
         """Send what clients sent while the kernel, which answers by now, was being restarted."""
         self._state = LinkState.CONNECTED
+        self._bound()
         for message in self._requests.release():
             try:
                 self._transmit(message)
