@@ -40,8 +40,9 @@ class KernelSettings:
         number(0, 86400),
         environment=("EG_DRAIN_TIMEOUT",),
         group=_KERNELS,
-        help="Seconds that a gateway which was told to end stays with clients of kernels in pods that run a cell, so that they "
-        "get all of its output; then they are sent to another gateway, and may miss what is printed on the way.",
+        help="Seconds for which a terminating gateway keeps clients of kernels in pods that run a cell, or whose output a slow "
+        "client is yet to get, so that they get all of it; then they are sent to another gateway, and may miss what is printed "
+        "on the way.",
     )
     shutdown_wait_time: float = setting(
         5.0,
