@@ -79,6 +79,21 @@ def test_every_open_request_gets_an_error_and_idle_before_the_kernels_own_state(
         assert told[-1].content["execution_state"] == expected
 
 
+def test_each_of_two_clients_gets_the_reply_to_its_own_request_and_no_other(limited: Server) -> None:
+    kernel_id = limited.start_kernel()
+    with KernelSocket(limited, kernel_id) as one, KernelSocket(limited, kernel_id) as other:
+        pid = int(text_of(one.run("import os; print(os.getpid())")))
+        running = one.execute("import time; print('begun', flush=True); time.sleep(600)")
+        one.wait_for(lambda message: message.type == "stream")
+        waiting = other.execute("2")
+        other.collect(other.send("control", "usage_request", {}))
+        os.kill(pid, signal.SIGKILL)
+        for client, sent in ((one, running), (other, waiting)):
+            told = _until_state(client, "restarting", "dead")
+            assert [message.parent for message in told if message.type == "execute_reply"] == [sent.id]
+            assert [message.parent for message in told if message.type == "error"] == [running.id]
+
+
 def test_a_request_to_a_dead_kernel_is_answered_at_once(own_server: Callable[..., Server]) -> None:
     server = own_server(settings={"RESTART_LIMIT": "0"})
     with KernelSocket(server, server.start_kernel()) as client:
