@@ -30,6 +30,8 @@ class PlayedKernel:
             "stdin": context.socket(zmq.ROUTER),
             "iopub": context.socket(zmq.XPUB),
         }
+        # What is sent to nobody fails, so that a test can wait for whom it is for.
+        self.sockets["stdin"].router_mandatory = True
         self.info = {"transport": "tcp", "ip": "127.0.0.1"}
         for name, socket in self.sockets.items():
             self.info[f"{name}_port"] = socket.bind_to_random_port("tcp://127.0.0.1")
@@ -48,6 +50,15 @@ class PlayedKernel:
     async def answer(self, channel, identities, request, content=None):
         message = self.session.msg(request["msg_type"].replace("request", "reply"), content or {}, parent=request)
         await self.sockets[channel].send_multipart([*identities, *self.session.serialize(message)])
+
+    async def ask_for_input(self, identities, question):
+        while True:
+            try:
+                return await self.sockets["stdin"].send_multipart([*identities, *self.session.serialize(question)])
+            except zmq.ZMQError as error:
+                if error.errno != zmq.EHOSTUNREACH:
+                    raise
+                await asyncio.sleep(0)
 
     async def publish(self, kind, content, parent=None):
         message = self.session.msg(kind, content, parent=parent)
@@ -120,13 +131,22 @@ def heard(link, count):
     return enough
 
 
+def test_the_way_for_requests_for_input_is_there_before_any_request(scenario):
+    async def steps(link, kernel):
+        assert set(link._sockets) == {"stdin", "iopub"}
+        link.send(request("1"))
+        assert link._sockets["shell"]._socket.identity == link._sockets["stdin"]._socket.identity
+
+    scenario(steps)
+
+
 def test_a_reply_and_a_request_for_input_are_for_the_session_that_asked(scenario):
     async def steps(link, kernel):
         messages = heard(link, 2)
         link.send(request("1"))
         identities, asked = await kernel.receive("shell")
         question = kernel.session.msg("input_request", {"prompt": "?"}, parent=asked)
-        await kernel.sockets["stdin"].send_multipart([*identities, *kernel.session.serialize(question)])
+        await kernel.ask_for_input(identities, question)
         await kernel.answer("shell", identities, asked)
         return {(message.channel, message.recipient) for message in await messages}
 

@@ -169,6 +169,9 @@ class KernelLink:
         # doesn't know to be lost. And it asks for input on the channel `stdin` whom it knows by its requests on `shell`.
         self._identity = uuid.uuid4().hex.encode()
         self._welcome = _WELCOME_PREFIX + self._identity
+        # Before `shell`, whose first answer then says that these have had their time too: a request for input that finds
+        # nobody connected is lost, and its cell waits for ever.
+        self._open("stdin")
         self._open("iopub")
 
     def _open(self, channel: ChannelName) -> ChannelSocket:
@@ -399,17 +402,11 @@ class KernelLink:
         session, parts = self._session(), message.parts
         if adaptation.is_needed(session):
             parts = adaptation.to_kernel(parts, session)
-        socket = self._socket(message.channel)
+        socket = self._opened(message.channel)
         if socket.backlog > self._options.max_message_bytes:
             raise KernelDoesNotRead
         self._requests.sent(message)
         socket.send(sign(parts, session))
-
-    def _socket(self, channel: ChannelName) -> ChannelSocket:
-        if channel == "shell":
-            # Requests for input come to whoever sent the request, and are lost where nobody listens.
-            self._opened("stdin")
-        return self._opened(channel)
 
     def _opened(self, channel: ChannelName) -> ChannelSocket:
         return self._sockets.get(channel) or self._open(channel)
