@@ -124,7 +124,6 @@ class Server:
     arguments: Sequence[str] = ()
     tls: TlsFiles | None = None
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
-    _starts: int = field(default=0, init=False)
 
     @property
     def url(self) -> str:
