@@ -3,6 +3,7 @@ import asyncio
 import pytest
 import zmq
 
+from enterprise_gateway.links import channel_socket
 from enterprise_gateway.links.channel_socket import ChannelSocket
 
 
@@ -123,5 +124,28 @@ def test_draining_hands_over_what_has_arrived_even_while_not_reading(pair):
         socket.drain()
         socket.close()
         assert received.messages == [[b"last words"]]
+
+    asyncio.run(scenario())
+
+
+def test_draining_ends_though_the_other_end_never_stops_to_send(pair, monkeypatch):
+    there, here = pair
+    monkeypatch.setattr(channel_socket, "_DRAIN_SECONDS", 0.0)
+    messages = []
+
+    def received(frames):
+        messages.append(frames)
+        assert len(messages) < 1000, "it doesn't end"
+        there.send_multipart([b"more"])
+        assert here.poll(10_000)
+
+    async def scenario():
+        socket = ChannelSocket(socket=here, received=received)
+        socket.read(False)
+        await _send(there, [b"first"])
+        assert here.poll(10_000)
+        socket.drain()
+        socket.close()
+        assert messages[0] == [b"first"]
 
     asyncio.run(scenario())

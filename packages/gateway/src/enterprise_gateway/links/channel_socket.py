@@ -16,6 +16,8 @@ __all__ = ["ChannelSocket"]
 # For so long messages are read in one turn of the loop, then others get theirs: one message may go to a hundred clients.
 _TURN_SECONDS = 0.002
 _SEND_AGAIN_SECONDS = 0.05
+# What has arrived is read within milliseconds. A kernel that prints in a loop while it is restarted never stops to arrive.
+_DRAIN_SECONDS = 0.25
 
 
 class ChannelSocket:
@@ -63,9 +65,12 @@ class ChannelSocket:
         self._look_again()
 
     def drain(self) -> None:
-        """Hand over what has already arrived, reading or not."""
+        """Hand over what has already arrived, reading or not; a peer that goes on sending is left after a moment."""
+        end = time.monotonic() + _DRAIN_SECONDS
         while not self._socket.closed and (frames := self._next()) is not None:
             self._received(frames)
+            if time.monotonic() > end:
+                return
 
     def close(self) -> None:
         """Close the socket, without waiting for what wasn't sent."""
