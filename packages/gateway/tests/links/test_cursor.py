@@ -132,15 +132,15 @@ def test_where_all_clients_are_slow_nothing_is_dropped_and_the_kernel_is_not_rea
     link = make_link(log_bytes=2 * SIZE, read_ahead_bytes=3 * SIZE)
     cursor, outlet = attached(link, "a", room=1)
     said(link, "0000", "0001", "0002", "0003")
-    assert link._reading
+    assert link._channels.reading
     said(link, "0004")
-    assert not link._reading
+    assert not link._channels.reading
     outlet.room = 3
     cursor.advance()
-    assert not link._reading
+    assert not link._channels.reading
     outlet.room = 1000
     cursor.advance()
-    assert link._reading
+    assert link._channels.reading
     assert outlet.got == ["0000", "0001", "0002", "0003", "0004"]
 
 
@@ -164,9 +164,9 @@ def test_when_the_last_slow_client_leaves_the_kernel_is_read_again(make_link):
     link = make_link(read_ahead_bytes=SIZE)
     cursor, _ = attached(link, "a", room=0)
     said(link, "0000", "0001")
-    assert not link._reading
+    assert not link._channels.reading
     cursor.detach(None)
-    assert link._reading
+    assert link._channels.reading
 
 
 def test_one_message_larger_than_the_log_reaches_those_who_are_connected(make_link):
@@ -180,7 +180,7 @@ def test_one_message_larger_than_the_log_reaches_those_who_are_connected(make_li
 
 
 def test_what_was_written_and_may_not_have_arrived_is_kept(make_link, monkeypatch):
-    monkeypatch.setattr("enterprise_gateway.links.link._SPARE_BYTES", 0)
+    monkeypatch.setattr("enterprise_gateway.links.readers._SPARE_BYTES", 0)
     link = make_link()
     cursor, outlet = attached(link, "a")
     outlet.in_flight = Position(1, SIZE)
@@ -192,7 +192,7 @@ def test_what_was_written_and_may_not_have_arrived_is_kept(make_link, monkeypatc
 
 
 def test_what_everybody_has_received_is_not_kept_beyond_a_spare(make_link, monkeypatch):
-    monkeypatch.setattr("enterprise_gateway.links.link._SPARE_BYTES", 10 * SIZE)
+    monkeypatch.setattr("enterprise_gateway.links.readers._SPARE_BYTES", 10 * SIZE)
     link = make_link()
     attached(link, "a")
     for _ in range(100):

@@ -133,9 +133,9 @@ def heard(link, count):
 
 def test_the_way_for_requests_for_input_is_there_before_any_request(scenario):
     async def steps(link, kernel):
-        assert set(link._sockets) == {"stdin", "iopub"}
+        assert set(link._channels._sockets) == {"stdin", "iopub"}
         link.send(request("1"))
-        assert link._sockets["shell"]._socket.identity == link._sockets["stdin"]._socket.identity
+        assert link._channels._sockets["shell"]._socket.identity == link._channels._sockets["stdin"]._socket.identity
 
     scenario(steps)
 
@@ -169,7 +169,7 @@ def test_output_is_proved_to_arrive_by_a_welcome_or_by_output(scenario):
         waiting = asyncio.create_task(link.output_arrives(ask=False))
         await kernel.sockets["iopub"].send_multipart([topic, b"<IDS|MSG>", b"", b"{}", b"{}", b"{}", b"{}"])
         await waiting
-        assert link._heard.is_set()
+        assert link._channels.heard.is_set()
         return len(link.log)
 
     assert scenario(steps) == 0
@@ -181,7 +181,7 @@ def test_a_kernel_that_says_nothing_is_made_to_speak(scenario):
         _, asked = await kernel.receive("shell")
         await kernel.publish("status", {"execution_state": "busy"}, parent=asked)
         await waiting
-        return asked["msg_type"], link._heard.is_set()
+        return asked["msg_type"], link._channels.heard.is_set()
 
     assert scenario(steps) == ("kernel_info_request", True)
 
@@ -208,7 +208,7 @@ def test_a_kernel_that_does_not_read_takes_so_much_and_no_more(scenario):
             for number in range(1000):
                 link.send(request(str(number), "control", content=b"x" * 2_000_000))
             return number
-        return link._sockets["control"].backlog
+        return link._channels._sockets["control"].backlog
 
     assert 10_000_000 < scenario(steps, max_message_bytes=10_000_000) < 15_000_000
 
@@ -258,17 +258,17 @@ def test_a_kernel_is_restarted_though_the_only_client_takes_nothing_of_what_the_
         await kernel.publish("stream", {"text": "x" * 1000})
         await messages
         await asyncio.sleep(0)
-        assert not link._reading
+        assert not link._channels.reading
         link.restarting(None)
         moved = kernel.successor = PlayedKernel(kernel.context)
         link.connect(moved.info)
         asking = asyncio.create_task(link.ask_kernel_info())
         await moved.answer("shell", *await moved.receive("shell"), {"implementation": "played"})
         answer = await asking
-        assert link._reading
+        assert link._channels.reading
         link.restarted()
         # Now it is a kernel like any other, whose output waits for its only client.
-        return answer["implementation"], link._reading
+        return answer["implementation"], link._channels.reading
 
     assert scenario(steps, read_ahead_bytes=100) == ("played", False)
 

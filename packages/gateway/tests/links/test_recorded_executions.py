@@ -69,7 +69,7 @@ def test_a_request_that_cant_be_sent_is_not_recorded(link, monkeypatch):
         raise MalformedMessage("no such message in that version")
 
     monkeypatch.setattr(link, "_transmit", refuse)
-    monkeypatch.setattr(link, "_sockets", {"shell": None})
+    monkeypatch.setattr(link._channels, "_sockets", {"shell": None})
     with pytest.raises(MalformedMessage):
         link.send(request("a"))
     monkeypatch.undo()

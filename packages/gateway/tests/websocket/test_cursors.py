@@ -139,7 +139,7 @@ def test_of_many_sessions_that_are_away_those_that_left_first_are_given_up(gatew
         gateway.wait_until(lambda left=9 - number: kernel.connections == left)
     kept = connect()
     gateway.wait_until(lambda: kernel.connections == 1)
-    assert list(kernel.link._cursors) == [*(client.session for client in clients[2:]), kept.session]
+    assert list(kernel.link._readers._cursors) == [*(client.session for client in clients[2:]), kept.session]
 
 
 def test_a_second_websocket_of_a_session_takes_over(gateway, connect, kernel, tmp_path):

@@ -97,7 +97,7 @@ def test_a_websocket_whose_kernel_cannot_be_reached_is_closed_with_1013(gateway,
 
     client = connect()
     client.run("1")
-    monkeypatch.setattr(kernel.link._addresses, "open", refuse)
+    monkeypatch.setattr(kernel.link._channels._addresses, "open", refuse)
     client.send("control", "kernel_info_request", {})
     assert client.closing_code() == 1013
 

@@ -53,7 +53,7 @@ def test_a_message_with_a_wrong_signature_is_dropped_counted_and_logged_once(gat
     forged = [b"stream", b"<IDS|MSG>", b"0" * 64, b"{}", b"{}", b"{}", b"{}"]
     before = gateway.metrics.counts["dropped invalid_signature"]
     for _ in range(3):
-        gateway.call(kernel.link._received, "iopub", forged)
+        gateway.call(kernel.link._channels._received, "iopub", forged)
     assert gateway.metrics.counts["dropped invalid_signature"] == before + 3
     assert caplog.text.count("isn't signed with its kernel's key") == 1
     assert text_of(client.run("print('well')")) == "well\n"

@@ -101,7 +101,7 @@ def test_a_drain_closes_with_1012_and_the_session_waits(gateway, connect, kernel
     thread.start()
     assert client.closing_code() == 1012
     thread.join()
-    assert client.session in kernel.link._cursors
+    assert client.session in kernel.link._readers._cursors
 
 
 def test_pongs_may_take_three_pings_and_at_least_half_a_minute():

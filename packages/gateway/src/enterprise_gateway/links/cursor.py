@@ -9,7 +9,7 @@ from enterprise_gateway.links.repeated_loss import RepeatedLoss, in_place_of
 from enterprise_gateway_common.message_log import Gap, Position
 
 if TYPE_CHECKING:
-    from enterprise_gateway.links.link import KernelLink
+    from enterprise_gateway.links.readers import LogReaders
 
 __all__ = ["Cursor", "Outlet"]
 
@@ -40,7 +40,7 @@ class Cursor:
 
     Parameters
     ----------
-    link
+    readers
         Whose log it reads.
     session_id
         Only messages to this session, or to all, are for it.
@@ -48,10 +48,10 @@ class Cursor:
         The first message that it hasn't read.
     """
 
-    __slots__ = ("_continuation", "_link", "_losses", "_outlet", "position", "session_id")
+    __slots__ = ("_continuation", "_losses", "_outlet", "_readers", "position", "session_id")
 
-    def __init__(self, *, link: "KernelLink", session_id: str, position: Position) -> None:
-        self._link = link
+    def __init__(self, *, readers: "LogReaders", session_id: str, position: Position) -> None:
+        self._readers = readers
         self._losses = RepeatedLoss()
         self._outlet: Outlet | None = None
         self._continuation: asyncio.Handle | None = None
@@ -72,7 +72,7 @@ class Cursor:
     def attach(self, outlet: Outlet) -> None:
         """Give a client everything that it missed, and everything that is said from now on."""
         self._outlet = outlet
-        self._link.cursor_attached(self)
+        self._readers.cursor_attached(self)
         self.advance()
 
     def detach(self, position: Position | None) -> None:
@@ -84,25 +84,25 @@ class Cursor:
         if position is not None:
             self.position = position
         self._check_loss(lost=position is not None)
-        self._link.cursor_detached(self)
+        self._readers.cursor_detached(self)
 
     def _check_loss(self, *, lost: bool) -> None:
         position, head = self.position, None
-        while lost and (found := self._link.log.read(position)) is not None:
+        while lost and (found := self._readers.log.read(position)) is not None:
             item, behind = found
             if not isinstance(item, Gap) and self._is_for_it(item):
                 head = item
                 break
             position = behind
         if self._losses.lost(position.number, head) and head is not None:
-            self._link.gave_up(head)
+            self._readers.gave_up(head)
 
     def _is_for_it(self, message: KernelMessage) -> bool:
         return message.recipient is None or message.recipient == self.session_id
 
     def _deliver(self, outlet: Outlet, message: KernelMessage) -> None:
         if self._losses.gave_up(self.position.number):
-            message = in_place_of(message, self._link.session)
+            message = in_place_of(message, self._readers.session)
         outlet.deliver(message, self.position)
 
     def appended(self, message: KernelMessage, position: Position, behind: Position) -> None:
@@ -112,14 +112,14 @@ class Cursor:
             return
         if self._is_for_it(message):
             if not outlet.ready:
-                self._link.cursor_fell_behind(self)
+                self._readers.cursor_fell_behind(self)
                 return
             self._deliver(outlet, message)
         self.position = behind
 
     def advance(self) -> None:
         """Read on, as far as the client takes it, with a turn for others from time to time."""
-        outlet, log = self._outlet, self._link.log
+        outlet, log = self._outlet, self._readers.log
         if outlet is None or self._continuation is not None:
             return
         end = time.monotonic() + _TURN_SECONDS
@@ -137,7 +137,7 @@ class Cursor:
             if time.monotonic() > end:
                 self._continuation = asyncio.get_running_loop().call_soon(self._continue)
                 break
-        self._link.cursor_advanced(self, caught_up=found is None)
+        self._readers.cursor_advanced(self, caught_up=found is None)
 
     def _continue(self) -> None:
         self._continuation = None

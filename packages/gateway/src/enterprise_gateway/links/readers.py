@@ -1,0 +1,185 @@
+"""The sessions that read one kernel's log: where each stands, who is behind, and what must still be kept for whom."""
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable
+
+from jupyter_client.session import Session
+
+from enterprise_gateway.links.channels import LinkMetrics
+from enterprise_gateway.links.cursor import Cursor
+from enterprise_gateway.links.messages import KernelMessage
+from enterprise_gateway.links.options import LinkOptions
+from enterprise_gateway_common.message_log import MessageLog
+
+__all__ = ["LogReaders"]
+
+_log = logging.getLogger(__name__)
+
+# Sessions of pages that were loaded again never come back, and what they haven't read stays in the log.
+_MOST_ABSENT = 8
+# What every session has received is kept up to here, so that the log isn't trimmed with each message.
+_SPARE_BYTES = 1 << 20
+
+
+class LogReaders:
+    """Gives what is appended to the log to every session as fast as its client takes it, and keeps the log within its bounds.
+
+    While at least one connected client keeps up, the others fall behind in the log, and miss what the full log drops. When
+    all of them are behind by more than a bound, the kernel isn't read any more.
+
+    Parameters
+    ----------
+    kernel_id
+        The kernel, for what is logged.
+    session
+        Returns who makes the gateway's own messages.
+    options, metrics
+        Limits, and who counts.
+    read_kernel
+        Begins or stops to read the kernel, and does nothing where that is so already.
+    """
+
+    def __init__(
+        self,
+        *,
+        kernel_id: str,
+        session: Callable[[], Session],
+        options: LinkOptions,
+        metrics: LinkMetrics,
+        read_kernel: Callable[[bool], None],
+    ) -> None:
+        self._kernel_id = kernel_id
+        self._session = session
+        self._options = options
+        self._metrics = metrics
+        self._read_kernel = read_kernel
+        self._reading = True
+        self._holds_back_nobody = False
+        self._cursors: OrderedDict[str, Cursor] = OrderedDict()
+        self._attached: dict[Cursor, None] = {}
+        self._behind: dict[Cursor, None] = {}
+        self._trim_at = _SPARE_BYTES
+        self._comes_back = options.keeps_absent
+        self._closed = False
+        self.log: MessageLog[KernelMessage] = MessageLog(
+            max_bytes=options.log_bytes,
+            max_messages=options.log_messages,
+            changed=metrics.log_bytes,
+            dropped=lambda: metrics.dropped("log_full"),
+        )
+
+    @property
+    def session(self) -> Session:
+        """Makes the gateway's own messages."""
+        return self._session()
+
+    @property
+    def delivering(self) -> bool:
+        """Whether a connected client is yet to be given something that the kernel said."""
+        return bool(self._behind)
+
+    @property
+    def absent(self) -> int:
+        """How many sessions are away whose place is kept."""
+        return len(self._cursors) - len(self._attached)
+
+    # ---------------------------------------------------------------------------------------------------------- messages
+
+    def append(self, message: KernelMessage) -> None:
+        """Give a message its place in the log and pass it on."""
+        position = self.log.append(message)
+        behind = self.log.end
+        if len(self._attached) > 1:
+            message.share_frames()
+        for cursor in tuple(self._attached):
+            cursor.appended(message, position, behind)
+        message.drop_frames()
+        self._bound()
+
+    def hold_back_nobody(self, wanted: bool) -> None:  # noqa: FBT001 - a switch
+        """Have the kernel read however little its clients take: while it is being restarted it has to answer the gateway."""
+        self._holds_back_nobody = wanted
+        self._bound()
+
+    def end(self) -> None:
+        """Keep no session's place from now on: its kernel is dead."""
+        self._comes_back = False
+
+    def close(self) -> None:
+        """Forget the sessions that are away; what connected clients haven't got yet stays until they have."""
+        self._closed = True
+        for session_id in [session_id for session_id, cursor in self._cursors.items() if not cursor.attached]:
+            del self._cursors[session_id]
+        self._bound()
+
+    # ------------------------------------------------------------------------------------------------------------ bounds
+
+    def _bound(self) -> None:
+        leaders = self._behind if len(self._behind) == len(self._attached) else {}
+        read_up_to = max((cursor.position for cursor in leaders), default=self.log.end)
+        # What the fastest client is yet to get is bounded by not reading more; what only slower ones miss is dropped.
+        self.log.enforce(before=self.log.end if self._holds_back_nobody else read_up_to)
+        ahead = self.log.end.offset - read_up_to.offset
+        limit = self._options.read_ahead_bytes
+        self._read(self._holds_back_nobody or ahead <= (limit if self._reading else limit // 2))
+        if self._closed or self.log.size > self._trim_at:
+            self._trim()
+
+    def _read(self, wanted: bool) -> None:  # noqa: FBT001 - a switch
+        if wanted != self._reading:
+            self._reading = wanted
+            self._read_kernel(wanted)
+
+    def _trim(self) -> None:
+        self.log.forget_before(min((cursor.needed_from for cursor in self._cursors.values()), default=self.log.end))
+        self._trim_at = _SPARE_BYTES + self.log.size
+
+    # ----------------------------------------------------------------------------------------------------------- cursors
+
+    def cursor(self, session_id: str) -> Cursor:
+        """Return a session's place in the log: where it left, or the end for one that is new.
+
+        A new session ends the wait for those that are away longest where many are. One that comes back ends none, because
+        after a failure of the network all clients come back.
+        """
+        cursor = self._cursors.get(session_id)
+        if cursor is None:
+            absent = [session_id for session_id, cursor in self._cursors.items() if not cursor.attached]
+            for gone in absent[:-_MOST_ABSENT]:
+                del self._cursors[gone]
+            cursor = self._cursors[session_id] = Cursor(readers=self, session_id=session_id, position=self.log.end)
+        return cursor
+
+    def cursor_attached(self, cursor: Cursor) -> None:
+        """Note that a session's client is connected."""
+        self._attached[cursor] = None
+
+    def cursor_detached(self, cursor: Cursor) -> None:
+        """Note that it isn't any more."""
+        self._attached.pop(cursor, None)
+        self._behind.pop(cursor, None)
+        if self._cursors.get(cursor.session_id) is cursor:
+            if self._comes_back:
+                self._cursors.move_to_end(cursor.session_id)
+            else:
+                del self._cursors[cursor.session_id]
+        self._bound()
+
+    def cursor_fell_behind(self, cursor: Cursor) -> None:
+        """Note that a client doesn't take all that is said as it is said."""
+        self._behind[cursor] = None
+
+    def cursor_advanced(self, cursor: Cursor, *, caught_up: bool) -> None:
+        """Note that a client took more."""
+        if caught_up:
+            self._behind.pop(cursor, None)
+        else:
+            self._behind[cursor] = None
+        self._bound()
+
+    def gave_up(self, message: KernelMessage) -> None:
+        """Note that a client lost its connection over a message twice, so that it gets something else in its place."""
+        self._metrics.dropped("too_large_for_client")
+        fields = {"kernel_id": self._kernel_id, "bytes": message.size}
+        _log.warning("A message was dropped: its client lost the connection over it twice", extra=fields)
