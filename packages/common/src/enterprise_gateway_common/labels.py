@@ -9,10 +9,8 @@ __all__ = [
     "APP",
     "APP_VALUE",
     "COMPONENT",
-    "COMPONENT_GATEWAY",
     "COMPONENT_KERNEL",
     "COMPONENT_PULLER",
-    "COMPONENT_WORKER",
     "CULL_QUESTION_ANNOTATION",
     "DEFAULT_CONTAINER_ANNOTATION",
     "ENDING_ANNOTATION",
@@ -39,9 +37,7 @@ __all__ = [
 APP = "app"
 APP_VALUE = "enterprise-gateway"
 COMPONENT = "component"
-COMPONENT_GATEWAY = "enterprise-gateway"
 COMPONENT_KERNEL = "kernel"
-COMPONENT_WORKER = "worker"
 COMPONENT_PULLER = "kernel-image-puller"
 KERNEL_ID = "kernel_id"
 

@@ -129,7 +129,8 @@ class JsonHandler(RequestHandler):
         try:
             return decode(bytes(self._body) or b"{}", model)
         except InvalidBody as error:
-            raise BadRequest(f"The body doesn't have the right shape: {error}.") from error
+            end = "" if str(error).endswith("?") else "."
+            raise BadRequest(f"The body doesn't have the right shape: {error}{end}") from error
         except RecursionError as error:
             raise BadRequest("The body is nested too deeply.") from error
         except ValueError as error:
