@@ -6,6 +6,7 @@ registry's HTTP interface.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import http.client
@@ -184,6 +185,34 @@ class Fault:
     """Close the connection, hard, after so many bytes of a body."""
 
 
+class ClosingServer(http.server.ThreadingHTTPServer):
+    """Ends with its connections and their threads: a client that keeps a connection would keep a thread beyond its test."""
+
+    daemon_threads = False  # so that server_close() waits for them
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._open: set[socket.socket] = set()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Note a connection, and serve it."""
+        self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Forget a connection that ends."""
+        self._open.discard(request)
+        super().shutdown_request(request)
+
+    def close(self) -> None:
+        """Take no more connections, and end those that there are."""
+        self.shutdown()
+        for connection in list(self._open):
+            with contextlib.suppress(OSError):  # the client was faster
+                connection.shutdown(socket.SHUT_RDWR)
+        self.server_close()
+
+
 class FaultyRegistry:
     """Stands before a registry, counts what is asked, and fails as it is told.
 
@@ -210,8 +239,7 @@ class FaultyRegistry:
             def log_message(self, *_arguments: object) -> None:
                 pass
 
-        self._server = http.server.ThreadingHTTPServer((host, port), Handler)
-        self._server.daemon_threads = True
+        self._server = ClosingServer((host, port), Handler)
         self.port = int(self._server.server_address[1])
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
@@ -279,5 +307,4 @@ class FaultyRegistry:
 
     def close(self) -> None:
         """End it."""
-        self._server.shutdown()
-        self._server.server_close()
+        self._server.close()

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import requests
-from puller_registries import LOGIN, Fault, FaultyRegistry, PushedImage, Registry, noop_program, push_image
+from puller_registries import LOGIN, ClosingServer, Fault, FaultyRegistry, PushedImage, Registry, noop_program, push_image
 from puller_waiting import free_port, wait_until
 
 if TYPE_CHECKING:
@@ -58,8 +58,7 @@ class KernelspecsServer:
             def log_message(self, *_arguments: object) -> None:
                 pass
 
-        self._server = http.server.ThreadingHTTPServer(("0.0.0.0", port), Handler)  # noqa: S104  pods reach it
-        self._server.daemon_threads = True
+        self._server = ClosingServer(("0.0.0.0", port), Handler)  # noqa: S104  pods reach it
         self.port = int(self._server.server_address[1])
         self.url = f"http{'s' if certificate else ''}://127.0.0.1:{self.port}"
         if certificate:
@@ -110,8 +109,7 @@ class KernelspecsServer:
 
     def close(self) -> None:
         """End it."""
-        self._server.shutdown()
-        self._server.server_close()
+        self._server.close()
 
 
 class PullerProcess:
