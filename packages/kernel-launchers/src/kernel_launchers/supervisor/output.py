@@ -7,7 +7,7 @@ from typing import List
 
 from kernel_launchers.supervisor.loop import READ, WRITE, Loop
 
-__all__ = ["Output", "Tail"]
+__all__ = ["Output", "Tail", "write_soon"]
 
 # Linux takes this much from whoever was told that a pipe is writable, without making it wait.
 _CHUNK = select.PIPE_BUF
@@ -105,6 +105,18 @@ class Output:
         self._loop.forget(self._source)
         self._loop.forget(self._destination)
         os.close(self._source)
+
+
+def write_soon(descriptor: int, data: bytes) -> None:
+    """Write what a descriptor takes within a moment; what it doesn't take is lost, and nothing waits for it.
+
+    Raises
+    ------
+    OSError
+        Nobody reads there any more.
+    """
+    while data and _ready(descriptor, WRITE, milliseconds=_LAST_MILLISECONDS):
+        data = data[os.write(descriptor, data[:_CHUNK]) :]
 
 
 def _ready(descriptor: int, event: int, *, milliseconds: int = 0) -> bool:

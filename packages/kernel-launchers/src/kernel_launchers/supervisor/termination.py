@@ -8,6 +8,7 @@ from typing import Optional
 
 from enterprise_gateway_common.termination import OUT_OF_MEMORY, termination_message
 from kernel_launchers.supervisor.memory import ContainerMemory
+from kernel_launchers.supervisor.output import write_soon
 
 __all__ = ["MemoryWitness", "cause_of_end", "report", "report_end"]
 
@@ -80,7 +81,8 @@ def report(message: str, *, file: Path = _FILE) -> None:
 def _log(message: str) -> None:
     # Not sys.stderr: what couldn't be written would be tried again at this process' end, and change its status.
     with suppress(OSError):  # nobody reads the log any more
-        os.write(_STDERR, message.rstrip().encode("utf-8", "replace") + b"\n")
+        # A log that takes nothing more must not keep a kernel's pod from ending.
+        write_soon(_STDERR, message.rstrip().encode("utf-8", "replace") + b"\n")
 
 
 def _write(file: Path, message: bytes) -> None:
