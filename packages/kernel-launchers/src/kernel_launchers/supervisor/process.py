@@ -70,12 +70,23 @@ class KernelProcess:
                 os.killpg(self.pid, number)
 
     def reap(self) -> None:
-        """End what the kernel left in its group, and keep its status; only for a kernel that has ended.
+        """Send SIGKILL to what the kernel left in its group, and keep its status; only for a kernel that has ended.
 
         In this order: the number of a process that is reaped may become another's.
         """
         self.signal_group(signal.SIGKILL)
         self.status = os.waitpid(self.pid, 0)[1]
+
+    def group_is_gone(self) -> bool:
+        """Tell whether no process of the group is a child of this one any more, dead or alive.
+
+        SIGKILL is an order and not the end: until then a process holds its memory, its files and its ports.
+        """
+        try:
+            os.waitid(os.P_PGID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return True
+        return False
 
 
 def exit_status(status: int) -> int:

@@ -13,6 +13,7 @@ from kernel_launchers.supervisor.signals import SignalInlet
 __all__ = ["Supervisor"]
 
 _STDOUT, _STDERR = 1, 2
+_LAST_SECONDS = 5.0  # for what the kernel left behind, once it was sent SIGKILL
 # What whoever sends these means is the kernel with everything it runs; the others have a meaning to the kernel alone.
 _FOR_THE_GROUP = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 _FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
@@ -110,11 +111,16 @@ class Supervisor:
         for number in numbers:
             if number != signal.SIGCHLD:
                 self.send_signal(number)
+        kernel = self._kernel
+        if kernel is None:
+            return
         # Whatever woke it: one SIGCHLD may stand for many ends.
-        if self._kernel is not None:
-            reap_others(self._kernel.pid, self._kernel_ended)
+        reap_others(kernel.pid, self._kernel_ended)
+        if kernel.status is not None and kernel.group_is_gone():
+            self.loop.stop()
 
     def _kernel_ended(self) -> None:
         if self._kernel is not None:
             self._kernel.reap()
-            self.loop.stop()
+            # A process that waits for a device or a file server doesn't heed SIGKILL until that answers.
+            self.loop.call_later(_LAST_SECONDS, self.loop.stop)
