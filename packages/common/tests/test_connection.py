@@ -2,7 +2,14 @@ import json
 
 import pytest
 
-from enterprise_gateway_common.connection import PORTS, InvalidConnectionInfo, connection_file, parse_connection_file
+from enterprise_gateway_common.connection import (
+    PORTS,
+    InvalidConnectionInfo,
+    SupervisorSettings,
+    connection_file,
+    parse_connection_file,
+    supervisor_settings,
+)
 
 
 def test_what_is_written_can_be_read():
@@ -43,3 +50,23 @@ def test_a_refusal_never_quotes_the_file(text):
         parse_connection_file(text)
     assert "topsecret" not in str(refusal.value)
     assert refusal.value.__cause__ is None
+
+
+SUPERVISOR = SupervisorSettings(52316, "p" * 40, "s" * 40, "g" * 40, 1 << 20, 0, 1000)
+
+
+def test_what_a_supervisor_needs_stands_beside_what_a_kernel_needs():
+    info = parse_connection_file(connection_file(key="secret", kernel_name="python", supervisor=SUPERVISOR))
+    assert supervisor_settings(info) == SUPERVISOR
+    assert info["shell_port"] == PORTS["shell_port"]
+
+
+def test_a_file_that_doesnt_speak_of_supervisors_asks_for_none():
+    assert supervisor_settings(parse_connection_file(connection_file(key="secret", kernel_name="python"))) is None
+
+
+@pytest.mark.parametrize("given", [5, {}, {**SUPERVISOR._asdict(), "port": 0}, {**SUPERVISOR._asdict(), "secretkey": "short"}])
+def test_what_cant_be_used_for_a_supervisor_is_refused_without_being_quoted(given):
+    with pytest.raises(InvalidConnectionInfo) as refusal:
+        supervisor_settings({"supervisor": given})
+    assert "short" not in str(refusal.value)

@@ -4,7 +4,7 @@ A pod has a network namespace of its own, so a kernel's ports needn't be searche
 """
 
 import json
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional
 
 __all__ = [
     "CONNECTION_FILE",
@@ -12,8 +12,10 @@ __all__ = [
     "CONNECTION_FOLDER",
     "PORTS",
     "InvalidConnectionInfo",
+    "SupervisorSettings",
     "connection_file",
     "parse_connection_file",
+    "supervisor_settings",
 ]
 
 CONNECTION_FOLDER = "/var/run/kernel-connection"
@@ -33,10 +35,43 @@ class InvalidConnectionInfo(ValueError):
     """A connection file is not one; the text says why and shows none of its keys."""
 
 
+class SupervisorSettings(NamedTuple):
+    """What the launcher needs to listen for gateways itself, and have its kernel listen to nobody else.
+
+    A launcher that doesn't know of it starts a kernel that listens on the ports of the connection file.
+    """
+
+    port: int
+    publickey: str
+    """Of the supervisor's pair of CURVE keys, which a gateway expects to find."""
+    secretkey: str
+    gateway_publickey: str
+    """The only key that is let in; the secret one of that pair never comes into the pod."""
+    log_memory_bytes: int
+    """The most of what the kernel says that is kept in memory."""
+    log_file_bytes: int
+    """The most that is kept in a file beyond that, where one can be written."""
+    log_messages: int
+
+
+_SUPERVISOR = "supervisor"
+
+
 def connection_file(
-    *, key: str, kernel_name: str, curve_publickey: Optional[str] = None, curve_secretkey: Optional[str] = None
+    *,
+    key: str,
+    kernel_name: str,
+    curve_publickey: Optional[str] = None,
+    curve_secretkey: Optional[str] = None,
+    supervisor: Optional[SupervisorSettings] = None,
 ) -> str:
-    """Return the text of the connection file for a kernel that listens on every address of its pod."""
+    """Return the text of the connection file for a kernel that listens on every address of its pod.
+
+    Parameters
+    ----------
+    supervisor
+        For launchers that can: listen in the kernel's place.
+    """
     info: Dict[str, Any] = {
         "transport": "tcp",
         "ip": "0.0.0.0",  # noqa: S104  a pod's address isn't known before it runs
@@ -47,6 +82,8 @@ def connection_file(
     info.update(PORTS)
     if curve_publickey and curve_secretkey:
         info.update(curve_publickey=curve_publickey, curve_secretkey=curve_secretkey)
+    if supervisor is not None:
+        info[_SUPERVISOR] = supervisor._asdict()
     return json.dumps(info, indent=1, sort_keys=True)
 
 
@@ -69,6 +106,28 @@ def parse_connection_file(text: str) -> Dict[str, Any]:
     if problems:
         raise InvalidConnectionInfo("the connection file has no valid " + ", ".join(problems))
     return info
+
+
+def supervisor_settings(info: Mapping[str, Any]) -> Optional[SupervisorSettings]:
+    """Return how the launcher is to listen for gateways; `None` where the connection file doesn't say.
+
+    Raises
+    ------
+    InvalidConnectionInfo
+        It says it in a way that can't be used.
+    """
+    given = info.get(_SUPERVISOR)
+    if given is None:
+        return None
+    try:
+        settings = SupervisorSettings(**{name: given[name] for name in SupervisorSettings._fields})
+    except (KeyError, TypeError):
+        raise InvalidConnectionInfo("the connection file doesn't say all that a supervisor needs") from None
+    keys = (settings.publickey, settings.secretkey, settings.gateway_publickey)
+    bounds = (settings.log_memory_bytes, settings.log_file_bytes, settings.log_messages)
+    if not (_is_port(settings.port) and all(map(_is_curve_key, keys)) and all(isinstance(bound, int) for bound in bounds)):
+        raise InvalidConnectionInfo("the connection file doesn't say what a supervisor needs in a way that can be used")
+    return settings
 
 
 def _problems(info: Mapping[str, Any]) -> List[str]:

@@ -86,6 +86,8 @@ class MessageLog(Generic[Message]):
         Told by how many bytes the log grew or shrank.
     dropped
         Told of each message that a bound drove out.
+    removed
+        Told of each message that isn't there any more, for whatever reason.
 
     A message is dropped by `enforce`, not by `append`, so that its readers get it first. Everything before `_first` that is
     still there stands in `_old`, with gaps between; from `_first` on nothing is missing.
@@ -98,7 +100,9 @@ class MessageLog(Generic[Message]):
         max_messages: int,
         changed: Callable[[int], None] = lambda change: None,  # noqa: ARG005 - nobody counts
         dropped: Callable[[], None] = lambda: None,
+        removed: Callable[[Message], None] = lambda message: None,  # noqa: ARG005 - nobody cares
     ) -> None:
+        self._removed = removed
         self._max_bytes = max_bytes
         self._max_messages = max_messages
         self._changed = changed
@@ -114,6 +118,16 @@ class MessageLog(Generic[Message]):
     def end(self) -> Position:
         """Where the next message will stand."""
         return self._end
+
+    @property
+    def first(self) -> Position:
+        """Where the part begins of which nothing is missing."""
+        return self._first
+
+    @property
+    def begin(self) -> Position:
+        """Where the oldest message stood, or stands, of which something is known."""
+        return self._old[0].start if self._old else self._first
 
     @property
     def size(self) -> int:
@@ -134,6 +148,10 @@ class MessageLog(Generic[Message]):
         self._count(size, 1)
         return start
 
+    def limit(self, max_bytes: int) -> None:
+        """Have another bound from now on; it takes effect when the bounds are enforced next."""
+        self._max_bytes = max_bytes
+
     def enforce(self, *, before: "Optional[Position]" = None) -> None:
         """Drop messages until the bounds hold, but none that stands at a position or behind it."""
         last = (self._end if before is None else before).number
@@ -150,8 +168,8 @@ class MessageLog(Generic[Message]):
             if message.outlives_output:
                 self._add_old(_Kept(start, message))
                 continue
-            self._count(-message.size, -1)
             self._add_old(Gap(start, self._first, message.parent_header))
+            self._remove(message)
             return True
         return self._drop_oldest_kept()
 
@@ -169,9 +187,9 @@ class MessageLog(Generic[Message]):
         index, kept = next(((i, item) for i, item in enumerate(self._old[:2]) if isinstance(item, _Kept)), (0, None))
         if kept is None:
             return False
-        self._count(-kept.message.size, -1)
         following = self._old[index + 1] if index + 1 < len(self._old) else None
         end, parent = kept.end, kept.message.parent_header
+        self._remove(kept.message)
         last = index
         if isinstance(following, Gap):
             end, parent, last = following.end, following.parent_header, index + 1
@@ -185,17 +203,26 @@ class MessageLog(Generic[Message]):
             item = self._old.pop(0)
             self._old_ends.pop(0)
             if isinstance(item, _Kept):
-                self._count(-item.message.size, -1)
+                self._remove(item.message)
         if self._old:
             return
         while self._first.number < min(position.number, self._end.number):
             message = self._recent.pop(self._first.number)
             self._first = Position(self._first.number + 1, self._first.offset + message.size)
-            self._count(-message.size, -1)
+            self._remove(message)
+
+    def go_on_at(self, position: Position) -> None:
+        """Drop everything, and number the next message by another position."""
+        self.clear()
+        self._first = self._end = position
 
     def clear(self) -> None:
         """Drop everything; positions stay what they were."""
         self.forget_before(self._end)
+
+    def _remove(self, message: Message) -> None:
+        self._count(-message.size, -1)
+        self._removed(message)
 
     def _count(self, size: int, messages: int) -> None:
         self._bytes += size

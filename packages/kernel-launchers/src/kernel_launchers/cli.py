@@ -3,8 +3,9 @@
 import os
 import sys
 from contextlib import ExitStack
-from typing import Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
+from enterprise_gateway_common.connection import InvalidConnectionInfo, SupervisorSettings, supervisor_settings
 from kernel_launchers.connection import check_file
 from kernel_launchers.errors import LaunchRefused
 from kernel_launchers.languages import python, r, scala
@@ -44,7 +45,13 @@ def _run(options: Options, environment: Dict[str, str]) -> int:
         spark.check(options)
     if options.connection_file is None:
         return _run_and_tell(options, environment)
-    check_file(options.connection_file)
+    info = check_file(options.connection_file)
+    try:
+        settings = supervisor_settings(info)
+    except InvalidConnectionInfo as error:
+        raise LaunchRefused(f"{options.connection_file}: {error}") from None
+    if settings is not None:
+        return _run_for_gateways(options, settings, info, environment)
     if not options.command and not options.kernelspec:
         return _supervisor(options, options.connection_file, environment).run()
     from kernel_launchers.connection import private_copy
@@ -52,6 +59,27 @@ def _run(options: Options, environment: Dict[str, str]) -> int:
 
     with temporary_folder() as folder:
         return _supervisor(options, private_copy(options.connection_file, folder), environment).run()
+
+
+def _run_for_gateways(
+    options: Options, settings: SupervisorSettings, info: Mapping[str, Any], environment: Dict[str, str]
+) -> int:
+    """Run a kernel that only this process speaks with, which listens for its gateways."""
+    from kernel_launchers.folders import temporary_folder
+    from kernel_launchers.link.linked_kernel import LinkedKernel
+
+    with temporary_folder() as folder:
+        path = os.path.join(folder, "connection.json")  # noqa: PTH118  a path of the pod, as it was given
+        command, variables = _kernel(options, path, environment)
+        keeper = LinkedKernel(
+            settings=settings,
+            connection_path=path,
+            key=info["key"],
+            kernel_name=str(info.get("kernel_name", "")),
+            # What others can is theirs to know; a port of the loopback interface every kernel can listen on.
+            unix_sockets=not (options.command or options.kernelspec) and options.language == "python",
+        )
+        return Supervisor(command, environment={**environment, **variables}, grace=options.termination_grace, keeper=keeper).run()
 
 
 def _run_and_tell(options: Options, environment: Dict[str, str]) -> int:

@@ -17,8 +17,8 @@ _OWNER_ONLY = 0o600
 _TRIES = 100
 
 
-def check_file(path: str) -> None:
-    """Return when a connection file can be used.
+def check_file(path: str) -> Dict[str, Any]:
+    """Return what a connection file says that can be used.
 
     Raises
     ------
@@ -27,7 +27,7 @@ def check_file(path: str) -> None:
     """
     try:
         with open(path, encoding="utf-8") as file:  # noqa: PTH123  a path of the pod, as it was given
-            parse_connection_file(file.read())
+            return parse_connection_file(file.read())
     except OSError as error:
         raise LaunchRefused(f"the connection file {path} can't be read: {error.strerror}") from error
     except InvalidConnectionInfo as error:

@@ -98,6 +98,24 @@ class OpenRequests:
             request.ended = True
             self._forget_answered(request_id, request)
 
+    def seen(self, channel: str, message_type: str, *, request_id: str, content: bytes) -> None:
+        """Take note of what a message of the kernel says of a request.
+
+        Parameters
+        ----------
+        channel, message_type, content
+            Of the message.
+        request_id
+            Of its parent header.
+        """
+        if channel in {"shell", "control"}:
+            self.replied(request_id)
+        elif channel == "iopub" and message_type == "status":
+            if b'"busy"' in content:
+                self.began(request_id)
+            elif b'"idle"' in content:
+                self.ended(request_id)
+
     def take_all(self) -> List[OpenRequest]:
         """Return all open requests in the order in which they were sent, and forget them.
 

@@ -12,6 +12,8 @@ __all__ = ["READ", "WRITE", "Loop", "Timer"]
 READ, WRITE = select.POLLIN, select.POLLOUT
 
 Callback = Callable[[], None]
+Descriptor = Any
+"""A number, or whatever else the loop's poller can watch."""
 
 
 class Timer:
@@ -40,19 +42,26 @@ class Loop:
     def __init__(self, *, poller: Any = None, clock: Callable[[], float] = time.monotonic) -> None:  # noqa: ANN401  typeshed hides select.poll's type
         self._poller = select.poll() if poller is None else poller
         self._clock = clock
-        self._callbacks: Dict[int, Callback] = {}
+        self._watched: Dict[Descriptor, Tuple[int, Callback]] = {}
         self._timers: List[Tuple[float, int, Timer]] = []
         self._order = count()
         self._running = False
 
-    def watch(self, descriptor: int, events: int, callback: Callback) -> None:
-        """Run a callback whenever a descriptor is ready for `READ` or `WRITE`, or is broken; replaces an earlier one."""
-        self._poller.register(descriptor, events)
-        self._callbacks[descriptor] = callback
+    def use(self, poller: Any) -> None:  # noqa: ANN401  as above
+        """Wait by another poller from now on, for what is watched already as well."""
+        self._poller = poller
+        for descriptor, (events, _) in self._watched.items():
+            poller.register(descriptor, events)
 
-    def forget(self, descriptor: int) -> None:
+    def watch(self, descriptor: Descriptor, events: int, callback: Callback) -> None:
+        """Run a callback whenever a descriptor is ready for `READ` or `WRITE`, or is broken; replaces an earlier one."""
+        if self._watched.get(descriptor, (0,))[0] != events:
+            self._poller.register(descriptor, events)
+        self._watched[descriptor] = events, callback
+
+    def forget(self, descriptor: Descriptor) -> None:
         """Watch a descriptor no longer; it may be one that isn't watched."""
-        if self._callbacks.pop(descriptor, None) is not None:
+        if self._watched.pop(descriptor, None) is not None:
             self._poller.unregister(descriptor)
 
     def call_later(self, seconds: float, callback: Callback) -> Timer:
@@ -67,9 +76,9 @@ class Loop:
         while self._running:
             for descriptor, _ in self._poller.poll(self._patience()):
                 # A callback before this one may have forgotten it.
-                callback = self._callbacks.get(descriptor)
-                if callback is not None:
-                    callback()
+                watched = self._watched.get(descriptor)
+                if watched is not None:
+                    watched[1]()
             while self._timers and self._timers[0][0] <= self._clock():
                 heapq.heappop(self._timers)[2].run()
 

@@ -2,7 +2,7 @@
 
 import signal
 from contextlib import ExitStack
-from typing import Mapping, Optional, Sequence
+from typing import List, Mapping, Optional, Protocol, Sequence
 
 from kernel_launchers.supervisor.loop import READ, Loop, Timer
 from kernel_launchers.supervisor.output import Output, Tail
@@ -10,13 +10,29 @@ from kernel_launchers.supervisor.process import KernelProcess, exit_status
 from kernel_launchers.supervisor.reaping import adopt_orphans, reap_others
 from kernel_launchers.supervisor.signals import SignalInlet
 
-__all__ = ["Supervisor"]
+__all__ = ["KernelKeeper", "Supervisor"]
 
 _STDOUT, _STDERR = 1, 2
 _LAST_SECONDS = 5.0  # for what the kernel left behind, once it was sent SIGKILL
 # What whoever sends these means is the kernel with everything it runs; the others have a meaning to the kernel alone.
 _FOR_THE_GROUP = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 _FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
+
+
+class KernelKeeper(Protocol):
+    """Who has more to do with the kernel than to run it once."""
+
+    def prepare(self) -> None:
+        """Make ready what the kernel needs for a start."""
+
+    def begin(self, supervisor: "Supervisor") -> None:
+        """Begin, beside a kernel that was started."""
+
+    def kernel_ended(self, cause: Optional[str], *, final: bool) -> bool:
+        """Take note of the kernel's end; tell whether it may be started again. Where it is final, it won't be."""
+
+    def close(self) -> None:
+        """End."""
 
 
 class Supervisor:
@@ -29,6 +45,7 @@ class Supervisor:
         environment: Mapping[str, str],
         grace: Optional[float] = None,
         loop: Optional[Loop] = None,
+        keeper: Optional[KernelKeeper] = None,
     ) -> None:
         """Make it; nothing has been started yet.
 
@@ -37,14 +54,23 @@ class Supervisor:
         grace
             Seconds that a kernel has for its end after SIGTERM; `None` for as many as it likes, for whoever ends the
             container has a patience of their own.
+        keeper
+            Decides whether a kernel that ended is started again; without one it never is.
         """
         self.loop = Loop() if loop is None else loop
         self._command = command
         self._environment = environment
         self._grace = grace
+        self._keeper = keeper
         self._kernel: Optional[KernelProcess] = None
+        self._outputs: List[Output] = []
+        self._tail = Tail()
         self._patience: Optional[Timer] = None
+        self._last_patience: Optional[Timer] = None
+        self._is_over = False  # means: it ended, with everything that it left behind
+        self._ending = False  # means: it isn't started again
         self._overdue = False
+        self._cause: Optional[str] = None
 
     def run(self) -> int:
         """Return the kernel's exit status, when it has ended and been told of.
@@ -57,42 +83,100 @@ class Supervisor:
         with ExitStack() as stack:
             inlet = SignalInlet((*_FORWARDED, signal.SIGCHLD))
             stack.callback(inlet.close)
-            tail = Tail()
-            outputs = [Output(self.loop, destination=destination, tail=tail) for destination in (_STDOUT, _STDERR)]
-            for output in outputs:
-                stack.callback(output.close)
+            stack.callback(self._let_go)
             # As early as can be: whatever else there is to do here is done while the kernel starts.
-            kernel = self._kernel = KernelProcess(
-                self._command, environment=self._environment, stdout=outputs[0].inlet, stderr=outputs[1].inlet
-            )
-            stack.callback(kernel.signal_group, signal.SIGKILL)
-            for output in outputs:
-                output.begin()
-            from kernel_launchers.supervisor.memory import ContainerMemory
-            from kernel_launchers.supervisor.termination import MemoryWitness, cause_of_end, report_end
+            self._start()
+            from kernel_launchers.supervisor.termination import report_end
 
-            witness = MemoryWitness(ContainerMemory())
             adopt_orphans()
+            if self._keeper is not None:
+                stack.callback(self._keeper.close)
+                self._keeper.begin(self)
             self.loop.watch(inlet.fileno(), READ, lambda: self._take(inlet.read()))
             stack.callback(self.loop.forget, inlet.fileno())
             # A child that ended before the loop watches has put its signal into the inlet.
             self.loop.run()
-            for output in outputs:
-                output.end()
-            assert kernel.status is not None  # noqa: S101  nothing else stops the loop
-            cause = cause_of_end(kernel.status, witness)
-            if self._overdue:
-                cause = f"The kernel was ended by SIGKILL: it hadn't ended {self._grace:g} s after SIGTERM."
-            if cause is not None:
-                report_end(cause, tail.text())
+            kernel = self._kernel
+            if kernel is None or kernel.status is None:
+                raise AssertionError("nothing stops the loop before the kernel has ended")
+            if self._cause is not None:
+                report_end(self._cause, self._tail.text())
             return exit_status(kernel.status)
+
+    # -------------------------------------------------------------------------------------------------- start and end
+
+    def _start(self) -> None:
+        if self._keeper is not None:
+            self._keeper.prepare()
+        self._tail = Tail()
+        self._outputs = [Output(self.loop, destination=number, tail=self._tail) for number in (_STDOUT, _STDERR)]
+        self._kernel = KernelProcess(
+            self._command, environment=self._environment, stdout=self._outputs[0].inlet, stderr=self._outputs[1].inlet
+        )
+        self._is_over = False
+        for output in self._outputs:
+            output.begin()
+        # Not before: the kernel's start waits for nothing that it doesn't need.
+        from kernel_launchers.supervisor.memory import ContainerMemory
+        from kernel_launchers.supervisor.termination import MemoryWitness
+
+        self._witness = MemoryWitness(ContainerMemory())
+
+    def start_again(self) -> None:
+        """Start the kernel once more, which has ended."""
+        self._start()
+
+    def end(self) -> None:
+        """End: at once where the kernel has, else as soon as it does."""
+        self._ending = True
+        if self._is_over:
+            self.loop.stop()
+
+    def _over(self) -> None:
+        """Say why the kernel ended, now that nothing of it is left."""
+        kernel = self._kernel
+        if self._is_over or kernel is None or kernel.status is None:
+            return
+        from kernel_launchers.supervisor.termination import cause_of_end, log_end
+
+        self._is_over = True
+        if self._last_patience is not None:
+            self._last_patience.cancel()
+        for output in self._outputs:
+            output.end()
+            output.close()
+        self._outputs = []
+        self._cause = cause_of_end(kernel.status, self._witness)
+        if self._overdue:
+            self._cause = f"The kernel was ended by SIGKILL: it hadn't ended {self._grace:g} s after SIGTERM."
+        if self._keeper is None or not self._keeper.kernel_ended(self._cause, final=self._ending):
+            self.loop.stop()
+        elif self._cause is not None:
+            log_end(self._cause)
+
+    def _let_go(self) -> None:
+        if self._kernel is not None:
+            self._kernel.signal_group(signal.SIGKILL)
+        for output in self._outputs:
+            output.close()
+
+    # -------------------------------------------------------------------------------------------------------- signals
 
     def interrupt(self) -> None:
         """Interrupt the kernel and everything it runs."""
-        self.send_signal(signal.SIGINT)
+        self.signal_kernel(signal.SIGINT)
 
     def send_signal(self, number: int) -> None:
-        """Send a signal to the kernel, and to its children where that is what it means; SIGTERM begins its grace."""
+        """Pass a signal on to the kernel; SIGTERM begins its grace, after which it isn't started again."""
+        self.signal_kernel(number)
+        if number != signal.SIGTERM:
+            return
+        self.end()
+        if self._grace is not None and self._patience is None:
+            self._patience = self.loop.call_later(self._grace, self._lose_patience)
+
+    def signal_kernel(self, number: int) -> None:
+        """Send a signal to the kernel, and to its children where that is what it means."""
         kernel = self._kernel
         if kernel is None:
             return
@@ -100,8 +184,6 @@ class Supervisor:
             kernel.signal_group(number)
         else:
             kernel.signal(number)
-        if number == signal.SIGTERM and self._grace is not None and self._patience is None:
-            self._patience = self.loop.call_later(self._grace, self._lose_patience)
 
     def _lose_patience(self) -> None:
         self._overdue = True
@@ -117,10 +199,10 @@ class Supervisor:
         # Whatever woke it: one SIGCHLD may stand for many ends.
         reap_others(kernel.pid, self._kernel_ended)
         if kernel.status is not None and kernel.group_is_gone():
-            self.loop.stop()
+            self._over()
 
     def _kernel_ended(self) -> None:
         if self._kernel is not None:
             self._kernel.reap()
             # A process that waits for a device or a file server doesn't heed SIGKILL until that answers.
-            self.loop.call_later(_LAST_SECONDS, self.loop.stop)
+            self._last_patience = self.loop.call_later(_LAST_SECONDS, self._over)

@@ -10,7 +10,7 @@ from enterprise_gateway_common.termination import OUT_OF_MEMORY, termination_mes
 from kernel_launchers.supervisor.memory import ContainerMemory
 from kernel_launchers.supervisor.output import write_soon
 
-__all__ = ["MemoryWitness", "cause_of_end", "report", "report_end"]
+__all__ = ["MemoryWitness", "cause_of_end", "log_end", "report", "report_end"]
 
 _STDERR = 2
 _FILE = Path("/dev/termination-log")
@@ -68,8 +68,13 @@ def cause_of_end(status: int, memory: MemoryWitness) -> Optional[str]:
 
 def report_end(cause: str, last_words: str, *, file: Path = _FILE) -> None:
     """Write why a kernel ended to the log, where its last words stand already, and both to the termination message."""
-    _log(f"launch-kernel: {cause}")
+    log_end(cause)
     _write(file, termination_message(cause, last_words, longest=_LONGEST))
+
+
+def log_end(cause: str) -> None:
+    """Write why a kernel ended to the log alone: it is started again."""
+    _log(f"launch-kernel: {cause}")
 
 
 def report(message: str, *, file: Path = _FILE) -> None:

@@ -1,0 +1,237 @@
+"""Stands between one kernel and its gateways: keeps what is said, whoever listens, and does to the kernel what they ask."""
+
+import signal
+import uuid
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, Sequence
+
+import zmq
+
+from enterprise_gateway_common.connection import SupervisorSettings
+from enterprise_gateway_common.supervisor_protocol import KernelPhase
+from kernel_launchers.errors import NotInstalled
+from kernel_launchers.link.gateways import Gateways
+from kernel_launchers.link.kernel_log import KernelLog
+from kernel_launchers.link.kernel_sockets import KernelSockets
+from kernel_launchers.link.messages import Headers, Signer, headers_of, parts_of
+from kernel_launchers.link.poller import ZmqPoller
+from kernel_launchers.link.requests import Requests
+from kernel_launchers.link.storage import LogEntry
+from kernel_launchers.supervisor.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from kernel_launchers.supervisor.loop import Timer
+
+__all__ = ["Keeper"]
+
+# So long a kernel that has ended is kept for a gateway to say what is to become of it; after that its pod ends, too.
+_DECISION_SECONDS = 30.0
+# What a kernel gets for its end, in this order, when it is restarted: to end by itself, after SIGTERM.
+_END_SECONDS = 2.5
+_TERMINATION_SECONDS = 2.5
+_RESTARTED = "The kernel was restarted."
+_ENDED = "The kernel ended."
+# The log must not run over while a gateway that reads it is only slow.
+_FULL = 0.75
+
+
+class Keeper:
+    """Keeps a kernel for its gateways, over all of its restarts in this pod.
+
+    Parameters
+    ----------
+    settings
+        Where and for whom to listen, and how much to keep.
+    key
+        What messages to the kernel are signed with.
+    supervisor
+        Runs the kernel, and has started it.
+    connection
+        Returns the connection file of the kernel that was started last.
+
+    Raises
+    ------
+    NotInstalled
+        ZeroMQ in this image can't authenticate gateways.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: SupervisorSettings,
+        key: str,
+        supervisor: Supervisor,
+        connection: "Callable[[], Mapping[str, Any]]",
+    ) -> None:
+        if not zmq.has("curve"):
+            raise NotInstalled("the image's pyzmq was built without CURVE, by which gateways are authenticated")
+        self._supervisor = supervisor
+        self._connection = connection
+        self._signer = Signer(key=key, session=f"supervisor-{uuid.uuid4().hex}")
+        self._requests = Requests(signer=self._signer)
+        self._log = KernelLog(
+            memory_bytes=settings.log_memory_bytes, file_bytes=settings.log_file_bytes, max_messages=settings.log_messages
+        )
+        self._phase = KernelPhase.RUNNING
+        self._life = 0
+        self._cause: Optional[str] = None
+        self._ends_for_good = False
+        self._restart_announced: Optional[str] = None
+        self._decision: "Optional[Timer]" = None
+        self._patience: "Optional[Timer]" = None
+        # Before anything is watched: it hands over what is.
+        supervisor.loop.use(ZmqPoller())
+        self._context: "zmq.Context[Any]" = zmq.Context()
+        self._gateways = Gateways(
+            context=self._context,
+            loop=supervisor.loop,
+            settings=settings,
+            log=self._log,
+            state=self._state,
+            send=self._send,
+            command=self._obey,
+            taken_in=self._hold_back,
+        )
+        self._connect()
+
+    def _connect(self) -> None:
+        self._life += 1
+        self._phase = KernelPhase.RUNNING
+        self._kernel = KernelSockets(
+            context=self._context,
+            loop=self._supervisor.loop,
+            info=self._connection(),
+            identity=f"supervisor-{self._life}".encode(),
+            received=self._received,
+        )
+
+    # -------------------------------------------------------------------------------------------- the kernel's lives
+
+    def kernel_ended(self, cause: Optional[str], *, final: bool) -> bool:
+        """Take note of the kernel's end; tell whether it may be started again in this pod.
+
+        Parameters
+        ----------
+        final
+            Whether the supervisor ends with it.
+        """
+        self._kernel.drain()
+        self._kernel.close()
+        self._forget_timers()
+        restarting = self._phase is KernelPhase.RESTARTING and not final
+        self._cause = cause or _ENDED
+        self._append(*self._requests.answer_all(_RESTARTED if restarting else self._cause))
+        if restarting:
+            self._start_again()
+            return True
+        self._phase = KernelPhase.EXITED
+        self._gateways.tell_state()
+        if self._ends_for_good or final:
+            return False
+        self._decision = self._supervisor.loop.call_later(_DECISION_SECONDS, self._supervisor.end)
+        return True
+
+    def _start_again(self) -> None:
+        reason, self._restart_announced = self._restart_announced, None
+        if reason is not None:
+            # To clients the status means that the kernel died; of a restart that was asked for they aren't told.
+            self._append(
+                self._requests.made("iopub", "stream", {"name": "stderr", "text": f"{reason}\n"}),
+                self._requests.made("iopub", "status", {"execution_state": "restarting"}),
+            )
+        self._supervisor.start_again()
+        self._connect()
+        self._gateways.tell_state()
+
+    def _forget_timers(self) -> None:
+        for timer in (self._decision, self._patience):
+            if timer is not None:
+                timer.cancel()
+        self._decision = self._patience = None
+
+    def close(self) -> None:
+        """Send what waits to be sent, and let go of everything."""
+        self._forget_timers()
+        self._kernel.close()
+        self._gateways.close()
+        self._context.term()
+        self._log.close()
+
+    def _state(self) -> "Dict[str, Any]":
+        return {"phase": self._phase.value, "life": self._life, "cause": self._cause, "open_requests": len(self._requests)}
+
+    # ------------------------------------------------------------------------------------------------------- messages
+
+    def _received(self, channel: str, frames: List[bytes]) -> None:
+        parts = parts_of(frames)
+        headers = headers_of(parts) if parts is not None else None
+        if parts is None or headers is None:
+            # No client could read it either.
+            return
+        recipient = None if channel == "iopub" else self._requests.recipient(headers)
+        self._requests.seen(channel, headers, parts[3])
+        self._append(LogEntry(channel, parts, recipient=recipient, message_type=headers.msg_type))
+        self._hold_back()
+
+    def _append(self, *entries: LogEntry) -> None:
+        for entry in entries:
+            self._log.append(entry)
+        self._gateways.appended()
+
+    def _hold_back(self) -> None:
+        if self._phase is not KernelPhase.EXITED:
+            self._kernel.read(self._gateways.ahead < _FULL * self._log.capacity)
+
+    def _send(self, channel: str, session_id: str, frames: Sequence[bytes]) -> None:
+        parts = parts_of(frames)
+        headers = headers_of(parts) if parts is not None else None
+        if parts is None or headers is None or not self._requests.is_new(headers):
+            return
+        self._note_shutdown(channel, headers, parts)
+        request = self._requests.sent(channel, headers, parts, session_id=session_id)
+        if request is not None:
+            self._append(request)
+        if self._phase is KernelPhase.EXITED:
+            self._append(*self._requests.answer_all(self._cause or _ENDED))
+        else:
+            self._kernel.send(channel, list(frames))
+
+    def _note_shutdown(self, channel: str, headers: Headers, parts: Sequence[bytes]) -> None:
+        if channel == "control" and headers.msg_type == "shutdown_request":
+            self._ends_for_good = b"true" not in parts[3]
+
+    # -------------------------------------------------------------------------------------------------------- commands
+
+    def _obey(self, name: str, fields: "Dict[str, Any]") -> Optional[str]:
+        if name == "interrupt":
+            if self._phase is KernelPhase.EXITED:
+                return "the kernel has ended"
+            self._supervisor.interrupt()
+            return None
+        if name == "restart":
+            return self._restart(int(fields["life"]), reason=fields.get("reason"), now=bool(fields.get("now")))
+        return f"the supervisor doesn't know the command {name}"
+
+    def _restart(self, life: int, *, reason: Optional[str], now: bool) -> Optional[str]:
+        """Begin to restart the kernel; twice the same is done once."""
+        if life != self._life or self._phase is KernelPhase.RESTARTING:
+            return None
+        self._restart_announced = reason
+        if self._phase is KernelPhase.EXITED:
+            self._forget_timers()
+            self._start_again()
+            return None
+        self._phase = KernelPhase.RESTARTING
+        self._gateways.tell_state()
+        if now:
+            self._supervisor.send_signal(signal.SIGKILL)
+            return None
+        self._supervisor.interrupt()
+        self._kernel.send("control", self._signer.sign(self._signer.make("shutdown_request", {"restart": True})))
+        self._patience = self._supervisor.loop.call_later(_END_SECONDS, self._terminate)
+        return None
+
+    def _terminate(self) -> None:
+        self._supervisor.signal_kernel(signal.SIGTERM)
+        self._patience = self._supervisor.loop.call_later(
+            _TERMINATION_SECONDS, lambda: self._supervisor.send_signal(signal.SIGKILL)
+        )
