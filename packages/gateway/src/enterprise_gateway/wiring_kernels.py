@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from enterprise_gateway.provisioners.local_ports import LocalPorts, ephemeral_ra
 from enterprise_gateway.provisioners.process_proxy import KUBERNETES, LOCAL
 from enterprise_gateway.provisioners.registry import Provisioners, runs_in_cluster
 from enterprise_gateway.settings import GatewaySettings
-from enterprise_gateway.wiring_settings import link_options
+from enterprise_gateway.wiring_settings import link_options, log_bounds
 from enterprise_gateway_common.executions.recorder import ExecutionRecorder
 
 __all__ = ["KernelMaker"]
@@ -62,6 +63,9 @@ class KernelMaker:
         self._runtime_dir = Path(jupyter_runtime_dir())
         self._metrics = metrics
         self._link_options = link_options(settings)
+        self._log_bounds = log_bounds(settings)
+        # The supervisors of all kernels tell this process by it from the other replicas, and from an earlier one of its name.
+        self._replica = uuid.uuid4().hex
         self._on_end = on_end
         self._cluster = cluster
         local = functools.partial(GatewayLocalProvisioner, ports=LocalPorts(settings.port_range, ephemeral=ephemeral_range()))
@@ -100,6 +104,7 @@ class KernelMaker:
             shutdown_wait_time=self._settings.shutdown_wait_time,
         )
         manager.kernel_id, manager.launch_request = kernel_id, request
+        manager.supervisor_log = self._log_bounds
         manager.provisioner = self._provisioners.create(kernel_id=kernel_id, kernel_spec=spec, manager=manager)
         kernel = Kernel(
             kernel_id=kernel_id,
@@ -108,19 +113,25 @@ class KernelMaker:
             manager=manager,
             link=KernelLink(
                 kernel_id=kernel_id,
+                replica=self._replica,
                 context=self._context,
                 session=lambda: manager.session,
                 options=self._link_options,
                 metrics=self._metrics,
-                executions=ExecutionRecorder(
-                    max_executions=self._settings.executions_max_count,
-                    max_bytes=self._settings.executions_max_bytes,
-                    size_changed=self._metrics.execution_bytes,
-                ),
+                make_recorder=self._recorder,
             ),
             outlives_gateway=in_cluster,
         )
+        manager.control = kernel.link
         return kernel, self._lifecycle(kernel)
+
+    def _recorder(self, clock: Callable[[], float]) -> ExecutionRecorder:
+        return ExecutionRecorder(
+            max_executions=self._settings.executions_max_count,
+            max_bytes=self._settings.executions_max_bytes,
+            size_changed=self._metrics.execution_bytes,
+            clock=clock,
+        )
 
     def _lifecycle(self, kernel: Kernel) -> KernelLifecycle:
         if not kernel.outlives_gateway:

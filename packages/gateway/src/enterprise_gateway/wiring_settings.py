@@ -22,6 +22,7 @@ from enterprise_gateway.kernelspecs.catalogue import KernelspecCatalogue
 from enterprise_gateway.launch.environment import environment_rules
 from enterprise_gateway.links.options import LinkOptions
 from enterprise_gateway.metrics import GatewayMetrics
+from enterprise_gateway.provisioners.connection_strategy import LogBounds
 from enterprise_gateway.settings import GatewaySettings
 from enterprise_gateway.web.access import Access, Authorizer, CrossOriginHeaders, TokenFile
 from enterprise_gateway.web.base import Edge
@@ -146,6 +147,11 @@ def link_options(settings: GatewaySettings) -> LinkOptions:
         log_messages=settings.replay_max_messages,
         read_ahead_bytes=settings.websocket_outbound_bytes,
     )
+
+
+def log_bounds(settings: GatewaySettings) -> LogBounds:
+    """Return how much a supervisor keeps of what its kernel says."""
+    return LogBounds(settings.kernel_log_memory, settings.kernel_log_file, settings.kernel_log_messages)
 
 
 def execution_rules(settings: GatewaySettings) -> ExecutionRules:

@@ -226,7 +226,7 @@ def test_a_request_whose_reply_was_seen_ends_at_the_next_status(watched):
 def test_a_new_process_has_nothing_to_do_with_what_the_one_before_worked_on(watched, monkeypatch):
     kernel, see = watched()
     see("status", execution_state="busy")
-    monkeypatch.setattr(kernel.link, "connect", lambda _info: None)
+    monkeypatch.setattr(kernel.link, "connect", lambda _info, **_: None)
     kernel.connect()
     kernel.follow_requests()
     assert kernel.execution_state == ExecutionState.IDLE

@@ -35,8 +35,8 @@ class NotedKernel(Kernel):
         self.told.append((event, reason))
         self.changed.set()
 
-    def restarting(self, reason):
-        super().restarting(reason)
+    def restarting(self, reason, *, in_place=False):
+        super().restarting(reason, in_place=in_place)
         self._note("restarting", reason)
 
     def restarted(self):

@@ -43,7 +43,7 @@ class Pods:
         self.was_started = True
         self._new_pod()
         self.successor = asyncio.Event()
-        self.records = [SimpleNamespace(environment={"KERNEL_FOO": "bar"}, judged=frozenset())]
+        self.records = [SimpleNamespace(environment={"KERNEL_FOO": "bar"}, judged=frozenset(), supervisor=None)]
 
     def _new_pod(self):
         self.end = asyncio.get_running_loop().create_future()
@@ -95,8 +95,8 @@ class Ownership:
 
 
 def _both(change, heard):
-    def changed(*arguments):
-        change(*arguments)
+    def changed(*arguments, **options):
+        change(*arguments, **options)
         heard(*arguments)
 
     return changed
@@ -496,7 +496,7 @@ def test_a_supervision_that_fails_is_not_silent(scenario, caplog):
 
 def test_a_restart_has_the_time_that_the_kernels_start_had(scenario):
     async def steps(kit):
-        kit.pods.records = [SimpleNamespace(environment={"KERNEL_LAUNCH_TIMEOUT": "600"}, judged=())]
+        kit.pods.records = [SimpleNamespace(environment={"KERNEL_LAUNCH_TIMEOUT": "600"}, judged=(), supervisor=None)]
         await kit.followed()
         await asyncio.gather(kit.lifecycle.restart(), kit.answers_late())
         assert kit.kernel.execution_state == "idle"
@@ -513,7 +513,7 @@ def test_a_restart_has_the_time_that_the_kernels_start_had(scenario):
 
 def test_a_restart_has_the_gateways_time_where_the_kernels_own_cant_be_read(scenario):
     async def steps(kit):
-        kit.pods.records = [SimpleNamespace(environment={"KERNEL_LAUNCH_TIMEOUT": "soon"}, judged=())]
+        kit.pods.records = [SimpleNamespace(environment={"KERNEL_LAUNCH_TIMEOUT": "soon"}, judged=(), supervisor=None)]
         await kit.followed()
         await asyncio.gather(kit.lifecycle.restart(), kit.answers_late())
 

@@ -10,7 +10,7 @@ from jupyter_client.session import Session
 from enterprise_gateway.links.link import KernelLink
 from enterprise_gateway.links.messages import KernelMessage
 from enterprise_gateway.links.options import LinkOptions
-from enterprise_gateway_common.message_log import START, Gap, Position
+from enterprise_gateway_common.message_log import Gap, Position
 
 
 class Outlet:
@@ -241,9 +241,10 @@ def test_output_over_which_a_client_is_lost_twice_is_replaced_and_what_follows_a
     link = make_link()
     cursor, _ = attached(link, "a")
     said(link, "for another", recipient="b")
+    large = link.log.end
     said(link, "x" * 200_000, "0002")
     for _ in range(2):
-        cursor.detach(START)
+        cursor.detach(large)
         _, outlet = attached(link, "a")
     assert outlet.got[0].startswith("[output of 200")
     assert outlet.got[1:] == ["0002"]

@@ -30,7 +30,7 @@ def link():
         session=lambda: session,
         options=LinkOptions(),
         metrics=Metrics(),
-        executions=ExecutionRecorder(max_executions=10, max_bytes=1 << 20),
+        make_recorder=lambda clock: ExecutionRecorder(max_executions=10, max_bytes=1 << 20, clock=clock),
     )
     yield made
     made.close()

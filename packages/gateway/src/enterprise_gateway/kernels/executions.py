@@ -169,12 +169,20 @@ class Executions:
             There is no such kernel that the caller may use, or executions aren't recorded here.
         """
         kernel = await self._kernels.find(kernel_id, identity)
-        return self._record(kernel)
+        self._check_recorded()
+        await self._recall(kernel)
+        return KernelRecord(kernel=kernel, rules=self._rules)
 
-    def _record(self, kernel: Kernel) -> KernelRecord:
+    def _check_recorded(self) -> None:
         if not self._rules.recorded:
             raise NotSupported("Executions aren't recorded here: EG_EXECUTIONS_MAX_COUNT is 0.")
-        return KernelRecord(kernel=kernel, rules=self._rules)
+
+    async def _recall(self, kernel: Kernel) -> None:
+        try:
+            async with asyncio.timeout(self._rules.ready_timeout):
+                await kernel.link.recall()
+        except TimeoutError:
+            raise Unavailable(f"What kernel {kernel.kernel_id} ran can't be had from its pod now. Try again later.") from None
 
     async def run(self, kernel_id: str, request: CodeToRun, identity: Identity) -> Execution:
         """Send code to a kernel, and return the execution without waiting for it.
@@ -185,11 +193,13 @@ class Executions:
             There is no such kernel that the caller may use, it is dead, it doesn't read, or clients may not run code.
         """
         kernel = await self._kernels.find(kernel_id, identity)
-        record = self._record(kernel)
+        self._check_recorded()
         allowed = self._rules.allowed_message_types
         if allowed and EXECUTE_REQUEST not in allowed:
             raise Forbidden("This installation doesn't allow clients to run code: EG_ALLOWED_MESSAGE_TYPES leaves it out.")
         await self._wait_until_ready(kernel)
+        await self._recall(kernel)
+        record = KernelRecord(kernel=kernel, rules=self._rules)
         message = _message(kernel, request)
         kernel.client_message(EXECUTE_REQUEST)
         try:

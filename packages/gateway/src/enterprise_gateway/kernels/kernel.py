@@ -95,7 +95,8 @@ class Kernel:
     def connect(self) -> None:
         """Reach the kernel as it runs now; what the process before it was doing is over."""
         self.busy_requests.clear()
-        self.link.connect(self.manager.get_connection_info())
+        supervisor = getattr(self.manager.provisioner, "supervisor", None)
+        self.link.connect(self.manager.get_connection_info(), supervisor=supervisor)
 
     # ------------------------------------------------------------------------------------------------------- activity
 
@@ -191,11 +192,11 @@ class Kernel:
         self.touch()
         self._settled.set()
 
-    def restarting(self, reason: str | None) -> None:
+    def restarting(self, reason: str | None, *, in_place: bool = False) -> None:
         """Enter the restarting state; `reason` is the cause of a death, and nothing where a restart was asked for."""
         self.execution_state, self.reason = ExecutionState.RESTARTING, reason
         self._settled.clear()
-        self.link.restarting(reason)
+        self.link.restarting(reason, in_place=in_place)
 
     def restarted(self) -> None:
         """Leave the restarting state: what clients sent meanwhile goes to the kernel."""

@@ -15,12 +15,21 @@ from http import HTTPStatus
 from typing import Any
 
 from enterprise_gateway.deadline import Deadline
-from enterprise_gateway.errors import Conflict, GatewayError, LaunchFailed, LaunchRefused, LaunchTimeout
+from enterprise_gateway.errors import (
+    Conflict,
+    GatewayError,
+    LaunchFailed,
+    LaunchRefused,
+    LaunchTimeout,
+    Unavailable,
+)
 from enterprise_gateway.kernels.activity import ActivityMonitor
 from enterprise_gateway.kernels.kernel import Kernel
 from enterprise_gateway.kernels.readiness import wait_until_it_answers
+from enterprise_gateway.kernels.waiting import first_of
 from enterprise_gateway.provisioners.exits import says_what_it_waits_for, wait_for_exit
 from enterprise_gateway.provisioners.phases import LaunchPhases
+from enterprise_gateway_common.supervisor_protocol import KernelPhase
 
 __all__ = ["KernelLifecycle", "LifecycleOptions"]
 
@@ -179,10 +188,17 @@ class KernelLifecycle:
             await asyncio.gather(answer, exit_, return_exceptions=True)
 
     async def _wait_for_exit(self) -> str:
+        """Return why the kernel ended, as soon as it has: its process, or all that it runs in."""
         provisioner = self._kernel.manager.provisioner
         if provisioner is None:
             return "It was never started."
-        return await wait_for_exit(provisioner)
+        if not self._kernel.link.supervised:
+            return await wait_for_exit(provisioner)
+        return await first_of(wait_for_exit(provisioner), self._cause_of_exit())
+
+    async def _cause_of_exit(self) -> str:
+        status = await self._kernel.link.status_is(lambda status: status.phase is KernelPhase.EXITED)
+        return status.cause or "The kernel ended."
 
     async def detach(self) -> None:
         """Let the kernel live on without this gateway."""
@@ -264,6 +280,16 @@ class KernelLifecycle:
         LaunchFailed
             It could not be started again.
         """
+        if self._kernel.link.supervised:
+            try:
+                await self._relaunch_in_place(reason=None, now=now)
+            except Unavailable as error:
+                fields = {"kernel_id": self._kernel.kernel_id, "cause": error.message}
+                _log.warning("A kernel can't be restarted in its pod, and gets another", extra=fields)
+                self._kernel.restarting(None)
+                await self._tell_end(restart=True)
+            else:
+                return
         manager, loop = self._kernel.manager, asyncio.get_running_loop()
         end_seconds, has_ended = manager.shutdown_wait_time + _END_SECONDS, False
         try:
@@ -280,6 +306,30 @@ class KernelLifecycle:
             if not has_ended:
                 raise LaunchTimeout(f"The kernel that is restarted didn't end within {end_seconds:g} seconds.") from error
             raise LaunchTimeout(f"The restarted kernel didn't answer within {self._restart_seconds:g} seconds.") from error
+
+    async def _relaunch_in_place(self, *, reason: str | None, now: bool) -> None:
+        """Have the kernel's supervisor restart it, where it runs; returns when it answers.
+
+        Parameters
+        ----------
+        reason
+            Why it died, for its clients; nothing where the restart was asked for.
+
+        Raises
+        ------
+        LaunchFailed
+            It could not be started again.
+        Unavailable
+            The supervisor isn't there any more.
+        """
+        seconds = self._kernel.manager.shutdown_wait_time + self._restart_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                await self._kernel.link.restart(reason=reason, now=now)
+                self._kernel.connect()
+                await self._answer_or_exit()
+        except TimeoutError as error:
+            raise LaunchTimeout(f"The restarted kernel didn't answer within {seconds:g} seconds.") from error
 
     async def _end_supervision(self) -> None:
         supervision, self._supervision = self._supervision, None
@@ -303,9 +353,11 @@ class KernelLifecycle:
             if self._ended:
                 raise LaunchFailed(f"Kernel {self._kernel.kernel_id} has been shut down.")
             await self._end_supervision()
-            self._kernel.restarting(None)
+            in_place = self._kernel.link.supervised
+            self._kernel.restarting(None, in_place=in_place)
             self._on_restart(False)
-            await self._tell_end(restart=True)
+            if not in_place:
+                await self._tell_end(restart=True)
             try:
                 await self._start_again()
             except BaseException as error:

@@ -1,16 +1,34 @@
 """jupyter_client's manager of one kernel, with the kernelspec and the provisioner that this gateway chose."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 from jupyter_client.connect import KernelConnectionInfo, port_names
 from jupyter_client.kernelspec import KernelSpec
-from jupyter_client.manager import AsyncKernelManager
+from jupyter_client.manager import AsyncKernelManager, _ShutdownStatus
 
 from enterprise_gateway.deadline import Deadline
 from enterprise_gateway.launch.request import LaunchRequest
+from enterprise_gateway.provisioners.connection_strategy import LogBounds
 
-__all__ = ["GatewayKernelManager"]
+__all__ = ["GatewayKernelManager", "KernelControl"]
+
+
+class KernelControl(Protocol):
+    """Stands between this process and the kernel."""
+
+    @property
+    def supervised(self) -> bool:
+        """Whether it does."""
+
+    async def interrupt(self) -> None:
+        """Interrupt the kernel and everything it runs."""
+
+    def begin_interrupt(self) -> None:
+        """Do the same without waiting for it."""
+
+    def control(self, kind: str, content: Mapping[str, Any]) -> None:
+        """Send the kernel a request on its control channel."""
 
 
 class GatewayKernelManager(AsyncKernelManager):
@@ -35,6 +53,10 @@ class GatewayKernelManager(AsyncKernelManager):
     """What the kernel's starts are made from, for provisioners that want more than its environment."""
     launch_deadline: Deadline | None = None
     """By when the start that is under way must be over, for provisioners that keep it themselves."""
+    supervisor_log: LogBounds | None = None
+    """How much a supervisor beside the kernel keeps of what it says; without it kernels are spoken with themselves."""
+    control: KernelControl | None = None
+    """By what a kernel is interrupted and asked to end whose own sockets can't be reached."""
 
     def __init__(
         self,
@@ -80,6 +102,31 @@ class GatewayKernelManager(AsyncKernelManager):
         await self.provisioner.post_launch(**kwargs)
 
     post_start_kernel = _async_post_start_kernel
+
+    async def _async_interrupt_kernel(self) -> None:
+        """Interrupt the kernel the way its kernelspec says."""
+        if self.control is None or not self.control.supervised or not self.has_kernel:
+            await super()._async_interrupt_kernel()
+        elif self.kernel_spec.interrupt_mode == "message":
+            self.control.control("interrupt_request", {})
+        elif self.shutting_down:
+            # It ends whether or not anybody is there to interrupt it.
+            self.control.begin_interrupt()
+        else:
+            await self.control.interrupt()
+
+    interrupt_kernel = _async_interrupt_kernel
+
+    async def _async_request_shutdown(self, restart: bool = False) -> None:  # noqa: FBT001, FBT002  the base class' signature
+        if self.control is None or not self.control.supervised:
+            await super()._async_request_shutdown(restart=restart)
+            return
+        self.control.control("shutdown_request", {"restart": restart})
+        if self.provisioner is not None:
+            await self.provisioner.shutdown_requested(restart=restart)
+        self._shutdown_status = _ShutdownStatus.ShutdownRequest
+
+    request_shutdown = _async_request_shutdown
 
     async def restart(self, *, now: bool, ended: Callable[[], None]) -> None:
         """End the kernel, at once or after asking it, and start it with the arguments of its first start.

@@ -17,7 +17,10 @@ from enterprise_gateway.errors import GatewayError, KernelExists, LaunchFailed, 
 from enterprise_gateway.kernels.kernel import ExecutionState, Kernel
 from enterprise_gateway.kernels.lifecycle import KernelLifecycle, LifecycleOptions
 from enterprise_gateway.kernels.readiness import wait_until_it_answers
+from enterprise_gateway.kernels.waiting import first_of
 from enterprise_gateway.launch.request import KernelFacts, LaunchRequest, recorded_request
+from enterprise_gateway.links.supervisor.channels import KernelStatus
+from enterprise_gateway_common.supervisor_protocol import KernelPhase
 
 if TYPE_CHECKING:
     from enterprise_gateway.cluster.objects.store import KernelRecord
@@ -55,6 +58,9 @@ class ReplicatedProvisioner(Protocol):
 
     def adopt(self, record: "KernelRecord") -> None:
         """Take over a kernel that runs already."""
+
+    async def reach(self, record: "KernelRecord") -> None:
+        """Return when it is known whether that kernel has a supervisor."""
 
 
 class KernelLost(LaunchFailed):
@@ -101,6 +107,7 @@ class ReplicatedKernelLifecycle(KernelLifecycle):
         self._on_end = on_end
         self._announcement: asyncio.Task[None] | None = None
         self._starts_it_again = False
+        self._life: int | None = None  # of the kernel that is followed, as its supervisor counts
         self.started_here = False
         """Whether this process started the pod that the kernel has now."""
 
@@ -174,19 +181,86 @@ class ReplicatedKernelLifecycle(KernelLifecycle):
         kernel = self._kernel
         while True:
             alive_since = self._clock()
-            end = await self._provisioner.pods.ended()
+            end = await self._end()
             self._activity.ask_no_more()
             if isinstance(end, Ending) and end.cause is not Cause.RESTART:
                 self._over(end.words or None, forget=end.cause is Cause.SHUTDOWN)
                 return
             deaths = 1 if self._clock() - alive_since >= self._options.stable_start_time else deaths + 1
-            kernel.restarting(end if isinstance(end, str) else None)
             try:
+                if isinstance(end, KernelStatus):
+                    await self._restart_in_pod(end, deaths)
+                    continue
+                kernel.restarting(end if isinstance(end, str) else None)
                 deaths = await self._come_back(end, deaths)
             except KernelLost as error:
                 self._over(error.message, forget=error.wanted)
                 return
             kernel.restarted()
+
+    async def _end(self) -> "Ending | str | KernelStatus":
+        """Return when the kernel's pod has ended, or the kernel in it whose supervisor is still there."""
+        if not self._kernel.link.supervised:
+            return await self._provisioner.pods.ended()
+        return await first_of(self._provisioner.pods.ended(), self._end_in_pod())
+
+    async def _end_in_pod(self) -> KernelStatus:
+        link = self._kernel.link
+        life = (await link.status_is(lambda _: True)).life if self._life is None else self._life
+        self._life = life
+        return await link.status_is(lambda status: status.phase is not KernelPhase.RUNNING or status.life != life)
+
+    async def _restart_in_pod(self, end: KernelStatus, deaths: int) -> None:
+        """Return when the kernel runs again in its pod, by whoever's doing; or when it ended once more, or the pod has.
+
+        Raises
+        ------
+        KernelLost
+            It is given up.
+        """
+        kernel, link = self._kernel, self._kernel.link
+        died = end.phase is KernelPhase.EXITED
+        kernel.restarting(end.cause if died else None, in_place=True)
+        self._life = None
+        if died and await self._is_mine_to_restart(end):
+            reason = end.cause or "The kernel ended."
+            if deaths > self._options.restart_limit:
+                await self._give_up(reason)
+            self._tell_of_restart(reason, deaths)
+            try:
+                await self._relaunch_in_place(reason=reason, now=True)
+            except GatewayError as error:
+                fields = {"kernel_id": kernel.kernel_id, "cause": error.message}
+                _log.warning("A kernel that died can't be started again in its pod", extra=fields)
+                return
+        else:
+            runs = link.status_is(lambda status: status.phase is KernelPhase.RUNNING)
+            if not isinstance(await first_of(self._provisioner.pods.died(), runs), KernelStatus):
+                return
+            kernel.connect()
+            try:
+                await self._answer_or_exit()
+            except LaunchFailed:
+                return
+        kernel.restarted()
+
+    async def _is_mine_to_restart(self, end: KernelStatus) -> bool:
+        """Tell whether this replica is to restart a kernel that ended in its pod; not where another has, or the pod has ended."""
+        link = self._kernel.link
+
+        async def mine() -> bool:
+            await self._ownership.wait_to_act(started_here=self.started_here)
+            return True
+
+        async def anothers() -> bool:
+            await link.status_is(lambda status: status.phase is not KernelPhase.EXITED or status.life != end.life)
+            return False
+
+        async def pods_end() -> bool:
+            await self._provisioner.pods.died()
+            return False
+
+        return await first_of(anothers(), pods_end(), mine())
 
     async def _come_back(self, end: Ending | str, deaths: int) -> int:
         """Return the number of deaths in a row when the kernel answers again, by whoever's doing.
@@ -246,11 +320,14 @@ class ReplicatedKernelLifecycle(KernelLifecycle):
             await asyncio.gather(*waited, return_exceptions=True)
         raise KernelLost("The kernel ended, and no gateway has started it again.")
 
-    async def _start_after_death(self, reason: str, deaths: int) -> None:
+    def _tell_of_restart(self, reason: str, deaths: int) -> None:
         fields = {"kernel_id": self._kernel.kernel_id, "cause": reason}
         limit = self._options.restart_limit
         _log.warning("Kernel died and is started again", extra={**fields, "attempt": deaths, "limit": limit})
         self._on_restart(True)
+
+    async def _start_after_death(self, reason: str, deaths: int) -> None:
+        self._tell_of_restart(reason, deaths)
         self._starts_it_again = True
         try:
             await self._relaunch(now=True)
@@ -276,6 +353,11 @@ class ReplicatedKernelLifecycle(KernelLifecycle):
         pods, kernel = self._provisioner.pods, self._kernel
         record = await self._record()
         self._provisioner.adopt(record)
+        if record.supervisor is not None:
+            died = await first_of(pods.died(), self._provisioner.reach(record))
+            if died is not None:
+                raise LaunchFailed(died)
+        self._life = None
         request = kernel.manager.launch_request = self._recorded_request(record)
         self._launch_timeout = self._options.launch_timeout
         if request is not None:
@@ -373,13 +455,16 @@ class ReplicatedKernelLifecycle(KernelLifecycle):
         await super().shutdown(reason=reason)
 
     async def _start_again(self) -> None:
+        self._life = None
+        pod = self._provisioner.pods.objects
         try:
             await super()._start_again()
         except KernelExists:
             # Another replica had taken the end for a death and was faster.
             await self._in_time(self._take_up_next())
         else:
-            self.started_here = True
+            if self._provisioner.pods.objects is not pod:
+                self.started_here = True
 
     async def _take_up_next(self) -> None:
         await self._provisioner.pods.next_pod()

@@ -83,6 +83,7 @@ def build_plan(  # noqa: PLR0913  each is a fact of its own, named at every call
     facts: Mapping[str, str],
     launch_id: str,
     warm_nodes: Sequence[str] = (),
+    gateway_key: str | None = None,
 ) -> LaunchPlan:
     """Return what a start will create.
 
@@ -96,6 +97,8 @@ def build_plan(  # noqa: PLR0913  each is a fact of its own, named at every call
         Tells this start of the kernel from its earlier ones.
     warm_nodes
         Nodes that have the kernel's image, which the pod prefers.
+    gateway_key
+        What gateways are let in by, kept where the pod doesn't see it; `None` where nothing asks for it.
 
     Raises
     ------
@@ -150,6 +153,7 @@ def build_plan(  # noqa: PLR0913  each is a fact of its own, named at every call
         connection_file=connection_file,
         environment=request.environment,
         judged=request.judged_names,
+        gateway_key=gateway_key,
     )
     _check_sizes(secret, pod)
     binding = None

@@ -7,10 +7,13 @@ from typing import Any
 
 from enterprise_gateway_common.connection import CONNECTION_FILE
 
-__all__ = ["LAUNCH_RECORD", "copied_pull_secret", "kernel_secret", "read_secret"]
+__all__ = ["GATEWAY_KEY", "LAUNCH_RECORD", "copied_pull_secret", "kernel_secret", "read_secret"]
 
 LAUNCH_RECORD = "launch.json"
 """Entry that the pod doesn't see: the environment a restart needs, which may hold what only the user may know."""
+
+GATEWAY_KEY = "gateway.key"
+"""Entry that the pod doesn't see: the key by which gateways are let in by the kernel's supervisor."""
 
 _PULL_SECRET_TYPES = ("kubernetes.io/dockerconfigjson", "kubernetes.io/dockercfg")
 
@@ -24,6 +27,7 @@ def kernel_secret(
     connection_file: str | None,
     environment: Mapping[str, str],
     judged: Sequence[str],
+    gateway_key: str | None = None,
 ) -> dict[str, Any]:
     """Return the Secret that, with the pod's annotations, is the whole record of a kernel.
 
@@ -35,6 +39,8 @@ def kernel_secret(
     data = {LAUNCH_RECORD: json.dumps({"environment": dict(environment), "judged": list(judged)}, sort_keys=True)}
     if connection_file is not None:
         data[CONNECTION_FILE] = connection_file
+    if gateway_key is not None:
+        data[GATEWAY_KEY] = gateway_key
     return {
         "apiVersion": "v1",
         "kind": "Secret",

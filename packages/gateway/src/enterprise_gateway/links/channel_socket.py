@@ -72,14 +72,14 @@ class ChannelSocket:
             if time.monotonic() > end:
                 return
 
-    def close(self) -> None:
-        """Close the socket, without waiting for what wasn't sent."""
+    def close(self, *, linger_milliseconds: int = 0) -> None:
+        """Close the socket; what wasn't sent yet is sent for so long, while the caller goes on."""
         if self._socket.closed:
             return
         if self._later is not None:
             self._later.cancel()
         self._loop.remove_reader(self._socket.FD)
-        self._socket.close(linger=0)
+        self._socket.close(linger=linger_milliseconds)
 
     def _look_again(self, seconds: float = 0.0) -> None:
         if self._later is None:

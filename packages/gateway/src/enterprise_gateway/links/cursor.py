@@ -2,10 +2,11 @@
 
 import asyncio
 import time
+from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
-from enterprise_gateway.links.messages import KernelMessage
-from enterprise_gateway.links.repeated_loss import RepeatedLoss, in_place_of
+from enterprise_gateway.links.messages import KernelMessage, PageItem
+from enterprise_gateway.links.repeated_loss import SMALLEST_LIMIT, RepeatedLoss, in_place_of
 from enterprise_gateway_common.message_log import Gap, Position
 
 if TYPE_CHECKING:
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 __all__ = ["Cursor", "Outlet"]
 
 _TURN_SECONDS = 0.002
+# Of messages as large as a client may refuse, more aren't on their way to it at once.
+_MOST_LARGE = 64
 
 
 class Outlet(Protocol):
@@ -32,11 +35,15 @@ class Outlet(Protocol):
     def undelivered_from(self) -> Position | None:
         """Return where the first message stands of which it isn't certain that the client received it, if there is one."""
 
+    def taken_over(self) -> None:
+        """Make room for a connection of the same session elsewhere."""
+
 
 class Cursor:
     """Reads a log for one session: while its client is connected, as fast as the client takes it.
 
-    It is a number and little else, so a session that is away costs nothing, and one that is slow nothing more.
+    It is a number and little else, so a session that is away costs nothing, and one that is slow nothing more. What isn't
+    here any more, and is kept by the kernel's supervisor, comes from there page by page.
 
     Parameters
     ----------
@@ -48,13 +55,16 @@ class Cursor:
         The first message that it hasn't read.
     """
 
-    __slots__ = ("_continuation", "_losses", "_outlet", "_readers", "position", "session_id")
+    __slots__ = ("_continuation", "_large", "_losses", "_outlet", "_page", "_paging", "_readers", "position", "session_id")
 
     def __init__(self, *, readers: "LogReaders", session_id: str, position: Position) -> None:
         self._readers = readers
         self._losses = RepeatedLoss()
         self._outlet: Outlet | None = None
         self._continuation: asyncio.Handle | None = None
+        self._large: deque[tuple[int, int]] = deque(maxlen=_MOST_LARGE)  # number and size of what was delivered last
+        self._page: deque[PageItem] = deque()
+        self._paging = False
         self.session_id = session_id
         self.position = position
 
@@ -78,6 +88,7 @@ class Cursor:
     def detach(self, position: Position | None) -> None:
         """Wait for the client to come back; `position` is that of the first message that it wasn't delivered, if any."""
         self._outlet = None
+        self._page.clear()
         if self._continuation is not None:
             self._continuation.cancel()
             self._continuation = None
@@ -87,20 +98,23 @@ class Cursor:
         self._readers.cursor_detached(self)
 
     def _check_loss(self, *, lost: bool) -> None:
-        position, head = self.position, None
-        while lost and (found := self._readers.log.read(position)) is not None:
-            item, behind = found
-            if not isinstance(item, Gap) and self._is_for_it(item):
-                head = item
-                break
-            position = behind
-        if self._losses.lost(position.number, head) and head is not None:
-            self._readers.gave_up(head)
+        number = self.position.number
+        size = dict(self._large).get(number, 0) if lost else 0
+        self._large.clear()
+        if self._losses.lost(number, size):
+            self._readers.gave_up(size)
+
+    def taken_over(self) -> None:
+        """Let go of the client: another replica has the session."""
+        if self._outlet is not None:
+            self._outlet.taken_over()
 
     def _is_for_it(self, message: KernelMessage) -> bool:
         return message.recipient is None or message.recipient == self.session_id
 
     def _deliver(self, outlet: Outlet, message: KernelMessage) -> None:
+        if message.size >= SMALLEST_LIMIT:
+            self._large.append((self.position.number, message.size))
         if self._losses.gave_up(self.position.number):
             message = in_place_of(message, self._readers.session)
         outlet.deliver(message, self.position)
@@ -117,13 +131,37 @@ class Cursor:
             self._deliver(outlet, message)
         self.position = behind
 
+    def _look(self) -> tuple[KernelMessage | Gap, Position] | None:
+        """Return what stands at the position and the position behind it; nothing where that is still to come."""
+        while self._page:
+            item, position, behind = self._page[0]
+            if position.number == self.position.number:
+                return item, behind
+            self._page.popleft()
+        if self._readers.is_elsewhere(self.position):
+            if not self._paging:
+                self._paging = True
+                self._readers.fetch(self.position, self._page_arrived)
+            return None
+        return self._readers.log.read(self.position)
+
+    def _page_arrived(self, items: list[PageItem]) -> None:
+        self._paging = False
+        if self._outlet is None:
+            return
+        if not items and self._readers.is_elsewhere(self.position):
+            first = self._readers.log.first
+            items = [(Gap(self.position, first), self.position, first)]
+        self._page.extend(items)
+        self.advance()
+
     def advance(self) -> None:
         """Read on, as far as the client takes it, with a turn for others from time to time."""
-        outlet, log = self._outlet, self._readers.log
+        outlet = self._outlet
         if outlet is None or self._continuation is not None:
             return
         end = time.monotonic() + _TURN_SECONDS
-        while (found := log.read(self.position)) is not None:
+        while (found := self._look()) is not None:
             item, behind = found
             if isinstance(item, Gap):
                 if not outlet.ready:
@@ -137,7 +175,7 @@ class Cursor:
             if time.monotonic() > end:
                 self._continuation = asyncio.get_running_loop().call_soon(self._continue)
                 break
-        self._readers.cursor_advanced(self, caught_up=found is None)
+        self._readers.cursor_advanced(self, caught_up=found is None and not self._paging)
 
     def _continue(self) -> None:
         self._continuation = None

@@ -9,6 +9,9 @@ When all of them are behind by more than a bound, the gateway stops reading the 
 few messages, the rest waits in TCP and in the kernel.
 """
 
+import asyncio
+import time
+import uuid
 from collections.abc import Callable, Mapping
 from enum import Enum, auto
 from typing import Any
@@ -17,17 +20,20 @@ import zmq
 from jupyter_client.session import Session
 
 from enterprise_gateway.errors import GatewayError
+from enterprise_gateway.launch.supervisor_address import SupervisorAddress
 from enterprise_gateway.links import notices
 from enterprise_gateway.links.channels import KernelChannels, LinkDropReason, LinkMetrics
 from enterprise_gateway.links.cursor import Cursor
-from enterprise_gateway.links.messages import KernelMessage, MalformedMessage
+from enterprise_gateway.links.history import History, record, record_request
+from enterprise_gateway.links.messages import KernelMessage, MalformedMessage, PageItem
 from enterprise_gateway.links.options import LinkOptions
 from enterprise_gateway.links.questions import KernelQuestions
 from enterprise_gateway.links.readers import LogReaders
 from enterprise_gateway.links.requests import HeldMessage, KernelDoesNotRead, LinkRequests
+from enterprise_gateway.links.supervisor.channels import KernelStatus, LogFollower, SupervisorChannels
 from enterprise_gateway_common.executions.recorder import ExecutionRecorder
 from enterprise_gateway_common.kernel_messages.error_replies import DEAD_KERNEL
-from enterprise_gateway_common.message_log import MessageLog
+from enterprise_gateway_common.message_log import MessageLog, Position
 
 __all__ = ["KernelLink", "LinkDropReason", "LinkMetrics", "Observer"]
 
@@ -36,6 +42,10 @@ Observer = Callable[[KernelMessage], None]
 
 _RESTARTED = "The kernel was restarted."
 _SHUT_DOWN = "The kernel was shut down."
+
+
+def _no_recorder(clock: Callable[[], float]) -> ExecutionRecorder:
+    return ExecutionRecorder(max_executions=0, max_bytes=0, clock=clock)
 
 
 class LinkState(Enum):
@@ -52,20 +62,25 @@ class LinkState(Enum):
 
 
 class KernelLink:
-    """Carries messages between one kernel and all sessions, and keeps the kernel's log.
+    """Carries messages between one kernel and all sessions, and keeps the kernel's log, or the end of it.
+
+    Where a supervisor stands beside the kernel, the log is kept there: what this process has is what its clients are about
+    to be given, and another process goes on with it. Of other kernels the log is here and ends with this process.
 
     Parameters
     ----------
     kernel_id
         The kernel, for what is logged.
+    replica
+        Tells this process from the other replicas.
     context
         ZeroMQ context of its sockets.
     session
         Returns who signs and checks messages with the kernel's key.
     options, metrics
         Limits, and who counts.
-    executions
-        Records what the kernel runs; without it nothing is recorded.
+    make_recorder
+        Makes what records what the kernel runs, by a clock; without it nothing is recorded.
     """
 
     def __init__(
@@ -76,44 +91,78 @@ class KernelLink:
         session: Callable[[], Session],
         options: LinkOptions,
         metrics: LinkMetrics,
-        executions: ExecutionRecorder | None = None,
+        make_recorder: Callable[[Callable[[], float]], ExecutionRecorder] = _no_recorder,
+        replica: str = "",
     ) -> None:
         self._options = options
         self._metrics = metrics
-        self._channels = KernelChannels(
+        self._own_sockets = KernelChannels(
             kernel_id=kernel_id, context=context, session=session, metrics=metrics, received=self._received
         )
-        self._questions = KernelQuestions(channels=self._channels)
-        self._readers = LogReaders(
-            kernel_id=kernel_id, session=session, options=options, metrics=metrics, read_kernel=self._channels.read
+        self._changed = asyncio.Event()
+        self._readers = LogReaders(kernel_id=kernel_id, session=session, options=options, metrics=metrics, read_kernel=self._read)
+        self._supervisor = SupervisorChannels(
+            kernel_id=kernel_id,
+            replica=replica or uuid.uuid4().hex,
+            context=context,
+            session=session,
+            metrics=metrics,
+            follower=LogFollower(
+                begin=self._readers.begin_at,
+                received=self._received,
+                skipped=self._readers.skipped,
+                requested=self._requested,
+                taken_over=self._readers.taken_over,
+                changed=self._changed.set,
+            ),
         )
+        self._channels: KernelChannels | SupervisorChannels = self._own_sockets
+        self._questions = KernelQuestions(channels=lambda: self._channels)
         self._requests = LinkRequests(most_held_bytes=options.max_message_bytes)
         self._state = LinkState.NEW
         self._death = _SHUT_DOWN
         self._observers: list[Observer] = []
-        self.executions = executions or ExecutionRecorder(max_executions=0, max_bytes=0)
+        self._make_recorder = make_recorder
+        self._history = History(page=self._page)
+        self.executions = make_recorder(time.time)
+        """What the kernel ran, as far as it was heard here."""
 
     # ------------------------------------------------------------------------------------------------------- connecting
 
-    def connect(self, info: Mapping[str, Any]) -> None:
-        """Reach the kernel where its connection information says.
+    def connect(self, info: Mapping[str, Any], *, supervisor: SupervisorAddress | None = None) -> None:
+        """Reach the kernel where its connection information says, or its supervisor where there is one.
 
         Raises
         ------
         Unavailable
             This process can't have another connection.
         """
-        self._channels.connect(info)
+        if supervisor is None:
+            self._supervisor.disconnect()
+            self._own_sockets.connect(info)
+            self._use(self._own_sockets)
+        else:
+            self._own_sockets.disconnect()
+            self._use(self._supervisor)
+            self._supervisor.reach(supervisor)
         if self._state is LinkState.NEW:
             self._state = LinkState.CONNECTED
 
+    def _use(self, channels: KernelChannels | SupervisorChannels) -> None:
+        self._channels = channels
+        self._readers.keep_elsewhere(channels if isinstance(channels, SupervisorChannels) else None)
+
+    def _read(self, wanted: bool) -> None:  # noqa: FBT001 - a switch
+        self._channels.read(wanted)
+
     def disconnect(self) -> None:
         """Close the connection; the log and its cursors stay."""
+        self._readers.report()
         self._channels.disconnect()
 
     def close(self) -> None:
         """Disconnect for good; what connected clients haven't got yet stays until they have. May be called twice."""
-        self._channels.disconnect()
+        self.disconnect()
         self._observers.clear()
         self.executions.clear()
         self._readers.close()
@@ -132,6 +181,78 @@ class KernelLink:
     def session(self) -> Session:
         """Signs and checks messages with the kernel's key."""
         return self._channels.session
+
+    # ------------------------------------------------------------------------------------------------- its supervisor
+
+    @property
+    def supervised(self) -> bool:
+        """Whether a supervisor keeps the kernel's log."""
+        return self._channels is self._supervisor and self._supervisor.connected
+
+    @property
+    def status(self) -> KernelStatus | None:
+        """What the supervisor says of the kernel; `None` where there is none, or it hasn't said anything yet."""
+        return self._supervisor.status if self.supervised else None
+
+    async def status_is(self, wanted: Callable[[KernelStatus], bool]) -> KernelStatus:
+        """Return what the supervisor says of the kernel, as soon as that is wanted; never, where nobody says anything."""
+        while True:
+            status = self.status
+            if status is not None and wanted(status):
+                return status
+            self._changed.clear()
+            await self._changed.wait()
+
+    async def attach(self, session_id: str) -> None:
+        """Return when it is known where a session stands in the log.
+
+        Raises
+        ------
+        Unavailable
+            The kernel's supervisor isn't there any more.
+        """
+        if self.supervised and not self._readers.knows(session_id):
+            position = await self._supervisor.attach(session_id)
+            if not self._readers.knows(session_id):
+                self._readers.place(session_id, position)
+
+    async def restart(self, *, reason: str | None, now: bool) -> None:
+        """Have the supervisor restart the kernel, and return when its program was started again.
+
+        Parameters
+        ----------
+        reason
+            Why the kernel died, for its clients; nothing where the restart was asked for.
+        now
+            Whether the kernel is given no time to end by itself.
+
+        Raises
+        ------
+        Unavailable
+            The supervisor can't, or doesn't answer.
+        """
+        status = await self.status_is(lambda _: True)
+        await self._supervisor.command("restart", life=status.life, reason=reason, now=now)
+        self._supervisor.heard.clear()
+        await self.status_is(lambda later: later.life > status.life)
+
+    async def interrupt(self) -> None:
+        """Have the supervisor interrupt the kernel and everything it runs.
+
+        Raises
+        ------
+        Unavailable
+            The supervisor can't, or doesn't answer.
+        """
+        await self._supervisor.command("interrupt")
+
+    def begin_interrupt(self) -> None:
+        """Do the same without waiting for it."""
+        self._supervisor.tell("interrupt")
+
+    def control(self, kind: str, content: Mapping[str, Any]) -> None:
+        """Send the kernel a request of the gateway's own on its control channel."""
+        self._supervisor.ask(kind, content, channel="control")
 
     async def ask_kernel_info(self, *, again: bool = True) -> dict[str, Any]:
         """Return the content of the kernel's kernel_info_reply; see `KernelQuestions.kernel_info`."""
@@ -170,28 +291,55 @@ class KernelLink:
         """Take in what has already arrived."""
         self._channels.drain()
 
+    async def _page(self, position: Position) -> list[PageItem]:
+        arrived: asyncio.Future[list[PageItem]] = asyncio.get_running_loop().create_future()
+
+        def take(items: list[PageItem]) -> None:
+            if not arrived.done():
+                arrived.set_result(items)
+
+        self._supervisor.page(position, before=self.log.end, arrived=take)
+        return await arrived
+
+    async def recall(self) -> None:
+        """Return when what the kernel ran is recorded as far back as its supervisor's log goes.
+
+        Of a kernel without one, what this process has heard is all that there is.
+        """
+        if not self.supervised or self._history.known_to == self._supervisor.epoch:
+            return
+        await self.status_is(lambda _: True)
+        recorder = await self._history.record(
+            epoch=self._supervisor.epoch,
+            begin=self._supervisor.begin,
+            end=lambda: self.log.end,
+            make_recorder=self._make_recorder,
+        )
+        if recorder is not None:
+            self.executions.clear()
+            self.executions = recorder
+
     def _received(self, message: KernelMessage) -> None:
         if message.channel != "iopub":
             if message.parent.session == self.session.session:
                 self._questions.answered(message)
-                return
-            message.recipient = self._requests.recipient(message)
+                if self._channels is self._own_sockets:
+                    return
+            if message.recipient is None:
+                message.recipient = self._requests.recipient(message)
         self._requests.seen(message)
         self.append(message)
+
+    def _requested(self, message: KernelMessage) -> None:
+        """Take note of a request that this process or another one sent."""
+        if self.executions.get(message.header.msg_id) is None:
+            record_request(self.executions, message)
 
     def append(self, message: KernelMessage) -> None:
         """Give a message its place in the log and pass it on; the kernel's own, or one that the gateway adds."""
         for observer in self._observers:
             observer(message)
-        parent = message.parent
-        self.executions.seen(
-            message.channel,
-            message.header.msg_type,
-            parent_id=parent.msg_id,
-            parent_type=parent.msg_type,
-            content=message.parts[3],
-            by_kernel=not message.by_gateway,
-        )
+        record(self.executions, message)
         self._readers.append(message)
 
     # ----------------------------------------------------------------------------------------------------------- sending
@@ -231,15 +379,21 @@ class KernelLink:
 
     # ------------------------------------------------------------------------------------------- what becomes of the kernel
 
-    def restarting(self, reason: str | None) -> None:
+    def restarting(self, reason: str | None, *, in_place: bool = False) -> None:
         """Answer what the kernel can't any more, behind everything that it still said; tell the clients why it died.
 
         A restart that was asked for is told to nobody: to clients the status means that the kernel died.
+
+        Parameters
+        ----------
+        in_place
+            Whether the kernel's supervisor restarts it, which then says all of that itself.
         """
-        self._end(reason or _RESTARTED)
+        if not in_place:
+            self._end(reason or _RESTARTED)
+            if reason is not None:
+                self._announce("restarting", reason)
         self._state = LinkState.RESTARTING
-        if reason is not None:
-            self._announce("restarting", reason)
         self._readers.hold_back_nobody(True)
 
     def restarted(self) -> None:
@@ -251,9 +405,10 @@ class KernelLink:
                 self._transmit(message)
             except (KernelDoesNotRead, MalformedMessage, GatewayError) as error:
                 self._metrics.dropped("kernel_gone")
-                self._channels.complain(
-                    "A client's message was dropped after a restart", cause=str(error) or "the kernel doesn't read"
-                )
+                cause = str(error) or "the kernel doesn't read"
+                self._channels.complain("A client's message was dropped after a restart", cause=cause)
+                for answer in self._requests.answer_held(message, f"The request wasn't sent: {cause}", self.session):
+                    self.append(answer)
 
     def dead(self, reason: str | None) -> None:
         """Answer every request that is open or comes, and tell the clients why, behind everything that the kernel still said."""

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from enterprise_gateway.links.sockets import ChannelName
+from enterprise_gateway_common.message_log import Gap, Position
 
 __all__ = [
     "TEXT_PARTS",
@@ -17,6 +18,7 @@ __all__ = [
     "Header",
     "KernelMessage",
     "MalformedMessage",
+    "PageItem",
     "ParentHeader",
     "decode_header",
     "require_object",
@@ -168,3 +170,7 @@ class KernelMessage:
         if frame is None:
             frame = self._frames[encode] = encode(self)
         return frame
+
+
+PageItem = tuple[KernelMessage | Gap, Position, Position]
+"""What stands at a position of a log, that position, and the one behind it."""

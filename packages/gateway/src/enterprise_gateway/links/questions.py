@@ -1,12 +1,15 @@
 """Questions of the gateway's own to a kernel: whether it answers, and whether its output arrives."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from enterprise_gateway.links.channels import KernelChannels
 from enterprise_gateway.links.messages import KernelMessage
+
+if TYPE_CHECKING:
+    from enterprise_gateway.links.channels import KernelChannels
+    from enterprise_gateway.links.supervisor.channels import SupervisorChannels
 
 __all__ = ["KernelQuestions"]
 
@@ -25,10 +28,10 @@ class KernelQuestions:
     Parameters
     ----------
     channels
-        By which the kernel is asked.
+        Returns by what the kernel is asked.
     """
 
-    def __init__(self, *, channels: KernelChannels) -> None:
+    def __init__(self, *, channels: "Callable[[], KernelChannels | SupervisorChannels]") -> None:
         self._channels = channels
         self._answers: set[asyncio.Future[dict[str, Any]]] = set()
 
@@ -52,13 +55,13 @@ class KernelQuestions:
             # every answer is two messages to every client: so they become rare.
             patience = _FIRST_PATIENCE_SECONDS
             while not answer.done():
-                self._channels.ask("kernel_info_request")
+                self._channels().ask("kernel_info_request")
                 await asyncio.wait([answer], timeout=patience if again else None)
                 patience = min(2 * patience, _LONGEST_PATIENCE_SECONDS)
         content = answer.result()
         major = str(content.get("protocol_version", "")).partition(".")[0]
         if major.isdecimal():
-            self._channels.session.adapt_version = int(major)
+            self._channels().session.adapt_version = int(major)
         return content
 
     async def output_arrives(self, *, ask: bool) -> None:
@@ -72,7 +75,7 @@ class KernelQuestions:
         ask
             Whether to make the kernel say something. One that runs a cell isn't asked: its answer would come after that.
         """
-        loop, heard = asyncio.get_running_loop(), self._channels.heard
+        loop, heard = asyncio.get_running_loop(), self._channels().heard
         deadline = loop.time() + (_OUTPUT_SECONDS if ask else _WELCOME_SECONDS)
         interval = _FIRST_OUTPUT_INTERVAL
         while not heard.is_set() and (left := deadline - loop.time()) > 0:
@@ -81,7 +84,7 @@ class KernelQuestions:
                     await heard.wait()
                     return
             if ask:
-                self._channels.ask("kernel_info_request")
+                self._channels().ask("kernel_info_request")
             interval = min(2 * interval, _LONGEST_OUTPUT_INTERVAL)
 
     @contextmanager
@@ -95,12 +98,12 @@ class KernelQuestions:
 
     def answered(self, message: KernelMessage) -> None:
         """Take in a reply to a question of the gateway's own."""
-        if message.header.msg_type != "kernel_info_reply":
+        if message.header.msg_type != "kernel_info_reply" or message.by_gateway:
             return
         try:
-            content = self._channels.session.unpack(message.parts[3])
+            content = self._channels().session.unpack(message.parts[3])
         except ValueError:
-            self._channels.complain("A message from a kernel was dropped", cause="its content is no JSON")
+            self._channels().complain("A message from a kernel was dropped", cause="its content is no JSON")
             return
         for answer in self._answers:
             if not answer.done() and isinstance(content, dict):

@@ -1,16 +1,21 @@
 """The sessions that read one kernel's log: where each stands, who is behind, and what must still be kept for whom."""
 
+import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from jupyter_client.session import Session
 
 from enterprise_gateway.links.channels import LinkMetrics
 from enterprise_gateway.links.cursor import Cursor
-from enterprise_gateway.links.messages import KernelMessage
+from enterprise_gateway.links.messages import KernelMessage, PageItem
 from enterprise_gateway.links.options import LinkOptions
-from enterprise_gateway_common.message_log import MessageLog
+from enterprise_gateway_common.message_log import MessageLog, Position
+
+if TYPE_CHECKING:
+    from enterprise_gateway.links.supervisor.channels import SupervisorChannels
 
 __all__ = ["LogReaders"]
 
@@ -20,6 +25,9 @@ _log = logging.getLogger(__name__)
 _MOST_ABSENT = 8
 # What every session has received is kept up to here, so that the log isn't trimmed with each message.
 _SPARE_BYTES = 1 << 20
+# Of a log that is kept elsewhere this much is here, for clients that are nearly as fast as the fastest.
+_TAIL_BYTES = 4 << 20
+_REPORT_SECONDS = 0.05
 
 
 class LogReaders:
@@ -62,6 +70,10 @@ class LogReaders:
         self._trim_at = _SPARE_BYTES
         self._comes_back = options.keeps_absent
         self._closed = False
+        self._displaced: set[Cursor] = set()  # means: another replica has its session
+        self._supervisor: SupervisorChannels | None = None
+        self._told: dict[str, Position] = {}  # how far sessions were delivered everything, as the supervisor knows it
+        self._report: asyncio.Handle | None = None
         self.log: MessageLog[KernelMessage] = MessageLog(
             max_bytes=options.log_bytes,
             max_messages=options.log_messages,
@@ -84,6 +96,87 @@ class LogReaders:
         """How many sessions are away whose place is kept."""
         return len(self._cursors) - len(self._attached)
 
+    # ------------------------------------------------------------------------------------------- a log kept elsewhere
+
+    def keep_elsewhere(self, supervisor: "SupervisorChannels | None") -> None:
+        """Have a supervisor keep the log and where its sessions stand, or nobody; here is its end then."""
+        if supervisor is self._supervisor:
+            return
+        self._supervisor = supervisor
+        self._told.clear()
+        self.log.limit(self._options.log_bytes if supervisor is None else min(_TAIL_BYTES, self._options.log_bytes))
+
+    def begin_at(self, end: Position) -> Position:
+        """Take note that another log than before is kept elsewhere, and where it ends; return where that is here."""
+        self._told.clear()
+        before = self.log.end
+        position = Position(max(before.number, end.number), max(before.offset, end.offset))
+        if position != before:
+            self.log.go_on_at(position)
+            for cursor in self._cursors.values():
+                if cursor.position == before:
+                    cursor.position = position
+        return position
+
+    def skipped(self, position: Position) -> None:
+        """Take note that nothing will be appended before a position."""
+        self.log.go_on_at(position)
+        for cursor in tuple(self._attached):
+            cursor.advance()
+
+    def is_elsewhere(self, position: Position) -> bool:
+        """Tell whether what stands at a position has to be fetched."""
+        return position.number < self.log.first.number and self._supervisor is not None and self._supervisor.is_there(position)
+
+    def fetch(self, position: Position, arrived: "Callable[[list[PageItem]], None]") -> None:
+        """Have somebody told what stands at a position and behind it, before what is here."""
+        if self._supervisor is not None:
+            self._supervisor.page(position, before=self.log.first, arrived=arrived)
+
+    def _report_soon(self) -> None:
+        if self._supervisor is not None and self._report is None:
+            self._report = asyncio.get_running_loop().call_later(_REPORT_SECONDS, self._report_now)
+
+    def _report_now(self) -> None:
+        self._report = None
+        if self._supervisor is None:
+            return
+        news = {}
+        for cursor in self._attached:
+            needed_from = cursor.needed_from
+            if self._told.get(cursor.session_id) != needed_from:
+                news[cursor.session_id] = self._told[cursor.session_id] = needed_from
+            if needed_from.number != cursor.position.number:
+                # Nobody tells when the client has received it.
+                self._report_soon()
+        self._supervisor.delivered(news)
+
+    def report(self) -> None:
+        """Tell at once how far sessions were delivered everything, as far as that is known."""
+        if self._report is not None:
+            self._report.cancel()
+            self._report_now()
+
+    def taken_over(self, session_id: str) -> None:
+        """Let go of a session that another replica has by now."""
+        cursor = self._cursors.get(session_id)
+        if cursor is None:
+            return
+        if cursor.attached:
+            # What it was delivered is told when its connection is closed.
+            self._displaced.add(cursor)
+            cursor.taken_over()
+        else:
+            del self._cursors[session_id]
+
+    def knows(self, session_id: str) -> bool:
+        """Whether a session's place is known here."""
+        return session_id in self._cursors
+
+    def place(self, session_id: str, position: Position) -> None:
+        """Have a session begin at a position."""
+        self.cursor(session_id).position = position
+
     # ---------------------------------------------------------------------------------------------------------- messages
 
     def append(self, message: KernelMessage) -> None:
@@ -96,6 +189,8 @@ class LogReaders:
             cursor.appended(message, position, behind)
         message.drop_frames()
         self._bound()
+        if self._attached:
+            self._report_soon()
 
     def hold_back_nobody(self, wanted: bool) -> None:  # noqa: FBT001 - a switch
         """Have the kernel read however little its clients take: while it is being restarted it has to answer the gateway."""
@@ -109,6 +204,9 @@ class LogReaders:
     def close(self) -> None:
         """Forget the sessions that are away; what connected clients haven't got yet stays until they have."""
         self._closed = True
+        if self._report is not None:
+            self._report.cancel()
+            self._report = None
         for session_id in [session_id for session_id, cursor in self._cursors.items() if not cursor.attached]:
             del self._cursors[session_id]
         self._bound()
@@ -120,6 +218,9 @@ class LogReaders:
         read_up_to = max((cursor.position for cursor in leaders), default=self.log.end)
         # What the fastest client is yet to get is bounded by not reading more; what only slower ones miss is dropped.
         self.log.enforce(before=self.log.end if self._holds_back_nobody else read_up_to)
+        if self._supervisor is not None:
+            # The replies that outlived their output are kept there, too.
+            self.log.forget_before(self.log.first)
         ahead = self.log.end.offset - read_up_to.offset
         limit = self._options.read_ahead_bytes
         self._read(self._holds_back_nobody or ahead <= (limit if self._reading else limit // 2))
@@ -132,7 +233,9 @@ class LogReaders:
             self._read_kernel(wanted)
 
     def _trim(self) -> None:
-        self.log.forget_before(min((cursor.needed_from for cursor in self._cursors.values()), default=self.log.end))
+        # Those that are away read elsewhere when they come back, where that is possible.
+        needing = self._cursors.values() if self._supervisor is None else self._attached
+        self.log.forget_before(min((cursor.needed_from for cursor in needing), default=self.log.end))
         self._trim_at = _SPARE_BYTES + self.log.size
 
     # ----------------------------------------------------------------------------------------------------------- cursors
@@ -159,11 +262,15 @@ class LogReaders:
         """Note that it isn't any more."""
         self._attached.pop(cursor, None)
         self._behind.pop(cursor, None)
+        self._told.pop(cursor.session_id, None)
+        if self._supervisor is not None:
+            self._supervisor.delivered({cursor.session_id: cursor.position}, left=cursor.session_id)
         if self._cursors.get(cursor.session_id) is cursor:
-            if self._comes_back:
+            if self._comes_back and cursor not in self._displaced:
                 self._cursors.move_to_end(cursor.session_id)
             else:
                 del self._cursors[cursor.session_id]
+        self._displaced.discard(cursor)
         self._bound()
 
     def cursor_fell_behind(self, cursor: Cursor) -> None:
@@ -172,14 +279,15 @@ class LogReaders:
 
     def cursor_advanced(self, cursor: Cursor, *, caught_up: bool) -> None:
         """Note that a client took more."""
+        self._report_soon()
         if caught_up:
             self._behind.pop(cursor, None)
         else:
             self._behind[cursor] = None
         self._bound()
 
-    def gave_up(self, message: KernelMessage) -> None:
+    def gave_up(self, size: int) -> None:
         """Note that a client lost its connection over a message twice, so that it gets something else in its place."""
         self._metrics.dropped("too_large_for_client")
-        fields = {"kernel_id": self._kernel_id, "bytes": message.size}
+        fields = {"kernel_id": self._kernel_id, "bytes": size}
         _log.warning("A message was dropped: its client lost the connection over it twice", extra=fields)

@@ -12,11 +12,11 @@ from enterprise_gateway.links.messages import KernelMessage
 from enterprise_gateway.links.requests import as_message
 from enterprise_gateway_common.kernel_messages.error_replies import error_reply
 
-__all__ = ["RepeatedLoss", "in_place_of"]
+__all__ = ["SMALLEST_LIMIT", "RepeatedLoss", "in_place_of"]
 
 # No client has a smaller limit, so a smaller message was only unlucky twice, on a line that is bad. Defaults are 1 MiB
 # (Python's websockets), 4 MiB (aiohttp), 10 MiB (tornado, which is Jupyter Server) or none (browsers).
-_SMALLEST_LIMIT = 128 * 1024
+SMALLEST_LIMIT = 128 * 1024
 
 _ERROR = "MessageTooLarge"
 
@@ -30,16 +30,16 @@ class RepeatedLoss:
         self._suspect: int | None = None
         self._given_up: int | None = None
 
-    def lost(self, number: int, message: KernelMessage | None) -> bool:
+    def lost(self, number: int, size: int) -> bool:
         """Take note of a loss, and tell whether it makes a message given up.
 
         Parameters
         ----------
-        number, message
-            Where the first message stands in the log that the client didn't receive, and that message; none where it
-            received everything.
+        number, size
+            Where the first message stands in the log that the client didn't receive, and its bytes; 0 where it received
+            everything.
         """
-        if message is None or message.size < _SMALLEST_LIMIT or number == self._given_up:
+        if size < SMALLEST_LIMIT or number == self._given_up:
             self._suspect = None
         elif self._suspect != number:
             self._suspect = number

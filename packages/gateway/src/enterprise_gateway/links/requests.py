@@ -8,6 +8,7 @@ from jupyter_client.session import Session
 from enterprise_gateway.links.messages import Header, KernelMessage
 from enterprise_gateway.links.sockets import ChannelName
 from enterprise_gateway_common.kernel_messages.error_replies import DEAD_KERNEL, Answer, error_answers
+from enterprise_gateway_common.kernel_messages.message_types import reply_type
 from enterprise_gateway_common.kernel_messages.open_requests import OpenRequest, OpenRequests
 
 __all__ = ["HeldMessage", "KernelDoesNotRead", "LinkRequests", "as_message"]
@@ -69,6 +70,16 @@ class LinkRequests:
         held, self._held, self._held_bytes = self._held, [], 0
         return held
 
+    def answer_held(self, message: HeldMessage, cause: str, session: Session) -> list[KernelMessage]:
+        """Return what a request lacks that can't be sent."""
+        if reply_type(message.header.msg_type) is None:
+            return []
+        request = OpenRequest(channel=message.channel, request_type=message.header.msg_type, header=message.parts[0])
+        return [
+            as_message(answer, parent=message.parts[0], recipient=message.session_id, session=session)
+            for answer in error_answers(request, name=DEAD_KERNEL, cause=cause)
+        ]
+
     def recipient(self, message: KernelMessage) -> str:
         """Return the session that a reply or a request for input is for.
 
@@ -78,14 +89,7 @@ class LinkRequests:
 
     def seen(self, message: KernelMessage) -> None:
         """Take note of what a message from the kernel says of a request."""
-        request_id = message.parent.msg_id
-        if message.channel in {"shell", "control"}:
-            self._open.replied(request_id)
-        elif message.channel == "iopub" and message.header.msg_type == "status":
-            if b'"busy"' in message.parts[3]:
-                self._open.began(request_id)
-            elif b'"idle"' in message.parts[3]:
-                self._open.ended(request_id)
+        self._open.seen(message.channel, message.header.msg_type, request_id=message.parent.msg_id, content=message.parts[3])
 
     def answer_all(self, cause: str, session: Session) -> list[KernelMessage]:
         """Return what every request that is open still lacks, and forget them.

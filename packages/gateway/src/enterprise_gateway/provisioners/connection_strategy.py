@@ -6,7 +6,7 @@ import json
 import logging
 import secrets
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import zmq
 
@@ -17,14 +17,30 @@ from enterprise_gateway.cluster.watch.pod_watch import PodWatch
 from enterprise_gateway.deadline import Deadline
 from enterprise_gateway.errors import LaunchFailed, LaunchTimeout
 from enterprise_gateway.launch.plan import LaunchPlan
-from enterprise_gateway.provisioners.port_probe import PortProbe
-from enterprise_gateway_common.connection import CONNECTION_FILE, CONNECTION_FOLDER, PORTS, connection_file
+from enterprise_gateway.launch.supervisor_address import SupervisorAddress
+from enterprise_gateway.provisioners.port_probe import AnyPort
+from enterprise_gateway_common.connection import (
+    CONNECTION_FILE,
+    CONNECTION_FOLDER,
+    PORTS,
+    SupervisorSettings,
+    connection_file,
+)
+from enterprise_gateway_common.supervisor_protocol import SUPERVISOR_PORT
 
-__all__ = ["ConnectionStrategy", "MountedFile", "PhoneHome"]
+__all__ = ["ConnectionStrategy", "LogBounds", "MountedFile", "PhoneHome"]
 
 _log = logging.getLogger(__name__)
 
 _ANY_PORT = "0..0"
+
+
+class LogBounds(NamedTuple):
+    """How much a supervisor keeps of what its kernel says."""
+
+    memory_bytes: int
+    file_bytes: int
+    messages: int
 
 
 class ConnectionStrategy(Protocol):
@@ -34,6 +50,10 @@ class ConnectionStrategy(Protocol):
     """What stands for the placeholders of the kernelspec's argv."""
     variables: Mapping[str, str]
     """What the pod gets in its environment for it."""
+    gateway_key: str | None
+    """What its supervisor lets gateways in by; `None` where it has none."""
+    supervisor: SupervisorAddress | None
+    """Where its supervisor listens, once the connection is known; `None` where it has none."""
 
     def connection_file(self, kernel_name: str) -> str | None:
         """Return the file to mount; `None` where the kernel makes its own."""
@@ -46,20 +66,27 @@ class ConnectionStrategy(Protocol):
 
 
 class MountedFile:
-    """The gateway makes the keys; the kernel finds them in its pod. A restart keeps them.
+    """The gateway makes the keys; the kernel finds them in its pod. A restart keeps the kernel's own.
+
+    A launcher that knows of supervisors listens in its kernel's place; which one the image has shows when something
+    listens.
 
     Parameters
     ----------
     manager
-        The kernel's manager; its session has the key, and its settings say whether to encrypt.
+        The kernel's manager; its session has the key, and its settings say whether to encrypt, and how much a supervisor
+        keeps of what the kernel says. One that doesn't say that speaks with kernels themselves.
     """
 
     def __init__(self, services: ClusterServices, manager: Any) -> None:  # noqa: ANN401  any kernel manager
         self._client = services.client
         self.values: Mapping[str, str] = {"connection_file": f"{CONNECTION_FOLDER}/{CONNECTION_FILE}"}
         self.variables: Mapping[str, str] = {}
+        self.gateway_key: str | None = None
+        self.supervisor: SupervisorAddress | None = None
         self._key: bytes = getattr(getattr(manager, "session", None), "key", b"") or secrets.token_hex(32).encode()
         self._curve: dict[str, str] = {}
+        self._listens: SupervisorSettings | None = None
         if manager is not None and _encrypts(manager):
             if manager.curve_publickey is None:
                 manager.curve_publickey, manager.curve_secretkey = zmq.curve_keypair()
@@ -67,10 +94,21 @@ class MountedFile:
                 "curve_publickey": manager.curve_publickey.decode(),
                 "curve_secretkey": manager.curve_secretkey.decode(),
             }
+        bounds: LogBounds | None = getattr(manager, "supervisor_log", None)
+        if bounds is not None:
+            (public, secret), (gateway_public, gateway_secret) = _curve_pair(), _curve_pair()
+            self.gateway_key = gateway_secret
+            self._listens = SupervisorSettings(SUPERVISOR_PORT, public, secret, gateway_public, *bounds)
 
     def connection_file(self, kernel_name: str) -> str:
         """Return the file to mount."""
-        return connection_file(key=self._key.decode(), kernel_name=kernel_name, **self._curve)
+        return connection_file(
+            key=self._key.decode(),
+            kernel_name=kernel_name,
+            curve_publickey=self._curve.get("curve_publickey"),
+            curve_secretkey=self._curve.get("curve_secretkey"),
+            supervisor=self._listens,
+        )
 
     async def connection(
         self,
@@ -80,18 +118,23 @@ class MountedFile:
         plan: LaunchPlan,  # noqa: ARG002  the protocol's signature
         deadline: Deadline,
     ) -> dict[str, Any]:
-        """Return the connection when the kernel listens; all of it but the pod's address was known before.
+        """Return the connection when the kernel or its supervisor listens; all of it but the address was known before.
 
         Raises
         ------
         LaunchFailed
             The kernel ends before it listens, or takes too long.
         """
-        probe = PortProbe(state.ip, PORTS["shell_port"])
+        ports = [PORTS["shell_port"], *([] if self._listens is None else [self._listens.port])]
+        probe = AnyPort(state.ip, ports)
         try:
             await _before_the_end(probe.answered, watch=watch, client=self._client, deadline=deadline, otherwise="didn't listen")
+            port = probe.answered.result()
         finally:
             probe.close()
+        if self._listens is not None and self.gateway_key is not None and port == self._listens.port:
+            keys = self._listens.publickey, self._listens.gateway_publickey, self.gateway_key
+            self.supervisor = SupervisorAddress(state.ip, port, *keys)
         base = {"transport": "tcp", "signature_scheme": "hmac-sha256"}
         return {**base, "ip": state.ip, "key": self._key, **PORTS, **self._curve}
 
@@ -114,6 +157,8 @@ class PhoneHome:
             "PORT_RANGE": _ANY_PORT,
             "KERNEL_SPARK_CONTEXT_INIT_MODE": "none",
         }
+        self.gateway_key: str | None = None
+        self.supervisor: SupervisorAddress | None = None
         self._told = self._responses.expect(kernel_id, foreign=self._is_of_another_kernel)
 
     def _is_of_another_kernel(self, ip: str) -> bool:
@@ -171,3 +216,8 @@ def _encrypts(manager: Any) -> bool:  # noqa: ANN401  any kernel manager
     """Tell whether a manager wants CURVE for this kernel and the kernel can it."""
     policy = getattr(manager, "transport_encryption", "disabled")
     return policy == "required" or (policy == "auto" and bool(manager._kernel_supports_curve_encryption()))  # noqa: SLF001  jupyter_client's own rule
+
+
+def _curve_pair() -> tuple[str, str]:
+    public, secret = zmq.curve_keypair()
+    return public.decode(), secret.decode()

@@ -10,7 +10,7 @@ import os
 import secrets
 import signal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
@@ -32,7 +32,11 @@ from enterprise_gateway.provisioners.connection_strategy import ConnectionStrate
 from enterprise_gateway.provisioners.phases import LaunchPhases
 from enterprise_gateway.provisioners.phone_home import make_listener, send_command
 from enterprise_gateway.provisioners.plain_request import plain_request
-from enterprise_gateway.provisioners.port_probe import greets
+from enterprise_gateway.provisioners.port_probe import AnyPort, greets
+from enterprise_gateway_common.connection import PORTS
+
+if TYPE_CHECKING:
+    from enterprise_gateway.launch.supervisor_address import SupervisorAddress
 
 __all__ = ["KubernetesProvisioner"]
 
@@ -70,6 +74,8 @@ class KubernetesProvisioner(KernelProvisionerBase):
         self._launched = False
         self._command_port: int | None = None
         self._given: dict[str, str] = {}
+        self.supervisor: SupervisorAddress | None = None
+        """Where the supervisor of the kernel listens; `None` where the kernel itself is spoken with."""
 
     # ------------------------------------------------------------------------------------------------------ starting
 
@@ -108,6 +114,7 @@ class KubernetesProvisioner(KernelProvisionerBase):
                 facts=strategy.variables,
                 launch_id=secrets.token_hex(3),
                 warm_nodes=services.nodes_with(request.image),
+                gateway_key=strategy.gateway_key,
             )
             phases.ended("prepare")
             watch = await pods.make(services.maker, plan, deadline=deadline)
@@ -128,6 +135,7 @@ class KubernetesProvisioner(KernelProvisionerBase):
         self._launched = True
         self._command_port = info.pop("comm_port", None)
         self.connection_info = info
+        self.supervisor = strategy.supervisor
         where = {"pod": state.name, "namespace": state.namespace, "node": state.node}
         _log.info("Kernel's pod runs", extra={"kernel_id": self.kernel_id, **where})
         return self.connection_info
@@ -169,7 +177,8 @@ class KubernetesProvisioner(KernelProvisionerBase):
 
     async def _answers(self) -> bool:
         info = self.connection_info
-        return bool(info) and await greets(info["ip"], info["shell_port"])
+        port = self.supervisor.port if self.supervisor is not None else info.get("shell_port", 0)
+        return bool(info) and await greets(info["ip"], port)
 
     # ------------------------------------------------------------------------------------------------------- running
 
@@ -282,7 +291,19 @@ class KubernetesProvisioner(KernelProvisionerBase):
         info: Any = dict(record.connection_info)
         self._command_port = info.pop("comm_port", None)
         self.connection_info = info
+        self.supervisor = None
         self._launched = True
+
+    async def reach(self, record: KernelRecord) -> None:
+        """Return when it is known whether a kernel that was taken over has a supervisor: when something listens there."""
+        if record.supervisor is None:
+            return
+        probe = AnyPort(record.pod.ip, [PORTS["shell_port"], record.supervisor.port], first_seconds=0.0)
+        try:
+            if await probe.answered == record.supervisor.port:
+                self.supervisor = record.supervisor
+        finally:
+            probe.close()
 
     async def _cluster(self) -> ClusterServices:
         if self._services is None:

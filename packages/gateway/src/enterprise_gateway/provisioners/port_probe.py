@@ -4,9 +4,11 @@ import asyncio
 import errno
 import socket
 import time
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
-__all__ = ["PortProbe", "greets"]
+__all__ = ["AnyPort", "PortProbe", "greets"]
 
 # An interpreter needs as long before it can listen; what knocks sooner only costs both ends time.
 _FIRST_SECONDS = 0.1
@@ -46,16 +48,18 @@ class PortProbe:
     ----------
     ip
         Address in digits.
+    first_seconds
+        When it connects for the first time.
     """
 
-    def __init__(self, ip: str, port: int) -> None:
+    def __init__(self, ip: str, port: int, *, first_seconds: float = _FIRST_SECONDS) -> None:
         self._loop = asyncio.get_running_loop()
         self._family, self._address = _socket_address(ip, port)
         self._begun = time.monotonic()
         self._attempt: socket.socket | None = None
         self.answered: asyncio.Future[None] = self._loop.create_future()
         """Done as soon as somebody listens."""
-        self._timer = self._loop.call_later(_FIRST_SECONDS, self._connect)
+        self._timer = self._loop.call_later(first_seconds, self._connect)
 
     def close(self) -> None:
         """Knock no more."""
@@ -91,6 +95,33 @@ class PortProbe:
             self._loop.remove_writer(self._attempt)
             self._attempt.close()
             self._attempt = None
+
+
+class AnyPort:
+    """Finds out which of some ports somebody listens on: the first that answers.
+
+    Parameters
+    ----------
+    first_seconds
+        When each of them is tried for the first time.
+    """
+
+    def __init__(self, ip: str, ports: Sequence[int], *, first_seconds: float = _FIRST_SECONDS) -> None:
+        self.answered: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        """The port, as soon as there is one."""
+        self._probes = [PortProbe(ip, port, first_seconds=first_seconds) for port in ports]
+        for port, probe in zip(ports, self._probes, strict=True):
+            probe.answered.add_done_callback(partial(self._answered, port))
+
+    def _answered(self, port: int, answered: "asyncio.Future[None]") -> None:
+        if not answered.cancelled() and not self.answered.done():
+            self.answered.set_result(port)
+
+    def close(self) -> None:
+        """Try no more."""
+        for probe in self._probes:
+            probe.close()
+        self.answered.cancel()
 
 
 def _pause(waited: float) -> float:

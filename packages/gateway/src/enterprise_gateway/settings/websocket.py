@@ -66,6 +66,28 @@ class WebsocketSettings:
         group=_WEBSOCKET,
         help="How many messages of a kernel are kept for clients that lost their connection or read slowly.",
     )
+    kernel_log_memory: int = setting(
+        8 * _MEBIBYTE,
+        integer(65536),
+        environment=("EG_KERNEL_LOG_MEMORY",),
+        group=_WEBSOCKET,
+        help="How many bytes of what a kernel says its supervisor keeps in the pod's memory, for clients and gateways that come "
+        "back.",
+    )
+    kernel_log_file: int = setting(
+        64 * _MEBIBYTE,
+        integer(0),
+        environment=("EG_KERNEL_LOG_FILE",),
+        group=_WEBSOCKET,
+        help="How many bytes of older messages the supervisor keeps in a file of the pod, where one can be written; 0 for none.",
+    )
+    kernel_log_messages: int = setting(
+        20_000,
+        integer(100),
+        environment=("EG_KERNEL_LOG_MESSAGES",),
+        group=_WEBSOCKET,
+        help="How many messages of a kernel its supervisor keeps.",
+    )
     executions_max_count: int = setting(
         200,
         integer(0),

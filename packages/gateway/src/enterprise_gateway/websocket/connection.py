@@ -114,6 +114,7 @@ class Connection:
             metrics=metrics,
             rate_limit=RateLimit(options=options, clock=clock),
             resumed=self._cursor.advance,
+            taken_over=self._taken_over,
             fields=self._fields,
         )
         self._liveness = Liveness(
@@ -126,6 +127,7 @@ class Connection:
         )
         self._watch = asyncio.create_task(self._liveness.watch()) if options.ping_interval else None
         self._released = False
+        self._leaving: asyncio.Future[None] | None = None
         self._complained: set[str] = set()
         self._cursor.attach(self._outlet)
 
@@ -199,6 +201,10 @@ class Connection:
         while not self._delivery.complete and self._clock() < deadline:  # noqa: ASYNC110 - the operating system tells nobody
             await asyncio.sleep(_SETTLE_STEP_SECONDS)
         self.replaced()
+
+    def _taken_over(self) -> None:
+        """Make room for a connection of the same session at another replica, as for one at this one."""
+        self._leaving = asyncio.ensure_future(self.give_way())
 
     def replaced(self) -> None:
         """Make room for a newer connection of the same session at once."""

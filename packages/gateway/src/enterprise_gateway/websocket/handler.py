@@ -69,6 +69,7 @@ class KernelWebsocketHandler(WebSocketHandler):
         try:
             async with asyncio.timeout(self._options.kernel_info_timeout):
                 await kernel.wait_until_ready()
+                await kernel.link.attach(self._key[1])
         except TimeoutError:
             seconds = self._options.kernel_info_timeout
             raise Unavailable(f"Kernel {kernel.kernel_id} did not answer within {seconds:g} s.") from None

@@ -51,6 +51,8 @@ class ClientOutlet:
         Decides about each message of output.
     resumed
         Told when the outlet becomes ready again.
+    taken_over
+        Told when another replica has the session.
     fields
         What log lines tell beside their words: which kernel it is.
     """
@@ -66,6 +68,7 @@ class ClientOutlet:
         metrics: WebsocketMetrics,
         rate_limit: RateLimit,
         resumed: Callable[[], None],
+        taken_over: Callable[[], None],
         fields: Mapping[str, str],
     ) -> None:
         self._fields = fields
@@ -77,6 +80,7 @@ class ClientOutlet:
         self._metrics = metrics
         self._rate_limit = rate_limit
         self._resumed = resumed
+        self.taken_over = taken_over
         self._in_flight = InFlight()
         self._full = False
         self._closed = False

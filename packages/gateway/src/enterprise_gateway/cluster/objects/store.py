@@ -17,9 +17,15 @@ from enterprise_gateway.cluster.watch.informer import Cache
 from enterprise_gateway.deadline import Deadline
 from enterprise_gateway.errors import KubernetesError, ObjectNotFound
 from enterprise_gateway.launch.names import RECORD_VERSION, secret_name
-from enterprise_gateway.launch.secret import LAUNCH_RECORD, read_secret
+from enterprise_gateway.launch.secret import GATEWAY_KEY, LAUNCH_RECORD, read_secret
+from enterprise_gateway.launch.supervisor_address import SupervisorAddress
 from enterprise_gateway_common import labels
-from enterprise_gateway_common.connection import CONNECTION_FILE, InvalidConnectionInfo, parse_connection_file
+from enterprise_gateway_common.connection import (
+    CONNECTION_FILE,
+    InvalidConnectionInfo,
+    parse_connection_file,
+    supervisor_settings,
+)
 
 __all__ = ["KernelRecord", "KernelStore"]
 
@@ -43,6 +49,8 @@ class KernelRecord:
     environment: Mapping[str, str]
     judged: frozenset[str]
     """Names of the variables that its client decided."""
+    supervisor: SupervisorAddress | None = None
+    """Where its supervisor listens, if its launcher has one; the keys in it are secrets."""
 
 
 class KernelStore:
@@ -191,6 +199,7 @@ def _record(pod: PodState, secret: Document) -> KernelRecord | None:
         return None
     try:
         connection = parse_connection_file(texts[CONNECTION_FILE])
+        listens = supervisor_settings(connection)
         launch = json.loads(texts[LAUNCH_RECORD])
         environment = launch["environment"]
         # One that a gateway of an earlier version started doesn't tell: then all is the client's.
@@ -205,6 +214,9 @@ def _record(pod: PodState, secret: Document) -> KernelRecord | None:
         pod=pod,
         secret=secret["metadata"]["name"],
         connection_info={**connection, "ip": pod.ip, "key": connection["key"].encode()},
+        supervisor=None
+        if listens is None or GATEWAY_KEY not in texts
+        else SupervisorAddress(pod.ip, listens.port, listens.publickey, listens.gateway_publickey, texts[GATEWAY_KEY]),
         environment=environment,
         judged=judged,
     )

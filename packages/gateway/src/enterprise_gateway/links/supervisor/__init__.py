@@ -1,0 +1,1 @@
+"""Links to kernels whose supervisor keeps their log."""
