@@ -49,9 +49,10 @@ run: ## start the gateway with local kernels on 127.0.0.1:8888 (ARGS=…, KERNEL
 test: $(STAMP) ## unit and integration tests with a coverage report (ARGS=… for pytest)
 	$(BIN)/pytest $(IN_PARALLEL) --cov --cov-report=term $(ARGS)
 
-test-orders: $(STAMP) ## the same in random orders, with 1, 2 and 4 processes (WORKERS='…' ARGS=… for pytest)
-	@for workers in $(WORKERS); do \
-		$(BIN)/pytest --numprocesses=$$workers --dist=loadscope --order-seed=random $(ARGS); \
+test-orders: $(STAMP) ## the same in random orders, with 1, 2 and 4 processes (WORKERS='…' SEED=… ARGS=… for pytest)
+	@number=1; for workers in $(WORKERS); do \
+		number=$$((number + 1)); seed="$(SEED)"; \
+		$(BIN)/pytest --numprocesses=$$workers --dist=loadscope --order-seed="$${seed:-random}$${seed:+-$$number}" $(ARGS); \
 	done
 
 lint: $(STAMP) ## ruff, import rules, and whether what is made from a source still agrees with it
