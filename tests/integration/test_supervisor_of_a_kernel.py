@@ -214,6 +214,7 @@ def test_a_death_answers_every_request_and_says_why(linked):
     )
     waiting = gateway.execute("2")
     state = gateway.phase("exited")
+    assert state["final"] is False
     assert state["cause"] == "The kernel was ended by SIGKILL."
     for msg_id in (asked, waiting):
         assert gateway.reply_to(msg_id)["evalue"] == state["cause"]
@@ -233,7 +234,7 @@ def test_sigterm_ends_the_kernel_and_then_the_supervisor_with_its_status(linked)
     kernel = linked()
     gateway = kernel.gateway()
     kernel.process.send_signal(signal.SIGTERM)
-    gateway.phase("exited")
+    assert gateway.phase("exited")["final"] is True
     assert kernel.process.wait(timeout=30) == 128 + signal.SIGTERM
 
 
@@ -241,6 +242,7 @@ def test_a_kernel_that_was_told_to_end_takes_the_supervisor_with_it(linked):
     kernel = linked()
     gateway = kernel.gateway()
     gateway.send("control", "shutdown_request", {"restart": False})
+    assert gateway.phase("exited")["final"] is True
     assert kernel.process.wait(timeout=30) == 0
 
 

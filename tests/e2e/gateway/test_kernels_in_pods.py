@@ -53,7 +53,7 @@ def test_the_end_of_a_kernel_leaves_nothing(gateway, cluster):
     until(lambda: cluster.objects(kernel_id) == [])
 
 
-def test_what_a_template_makes_beside_the_pod_is_the_pods_and_is_made_anew_with_a_restart(installation, gateway, cluster):
+def test_what_a_template_makes_beside_the_pod_is_the_pods_over_every_restart(installation, gateway, cluster):
     def owners():
         found = json.loads(cluster.kubectl("get", "configmaps,services", "-A", "-l", f"kernel_id={kernel_id}", "-o", "json"))
         return {item["kind"]: [owner["uid"] for owner in item["metadata"]["ownerReferences"]] for item in found["items"]}

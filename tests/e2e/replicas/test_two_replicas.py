@@ -163,6 +163,7 @@ def test_a_kernel_that_died_while_no_gateway_ran_is_started_again(installation, 
     kernel_id = gateway.start_kernel(NAME)
     run(gateway, kernel_id, "import os, threading; threading.Timer(2, os._exit, [3]).start(); kept = 1")
     gateway.kill()
+    # The kernel's supervisor waits for a gateway for a while, and ends the pod then.
     until(lambda: cluster.pod(kernel_id)["status"]["phase"] == "Failed", 60)
     gateway.start(90)
     until(lambda: state(gateway, kernel_id) == "idle", 60)

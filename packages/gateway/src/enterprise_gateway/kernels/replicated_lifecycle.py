@@ -208,7 +208,10 @@ class ReplicatedKernelLifecycle(KernelLifecycle):
         link = self._kernel.link
         life = (await link.status_is(lambda _: True)).life if self._life is None else self._life
         self._life = life
-        return await link.status_is(lambda status: status.phase is not KernelPhase.RUNNING or status.life != life)
+        # An end that was asked for is told on the pod, and the pod's end follows.
+        return await link.status_is(
+            lambda status: (status.phase is not KernelPhase.RUNNING or status.life != life) and not status.final
+        )
 
     async def _restart_in_pod(self, end: KernelStatus, deaths: int) -> None:
         """Return when the kernel runs again in its pod, by whoever's doing; or when it ended once more, or the pod has.

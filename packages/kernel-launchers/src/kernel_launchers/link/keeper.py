@@ -124,8 +124,9 @@ class Keeper:
             self._start_again()
             return True
         self._phase = KernelPhase.EXITED
+        self._ends_for_good = self._ends_for_good or final
         self._gateways.tell_state()
-        if self._ends_for_good or final:
+        if self._ends_for_good:
             return False
         self._decision = self._supervisor.loop.call_later(_DECISION_SECONDS, self._supervisor.end)
         return True
@@ -157,7 +158,13 @@ class Keeper:
         self._log.close()
 
     def _state(self) -> "Dict[str, Any]":
-        return {"phase": self._phase.value, "life": self._life, "cause": self._cause, "open_requests": len(self._requests)}
+        return {
+            "phase": self._phase.value,
+            "life": self._life,
+            "cause": self._cause,
+            "final": self._ends_for_good,
+            "open_requests": len(self._requests),
+        }
 
     # ------------------------------------------------------------------------------------------------------- messages
 

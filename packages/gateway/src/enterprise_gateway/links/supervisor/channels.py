@@ -54,6 +54,8 @@ class KernelStatus:
     """How many times it was started in its pod."""
     cause: str | None
     """Why it ended the last time it did."""
+    final: bool = False
+    """Whether it was told to end for good, and its pod ends with it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -279,7 +281,10 @@ class SupervisorChannels:
     def _status(self, fields: dict[str, Any]) -> None:
         cause = fields["cause"]
         self.status = KernelStatus(
-            phase=KernelPhase(fields["phase"]), life=int(fields["life"]), cause=None if cause is None else str(cause)
+            phase=KernelPhase(fields["phase"]),
+            life=int(fields["life"]),
+            cause=None if cause is None else str(cause),
+            final=fields.get("final") is True,
         )
         self._follower.changed()
 
