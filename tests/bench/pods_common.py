@@ -64,11 +64,13 @@ class Cluster:
         return pod
 
     def connection_of(self, kernel_id: str) -> dict[str, Any]:
-        """Return the content of a kernel's connection file, with its pod's address."""
+        """Return the content of a kernel's connection file, with its pod's address, for a kernel that listens itself."""
         pod = self.pod_of(kernel_id)
         (volume,) = [volume for volume in pod.spec.volumes if volume.secret]
         secret = self.core.read_namespaced_secret(volume.secret.secret_name, pod.metadata.namespace)
         content = json.loads(base64.b64decode(secret.data["connection.json"]))
+        # A supervisor would listen in the kernel's place.
+        content.pop("supervisor", None)
         return {**content, "ip": pod.status.pod_ip}
 
 
@@ -152,6 +154,11 @@ class BarePods:
             raise TimeoutError(f"pod {name} didn't run within {_START_SECONDS} s")
         _wait_for_answer({**self._connection, "ip": status.pod_ip})
         return name, time.perf_counter() - begun
+
+    def connection_to(self, name: str) -> dict[str, Any]:
+        """Return the connection of the kernel in a pod that was started."""
+        pod = self._cluster.core.read_namespaced_pod(name, self._cluster.namespace)
+        return {**self._connection, "ip": pod.status.pod_ip}
 
     def start_many(self, count: int) -> tuple[list[str], float]:
         """Start some at once; return their names and the seconds until the last kernel has answered."""

@@ -230,6 +230,21 @@ def test_a_session_that_another_replica_takes_over_is_let_go_and_goes_on_there(k
     asyncio.run(steps())
 
 
+def test_a_session_that_moves_away_and_back_gets_everything_once(kernel):
+    async def steps():
+        async with replicas(kernel.port, 2) as (one, other):
+            clients = []
+            for number, replica in enumerate((one, other, one, other)):
+                client, cursor = await replica.client("mine")
+                asked = replica.execute(f"print({number})", "mine")
+                await until(lambda client=client, asked=asked: asked in client.replies())
+                cursor.detach(None)
+                clients.append(client)
+            assert [client.text() for client in clients] == ["0\n", "1\n", "2\n", "3\n"]
+
+    asyncio.run(steps())
+
+
 def test_a_restart_is_seen_by_every_replica_and_ends_what_ran(kernel):
     async def steps():
         async with replicas(kernel.port, 2) as (one, other):

@@ -305,7 +305,10 @@ def test_the_supervisor_is_small_and_at_rest_does_nothing(linked):
         fields = Path(f"/proc/{kernel.process.pid}/stat").read_text().rpartition(")")[2].split()
         return int(fields[11]) + int(fields[12])
 
-    status = Path(f"/proc/{kernel.process.pid}/smaps_rollup").read_text()
+    try:
+        status = Path(f"/proc/{kernel.process.pid}/smaps_rollup").read_text()
+    except PermissionError:
+        pytest.skip("only root may see what a supervisor uses, which keeps its own user out")
     private = sum(int(line.split()[1]) for line in status.splitlines() if line.startswith("Private_"))
     assert private < 25 * 1024
     before = spent()

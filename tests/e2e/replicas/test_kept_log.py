@@ -172,18 +172,21 @@ def test_a_client_that_reads_slowly_gets_everything_and_holds_up_nobody(replicas
     assert [text for text in text_of(late).split() if text.isdigit()] == mine == [str(number) for number in range(300)]
 
 
-def test_only_the_supervisor_listens_and_its_key_is_not_in_the_pod(replicas, cluster):
+def test_only_the_supervisor_listens_and_a_kernel_reads_neither_its_memory_nor_the_gateways_key(replicas, cluster):
     one, _ = replicas()
     kernel_id = one.start_kernel(NAME)
     code = (
         "import pathlib\n"
         "rows = [row.split() for name in ('tcp', 'tcp6') for row in open(f'/proc/net/{name}').readlines()[1:]]\n"
         "print({int(row[1].split(':')[1], 16) for row in rows if row[3] == '0A' and not row[1].startswith('0100007F')})\n"
-        "print([entry.name for entry in pathlib.Path('/var/run/kernel-connection').iterdir() if not entry.name.startswith('.')])"
+        "files = pathlib.Path('/var/run/kernel-connection').iterdir()\n"
+        "print([file.name for file in files if not file.name.startswith('.')])\n"
+        "import os\n"
+        "print([os.access(f'/proc/1/{name}', os.R_OK) for name in ('mem', 'environ')])"
     )
     with KernelSocket(one, kernel_id) as client:
-        ports, files = text_of(client.run(code)).splitlines()
-    assert (ports, files) == ("{52316}", "['connection.json']")
+        ports, files, memory = text_of(client.run(code)).splitlines()
+    assert (ports, files, memory) == ("{52316}", "['connection.json']", "[False, False]")
     pod = cluster.pod(kernel_id)["metadata"]
     secrets = json.loads(cluster.kubectl("get", "secrets", "-n", pod["namespace"], "-l", f"kernel_id={kernel_id}", "-o", "json"))
     assert "gateway.key" in secrets["items"][0]["data"]

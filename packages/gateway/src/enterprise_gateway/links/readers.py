@@ -160,14 +160,15 @@ class LogReaders:
     def taken_over(self, session_id: str) -> None:
         """Let go of a session that another replica has by now."""
         cursor = self._cursors.get(session_id)
-        if cursor is None:
-            return
-        if cursor.attached:
+        if cursor is not None and cursor.attached:
             # What it was delivered is told when its connection is closed.
             self._displaced.add(cursor)
             cursor.taken_over()
-        else:
-            del self._cursors[session_id]
+            return
+        # Its last word is said already; the other replica waits for this one all the same.
+        self._cursors.pop(session_id, None)
+        if self._supervisor is not None:
+            self._supervisor.delivered({}, left=session_id)
 
     def knows(self, session_id: str) -> bool:
         """Whether a session's place is known here."""

@@ -14,6 +14,7 @@ from kernel_launchers.link.kernel_log import KernelLog
 from kernel_launchers.link.kernel_sockets import KernelSockets
 from kernel_launchers.link.messages import Headers, Signer, headers_of, parts_of
 from kernel_launchers.link.poller import ZmqPoller
+from kernel_launchers.link.protection import protect_this_process
 from kernel_launchers.link.requests import Requests
 from kernel_launchers.link.storage import LogEntry
 from kernel_launchers.supervisor.supervisor import Supervisor
@@ -64,6 +65,7 @@ class Keeper:
     ) -> None:
         if not zmq.has("curve"):
             raise NotInstalled("the image's pyzmq was built without CURVE, by which gateways are authenticated")
+        protect_this_process()
         self._supervisor = supervisor
         self._connection = connection
         self._signer = Signer(key=key, session=f"supervisor-{uuid.uuid4().hex}")

@@ -438,7 +438,7 @@ class SupervisorChannels:
         left
             The one whose client isn't connected any more.
         """
-        if positions and self._welcomed:
+        if (positions or left is not None) and self._welcomed:
             told = {session_id: self._remote(position) for session_id, position in positions.items()}
             self._say(Kind.DELIVERED, {"sessions": told, "left": left})
 

@@ -17,6 +17,7 @@ _RECONNECT_MILLISECONDS = 20
 _RECONNECT_MAX_MILLISECONDS = 500
 _HEARTBEAT_MILLISECONDS, _SILENCE_MILLISECONDS = 5_000, 20_000
 _LINGER_MILLISECONDS = 500
+_MOST_MESSAGES = 1024
 _EVENTS = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
 
 
@@ -54,8 +55,9 @@ class SupervisorConnection:
             socket = context.socket(zmq.DEALER)
         except zmq.ZMQError as error:
             raise Unavailable(f"The gateway can't open another connection to a kernel: {error.strerror}.") from error
-        # What a supervisor may send ahead of what was acknowledged is bounded in bytes.
-        socket.rcvhwm = socket.sndhwm = 0
+        # What a supervisor sends ahead of what was acknowledged is bounded in bytes, by itself. One that a hostile kernel
+        # has taken over may not do so: beyond this it waits.
+        socket.rcvhwm, socket.sndhwm = _MOST_MESSAGES, 0
         socket.reconnect_ivl, socket.reconnect_ivl_max = _RECONNECT_MILLISECONDS, _RECONNECT_MAX_MILLISECONDS
         socket.heartbeat_ivl, socket.heartbeat_timeout = _HEARTBEAT_MILLISECONDS, _SILENCE_MILLISECONDS
         socket.curve_serverkey = address.supervisor_publickey.encode()
