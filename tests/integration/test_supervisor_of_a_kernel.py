@@ -1,6 +1,7 @@
 """A kernel behind its supervisor, seen by gateways: nothing is lost, and nothing runs twice."""
 
 import json
+import os
 import signal
 import sys
 import time
@@ -105,6 +106,24 @@ def test_a_message_that_is_sent_twice_runs_once(linked):
     gateway.until(idle(other))
     assert text_of(gateway.entries, asked) == "1\n"
     assert text_of(gateway.entries, other) == "count 1\n"
+
+
+def test_what_a_kernel_does_not_read_is_left_to_the_gateway_beyond_a_few(linked):
+    gateway = linked().gateway()
+    asked = gateway.execute("import os; print(os.getpid())")
+    gateway.until(idle(asked))
+    kernel = int(text_of(gateway.entries, asked))
+    os.kill(kernel, signal.SIGSTOP)
+    try:
+        for _ in range(100):
+            last = gateway.send("shell", "comm_info_request", {"padding": "x" * 500_000})
+        taken = 0
+        while gateway.hears(Kind.TAKEN, seconds=1):
+            taken += 1
+        assert taken < 100
+    finally:
+        os.kill(kernel, signal.SIGCONT)
+    gateway.until(lambda one: one.channel == "shell" and parent_of(one) == last)
 
 
 def test_a_session_goes_on_where_it_was_delivered_to(linked):

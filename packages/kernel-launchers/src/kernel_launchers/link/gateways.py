@@ -1,6 +1,7 @@
 """The gateways that are connected, and how much of the log each of them is to be sent."""
 
 import uuid
+from functools import partial
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
 import zmq
@@ -65,7 +66,7 @@ class Gateways:
     state
         Returns what is told of the kernel.
     send
-        Takes a client's message: channel, session, frames.
+        Takes a client's message: channel, session, frames, and whom to tell when it isn't kept here any more.
     command
         Takes a command: its name and fields. Returns why it can't be done, or nothing.
     taken_in
@@ -80,7 +81,7 @@ class Gateways:
         settings: SupervisorSettings,
         log: KernelLog,
         state: "Callable[[], Dict[str, Any]]",
-        send: "Callable[[str, str, Sequence[bytes]], None]",
+        send: "Callable[[str, str, Sequence[bytes], Callable[[], None]], None]",
         command: "Callable[[str, Dict[str, Any]], Optional[str]]",
         taken_in: Callable[[], None],
     ) -> None:
@@ -202,8 +203,8 @@ class Gateways:
         if gateway is None:
             return
         if kind is Kind.SEND:
-            self._send(fields["channel"], fields["session"], parts)
-            self._say(identity, encode(Kind.TAKEN, {"number": fields["number"]}))
+            taken = partial(self._say, identity, encode(Kind.TAKEN, {"number": fields["number"]}))
+            self._send(fields["channel"], fields["session"], parts, taken)
         elif kind is Kind.ACKNOWLEDGE:
             gateway.acknowledged = max(gateway.acknowledged, int(fields["offset"]))
             self._pump(gateway)

@@ -190,10 +190,11 @@ class Keeper:
         if self._phase is not KernelPhase.EXITED:
             self._kernel.read(self._gateways.ahead < _FULL * self._log.capacity)
 
-    def _send(self, channel: str, session_id: str, frames: Sequence[bytes]) -> None:
+    def _send(self, channel: str, session_id: str, frames: Sequence[bytes], taken: "Callable[[], None]") -> None:
         parts = parts_of(frames)
         headers = headers_of(parts) if parts is not None else None
         if parts is None or headers is None or not self._requests.is_new(headers):
+            taken()
             return
         self._note_shutdown(channel, headers, parts)
         request = self._requests.sent(channel, headers, parts, session_id=session_id)
@@ -201,8 +202,10 @@ class Keeper:
             self._append(request)
         if self._phase is KernelPhase.EXITED:
             self._append(*self._requests.answer_all(self._cause or _ENDED))
+            taken()
         else:
-            self._kernel.send(channel, list(frames))
+            # What a kernel doesn't read counts as the gateway's until it does, which bounds it.
+            self._kernel.send(channel, list(frames), sent=taken)
 
     def _note_shutdown(self, channel: str, headers: Headers, parts: Sequence[bytes]) -> None:
         if channel == "control" and headers.msg_type == "shutdown_request":

@@ -3,7 +3,7 @@
 import time
 from collections import deque
 from functools import partial
-from typing import Any, Callable, Deque, Dict, List, Mapping, Sequence
+from typing import Any, Callable, Deque, Dict, List, Mapping, Sequence, Tuple
 
 import zmq
 
@@ -50,7 +50,9 @@ class KernelSockets:
         self._received = received
         self._reading = True
         self._sockets: Dict[str, Any] = {}
-        self._unsent: "Dict[str, Deque[Sequence[bytes]]]" = {channel: deque() for channel in _TO_KERNEL}
+        self._unsent: "Dict[str, Deque[Tuple[Sequence[bytes], Callable[[], None]]]]" = {
+            channel: deque() for channel in _TO_KERNEL
+        }
         for channel, kind in _TYPES.items():
             socket = self._sockets[channel] = context.socket(kind)
             socket.linger = 0
@@ -94,25 +96,21 @@ class KernelSockets:
                 return
             self._received(channel, frames)
 
-    def send(self, channel: str, frames: Sequence[bytes]) -> None:
-        """Send a message to the kernel, now or as soon as it reads."""
-        self._unsent[channel].append(frames)
+    def send(self, channel: str, frames: Sequence[bytes], *, sent: Callable[[], None] = lambda: None) -> None:
+        """Send a message to the kernel, now or as soon as it reads, and tell when it isn't kept here any more."""
+        self._unsent[channel].append((frames, sent))
         if len(self._unsent[channel]) == 1:
             self._write(channel)
-
-    @property
-    def backlog(self) -> int:
-        """How many messages wait because the kernel doesn't read."""
-        return sum(map(len, self._unsent.values()))
 
     def _write(self, channel: str) -> None:
         unsent = self._unsent[channel]
         while unsent:
             try:
-                self._sockets[channel].send_multipart(unsent[0], zmq.NOBLOCK)
+                self._sockets[channel].send_multipart(unsent[0][0], zmq.NOBLOCK)
             except zmq.Again:
                 break
-            unsent.popleft()
+            _, sent = unsent.popleft()
+            sent()
         self._watch(channel)
 
     def drain(self) -> None:
@@ -131,6 +129,10 @@ class KernelSockets:
             _, socket = self._sockets.popitem()
             self._loop.forget(socket)
             socket.close()
+        for unsent in self._unsent.values():
+            while unsent:
+                _, sent = unsent.popleft()
+                sent()
 
 
 def _address(info: Mapping[str, Any], channel: str) -> str:
