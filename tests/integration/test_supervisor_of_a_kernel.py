@@ -306,6 +306,7 @@ def test_what_is_more_than_memory_holds_comes_from_the_file(linked):
     gateway = kernel.gateway()
     asked = gateway.execute("for number in range(300): print(number, 'x' * 10_000, flush=True)")
     gateway.take_in_until(idle(asked))
+    gateway.reply_to(asked)
     other = kernel.connect(replica="another")
     welcome, position, items = other.hello(), (0, 0), []
     while list(position) != welcome["end"]:

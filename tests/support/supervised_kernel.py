@@ -14,7 +14,7 @@ import zmq
 
 from enterprise_gateway_common.connection import SupervisorSettings, connection_file
 from enterprise_gateway_common.message_log import START
-from enterprise_gateway_common.supervisor_protocol import Kind, decode, decode_entry, decode_page, encode
+from enterprise_gateway_common.supervisor_protocol import Kind, decode, decode_entries, decode_page, encode
 from kernel_launchers.link.messages import Signer
 
 __all__ = ["GATEWAY", "KEY", "SERVER", "GatewayEnd", "SupervisedKernel", "curve_pair", "parent_of", "text_of", "type_of"]
@@ -44,6 +44,7 @@ class GatewayEnd:
         self.socket.connect(f"tcp://127.0.0.1:{port}")
         self.replica = replica
         self.entries = []
+        self._arrived = []
         self._sent = 0
 
     def close(self):
@@ -55,17 +56,21 @@ class GatewayEnd:
     def hear(self, *kinds, seconds=_SECONDS):
         """Return the fields and parts of the next message of some kinds; entries of the log are kept."""
         deadline = time.monotonic() + seconds
-        while (left := deadline - time.monotonic()) > 0 and self.socket.poll(int(left * 1000)):
-            frames = self.socket.recv_multipart()
-            if frames[0] == Kind.ENTRY:
-                self.entries.append(decode_entry(frames))
+        while True:
+            while self._arrived:
+                self.entries.append(self._arrived.pop(0))
                 if Kind.ENTRY in kinds:
                     return Kind.ENTRY, self.entries[-1], ()
+            left = deadline - time.monotonic()
+            if left <= 0 or not self.socket.poll(int(left * 1000)):
+                raise TimeoutError(f"none of {kinds} within {seconds} s")
+            frames = self.socket.recv_multipart()
+            if frames[0] == Kind.ENTRY:
+                self._arrived += decode_entries(frames)
                 continue
             kind, fields, parts = decode(frames)
             if kind in kinds:
                 return kind, fields, parts
-        raise TimeoutError(f"none of {kinds} within {seconds} s")
 
     def hears(self, *kinds, seconds):
         """Tell whether a message of some kinds comes within a time."""

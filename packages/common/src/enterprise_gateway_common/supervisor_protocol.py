@@ -11,7 +11,7 @@ welcome          supervisor     answers: the version to speak, its epoch, where 
 refused          supervisor     answers in its place: no version is spoken by both
 follow           gateway        send the log from a position on, so far ahead of what is acknowledged
 acknowledge      gateway        how far the log was taken in, in bytes
-entry            supervisor     one message of the log
+entry            supervisor     messages of the log, in order
 skipped          supervisor     entries that the log's bounds drove out before they were sent
 read             gateway        send a page of the log again, for a client that is far behind
 page             supervisor     answers: entries, and what is missing between them
@@ -47,10 +47,10 @@ __all__ = [
     "Kind",
     "MalformedFrames",
     "decode",
-    "decode_entry",
+    "decode_entries",
     "decode_page",
     "encode",
-    "encode_entry",
+    "encode_entries",
     "encode_page",
     "position_of",
 ]
@@ -69,10 +69,9 @@ CHANNELS = ("shell", "control", "stdin", "iopub", REQUESTS)
 NO_SESSION = "\0"
 """In place of a recipient: an entry for no client at all."""
 
-_ENTRY = struct.Struct("!QQBB")
+_ENTRY = struct.Struct("!QQBBII")
 _TO_ALL, _BY_SUPERVISOR = 1, 2
 _LENGTH_BYTES = 8
-_FRAMES_OF_AN_ENTRY = 3
 _NUMBERS_OF_A_GAP = 4
 
 
@@ -162,39 +161,56 @@ def position_of(value: object) -> Position:
     raise MalformedFrames("a position is two whole numbers")
 
 
-def encode_entry(entry: Entry) -> List[bytes]:
-    """Return the frames of an entry that is sent as it is said."""
-    return [Kind.ENTRY.value, *_packed(entry)]
+def encode_entries(entries: Sequence[Entry]) -> List[bytes]:
+    """Return the frames of entries that are sent as they are said.
+
+    Together, because each frame costs both ends as much as the bytes of many small entries do.
+    """
+    return [Kind.ENTRY.value, *_packed(entries)]
 
 
-def decode_entry(frames: Sequence[bytes]) -> Entry:
-    """Return an entry; raises `MalformedFrames`."""
+def decode_entries(frames: Sequence[bytes]) -> List[Entry]:
+    """Return the entries of a message; raises `MalformedFrames`."""
     try:
-        return _unpacked(*frames[1:])
-    except (IndexError, TypeError, struct.error, UnicodeDecodeError):
-        raise MalformedFrames("an entry without its fields") from None
+        _, heads, body = frames
+        return _unpacked(heads, body)
+    except (ValueError, IndexError, struct.error):
+        raise MalformedFrames("entries without their fields") from None
 
 
-def _packed(entry: Entry) -> Tuple[bytes, bytes, bytes]:
-    """Return an entry as three frames: each frame costs both ends as much as its bytes do, if it isn't large."""
-    flags = (_TO_ALL if entry.recipient is None else 0) | (_BY_SUPERVISOR if entry.by_supervisor else 0)
-    count = len(entry.parts)
-    head = _ENTRY.pack(*entry.position, CHANNELS.index(entry.channel), flags)
-    lengths = struct.pack(f"!{count}Q", *map(len, entry.parts))
-    return head + lengths, (entry.recipient or "").encode("utf-8", "surrogatepass"), b"".join(entry.parts)
+def _packed(entries: Sequence[Entry]) -> Tuple[bytes, bytes]:
+    heads: List[bytes] = []
+    body: List[bytes] = []
+    for entry in entries:
+        recipient = (entry.recipient or "").encode("utf-8", "surrogatepass")
+        flags = (_TO_ALL if entry.recipient is None else 0) | (_BY_SUPERVISOR if entry.by_supervisor else 0)
+        count = len(entry.parts)
+        heads.append(_ENTRY.pack(*entry.position, CHANNELS.index(entry.channel), flags, len(recipient), count))
+        heads.append(struct.pack(f"!{count}Q", *map(len, entry.parts)))
+        body.append(recipient)
+        body += entry.parts
+    return b"".join(heads), b"".join(body)
 
 
-def _unpacked(head: bytes, recipient: bytes, body: bytes) -> Entry:
-    number, offset, channel, flags = _ENTRY.unpack_from(head)
-    lengths = struct.unpack(f"!{(len(head) - _ENTRY.size) // _LENGTH_BYTES}Q", head[_ENTRY.size :])
-    if sum(lengths) != len(body):
-        raise MalformedFrames("an entry whose parts are not as long as it says")
-    parts, place = [], 0
-    for length in lengths:
-        parts.append(body[place : place + length])
-        place += length
-    to = None if flags & _TO_ALL else recipient.decode("utf-8", "surrogatepass")
-    return Entry(Position(number, offset), CHANNELS[channel], to, bool(flags & _BY_SUPERVISOR), parts)
+def _unpacked(heads: bytes, body: bytes) -> List[Entry]:
+    entries: List[Entry] = []
+    place = start = 0
+    while place < len(heads):
+        number, offset, channel, flags, recipient_length, count = _ENTRY.unpack_from(heads, place)
+        place += _ENTRY.size
+        lengths = struct.unpack_from(f"!{count}Q", heads, place)
+        place += count * _LENGTH_BYTES
+        recipient = body[start : start + recipient_length].decode("utf-8", "surrogatepass")
+        start += recipient_length
+        parts = []
+        for length in lengths:
+            parts.append(body[start : start + length])
+            start += length
+        to = None if flags & _TO_ALL else recipient
+        entries.append(Entry(Position(number, offset), CHANNELS[channel], to, bool(flags & _BY_SUPERVISOR), parts))
+    if start != len(body):
+        raise MalformedFrames("entries whose parts are not as long as they say")
+    return entries
 
 
 def encode_page(page_id: int, items: Sequence[Union[Entry, Gap]], end: Position) -> List[bytes]:
@@ -205,30 +221,24 @@ def encode_page(page_id: int, items: Sequence[Union[Entry, Gap]], end: Position)
     end
         The position behind it.
     """
-    described: List[Any] = []
-    parts: List[bytes] = []
-    for item in items:
-        if isinstance(item, Gap):
-            described.append([*item.start, *item.end])
-            parts.append(item.parent_header)
-        else:
-            described.append(None)
-            parts += _packed(item)
-    return encode(Kind.PAGE, {"id": page_id, "items": described, "end": end}, parts)
+    gaps = [item for item in items if isinstance(item, Gap)]
+    described = [[*item.start, *item.end] if isinstance(item, Gap) else None for item in items]
+    entries = _packed([item for item in items if not isinstance(item, Gap)])
+    return encode(Kind.PAGE, {"id": page_id, "items": described, "end": end}, [*entries, *(gap.parent_header for gap in gaps)])
 
 
 def decode_page(fields: Dict[str, Any], parts: Sequence[bytes]) -> "List[Union[Entry, Gap]]":
     """Return what stands on a page; raises `MalformedFrames`."""
     items: List[Union[Entry, Gap]] = []
-    place = 0
     try:
+        heads, body, *parents = parts
+        entries = iter(_unpacked(heads, body))
         for described in fields["items"]:
             if described is None:
-                items.append(_unpacked(*parts[place : place + _FRAMES_OF_AN_ENTRY]))
-                place += _FRAMES_OF_AN_ENTRY
+                items.append(next(entries))
             else:
-                items.append(Gap(position_of(described[:2]), position_of(described[2:_NUMBERS_OF_A_GAP]), parts[place]))
-                place += 1
-    except (KeyError, IndexError, TypeError, struct.error, UnicodeDecodeError):
+                start, end = position_of(described[:2]), position_of(described[2:_NUMBERS_OF_A_GAP])
+                items.append(Gap(start, end, parents.pop(0)))
+    except (KeyError, IndexError, TypeError, ValueError, StopIteration, struct.error):
         raise MalformedFrames("a page without its fields") from None
     return items

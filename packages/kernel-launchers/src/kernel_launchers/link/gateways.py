@@ -10,10 +10,11 @@ from enterprise_gateway_common.connection import SupervisorSettings
 from enterprise_gateway_common.message_log import Gap, Position
 from enterprise_gateway_common.supervisor_protocol import (
     VERSIONS,
+    Entry,
     Kind,
     decode,
     encode,
-    encode_entry,
+    encode_entries,
     encode_page,
     position_of,
 )
@@ -26,6 +27,7 @@ __all__ = ["Gateways"]
 
 _WINDOW_BYTES = 1 << 20
 _LARGEST_PAGE = 1 << 20
+_LARGEST_BATCH = 64 << 10
 _HEARTBEAT_MILLISECONDS, _SILENCE_MILLISECONDS = 5_000, 20_000
 # A gateway that lost a session to another one has so long to say how far it got.
 _HAND_OVER_SECONDS = 0.5
@@ -151,16 +153,27 @@ class Gateways:
         self._log.enforce(before=max(sent, default=self._log.end))
 
     def _pump(self, gateway: _Gateway) -> None:
+        batch: List[Entry] = []
+        size = 0
         while gateway.position is not None and gateway.position.offset - gateway.acknowledged < _WINDOW_BYTES:
             found = self._log.read(gateway.position)
             if found is None:
-                return
+                break
             item, behind = found
+            if isinstance(item, Gap) or size > _LARGEST_BATCH:
+                self._send_entries(gateway, batch)
+                batch, size = [], 0
             if isinstance(item, Gap):
                 self._say(gateway.identity, encode(Kind.SKIPPED, {"to": item.end}))
             else:
-                self._say(gateway.identity, encode_entry(item))
+                batch.append(item)
+                size += behind.offset - gateway.position.offset
             gateway.position = behind
+        self._send_entries(gateway, batch)
+
+    def _send_entries(self, gateway: _Gateway, batch: Sequence[Entry]) -> None:
+        if batch:
+            self._say(gateway.identity, encode_entries(batch))
 
     def tell_state(self) -> None:
         """Tell every gateway what became of the kernel."""

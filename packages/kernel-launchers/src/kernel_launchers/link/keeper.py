@@ -104,6 +104,7 @@ class Keeper:
             info=self._connection(),
             identity=f"supervisor-{self._life}".encode(),
             received=self._received,
+            turn_over=self._pass_on,
         )
 
     # -------------------------------------------------------------------------------------------- the kernel's lives
@@ -178,7 +179,10 @@ class Keeper:
             return
         recipient = None if channel == "iopub" else self._requests.recipient(headers)
         self._requests.seen(channel, headers, parts[3])
-        self._append(LogEntry(channel, parts, recipient=recipient, message_type=headers.msg_type))
+        self._log.append(LogEntry(channel, parts, recipient=recipient, message_type=headers.msg_type))
+
+    def _pass_on(self) -> None:
+        self._gateways.appended()
         self._hold_back()
 
     def _append(self, *entries: LogEntry) -> None:

@@ -16,10 +16,31 @@ _TYPES = {"iopub": zmq.SUB, "stdin": zmq.DEALER, "control": zmq.DEALER, "shell":
 _TO_KERNEL = ("shell", "control", "stdin")
 _TURN_SECONDS = 0.005
 _HIGH_WATER = 64
+# Above this rate a message may wait a few milliseconds. Cells that are run one after the other say a quarter of it.
+_FLOOD_SECONDS, _FLOOD_MESSAGES = 0.05, 100
+_REST_SECONDS = 0.005
 _RECONNECT_MILLISECONDS, _RECONNECT_MAX_MILLISECONDS = 20, 500
 # A kernel that prints in a loop while it is ended never stops.
 _DRAIN_SECONDS = 0.25
 _QUIET_MILLISECONDS = 30
+
+
+class _Flood:
+    """Knows whether a kernel says so much that a message may wait a moment for others."""
+
+    def __init__(self) -> None:
+        self._since = 0.0
+        self._count = 0
+        self._going_on = False
+
+    def goes_on(self, count: int) -> bool:
+        """Take note of messages, and tell whether many come."""
+        self._count += count
+        now = time.monotonic()
+        if now - self._since > _FLOOD_SECONDS:
+            self._going_on = self._count > _FLOOD_MESSAGES
+            self._since, self._count = now, 0
+        return self._going_on
 
 
 class KernelSockets:
@@ -35,6 +56,8 @@ class KernelSockets:
         What the kernel knows this client by on all channels.
     received
         Told of each message: its channel and frames.
+    turn_over
+        Told when there are no more for now.
     """
 
     def __init__(
@@ -45,7 +68,11 @@ class KernelSockets:
         info: Mapping[str, Any],
         identity: bytes,
         received: "Callable[[str, List[bytes]], None]",
+        turn_over: Callable[[], None] = lambda: None,
     ) -> None:
+        self._turn_over = turn_over
+        self._flood = _Flood()
+        self._resting = False
         self._loop = loop
         self._received = received
         self._reading = True
@@ -65,7 +92,8 @@ class KernelSockets:
             self._watch(channel)
 
     def _watch(self, channel: str) -> None:
-        events = (READ if self._reading else 0) | (WRITE if self._unsent.get(channel) else 0)
+        reads = self._reading and not (self._resting and channel == "iopub")
+        events = (READ if reads else 0) | (WRITE if self._unsent.get(channel) else 0)
         if events:
             self._loop.watch(self._sockets[channel], events, partial(self._work, channel))
         else:
@@ -83,18 +111,32 @@ class KernelSockets:
             self._write(channel)
         if not self._reading:
             return
+        count = self._read("iopub")
         if channel != "iopub":
-            self._read("iopub")
-        self._read(channel)
+            self._read(channel)
+        self._turn_over()
+        if self._flood.goes_on(count) and not self._resting:
+            # What comes meanwhile is passed on together, which costs less than each message by itself.
+            self._resting = True
+            self._watch("iopub")
+            self._loop.call_later(_REST_SECONDS, self._rested)
 
-    def _read(self, channel: str, *, seconds: float = _TURN_SECONDS) -> None:
-        end = time.monotonic() + seconds
+    def _rested(self) -> None:
+        self._resting = False
+        if "iopub" in self._sockets:
+            self._work("iopub")
+            self._watch("iopub")
+
+    def _read(self, channel: str) -> int:
+        end, count = time.monotonic() + _TURN_SECONDS, 0
         while channel in self._sockets and time.monotonic() < end:
             try:
                 frames = self._sockets[channel].recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
-                return
+                break
             self._received(channel, frames)
+            count += 1
+        return count
 
     def send(self, channel: str, frames: Sequence[bytes], *, sent: Callable[[], None] = lambda: None) -> None:
         """Send a message to the kernel, now or as soon as it reads, and tell when it isn't kept here any more."""

@@ -30,7 +30,7 @@ from enterprise_gateway_common.supervisor_protocol import (
     Kind,
     MalformedFrames,
     decode,
-    decode_entry,
+    decode_entries,
     decode_page,
     encode,
     position_of,
@@ -219,7 +219,8 @@ class SupervisorChannels:
     def _received(self, frames: list[bytes]) -> None:
         try:
             if frames[0] == Kind.ENTRY.value:
-                self._entry(decode_entry(frames))
+                for entry in decode_entries(frames):
+                    self._entry(entry)
             else:
                 self._hear(*decode(frames))
         except (MalformedFrames, KeyError, TypeError, ValueError) as error:
