@@ -86,7 +86,7 @@ def test_what_was_said_while_no_gateway_was_there_is_there_for_the_next(linked):
     kernel = linked()
     first = kernel.gateway()
     asked = first.execute("import time\nfor number in range(200):\n    print(number, flush=True)\n    time.sleep(0.005)")
-    first.until(lambda one: type_of(one) == "stream")
+    first.until(lambda one: type_of(one) == "stream" and parent_of(one) == asked)
     position = first.entries[-1].position
     first.close()
     second = kernel.connect(replica="another")
@@ -133,7 +133,8 @@ def test_a_session_goes_on_where_it_was_delivered_to(linked):
     attached = first.hear(Kind.ATTACHED)[1]
     asked = first.execute("print('said')")
     first.until(idle(asked))
-    entry = next(one for one in first.entries if type_of(one) == "stream")
+    first.reply_to(asked)
+    entry = next(one for one in first.entries if type_of(one) == "stream" and parent_of(one) == asked)
     first.say(Kind.DELIVERED, {"sessions": {"a-session": entry.position}})
     # Answers come in the order of the questions.
     first.command("unknown")
