@@ -45,6 +45,7 @@ class GatewayEnd:
         self.replica = replica
         self.entries = []
         self._arrived = []
+        self._states = []  # heard, and not looked at by `phase` yet
         self._sent = 0
 
     def close(self):
@@ -69,6 +70,8 @@ class GatewayEnd:
                 self._arrived += decode_entries(frames)
                 continue
             kind, fields, parts = decode(frames)
+            if kind is Kind.STATE:
+                self._states.append(fields)
             if kind in kinds:
                 return kind, fields, parts
 
@@ -160,10 +163,13 @@ class GatewayEnd:
         return decode_page(fields, parts)
 
     def phase(self, wanted):
+        """Return the first state with a phase that wasn't asked for before, heard already or yet to come."""
         while True:
-            _, fields, _ = self.hear(Kind.STATE)
-            if fields["phase"] == wanted:
-                return fields
+            while self._states:
+                state = self._states.pop(0)
+                if state["phase"] == wanted:
+                    return state
+            self.hear(Kind.STATE)
 
 
 def parent_of(entry):
