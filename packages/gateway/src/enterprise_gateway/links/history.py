@@ -74,8 +74,7 @@ class History:
     def __init__(self, *, page: Callable[[Position], Awaitable[list[PageItem]]]) -> None:
         self._page = page
         self._turn = asyncio.Lock()
-        self.known_to = ""
-        """The epoch of the log that was recorded."""
+        self._known = ""
 
     async def record(
         self,
@@ -87,7 +86,7 @@ class History:
     ) -> ExecutionRecorder | None:
         """Return a record of everything from the beginning of the log to its end; nothing where it was made already."""
         async with self._turn:
-            if self.known_to == epoch:
+            if self._known == epoch:
                 return None
             clock, position = _MessageClock(), begin
             recorder = make_recorder(clock)
@@ -99,5 +98,5 @@ class History:
                         clock.set_by(item)
                         (record_request if item.recipient == NO_SESSION else record)(recorder, item)
             clock.set_by(None)
-            self.known_to = epoch
+            self._known = epoch
             return recorder

@@ -306,7 +306,7 @@ class KernelLink:
 
         Of a kernel without one, what this process has heard is all that there is.
         """
-        if not self.supervised or self._history.known_to == self._supervisor.epoch:
+        if not self.supervised:
             return
         await self.status_is(lambda _: True)
         recorder = await self._history.record(

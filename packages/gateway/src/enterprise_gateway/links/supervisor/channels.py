@@ -155,6 +155,8 @@ class SupervisorChannels:
             return
         connection.close()
         self._welcomed = False
+        # What is reached next is another pod's; and were it the same one, others may have written into the log here.
+        self._epoch = ""
         self.status = None
         self._unsent.clear()
         self._backlog = 0
