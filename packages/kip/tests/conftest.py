@@ -15,12 +15,17 @@ from typing import Any
 
 import grpc
 import pytest
+from hypothesis import HealthCheck, settings
 
 from enterprise_gateway_common.image_reference import parse_image_reference
 from kernel_image_puller.retrying import RetryPolicy
 from kernel_image_puller.runtimes.cri_v1 import api_pb2, api_pb2_grpc
 from kernel_image_puller.scheduling import Schedule
 from kernel_image_puller.wanted import PullPolicy, WantedImage
+
+# No example fails because the machine is busy. On top of what another package's tests have chosen, where they run in the same process.
+settings.register_profile("unhurried", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 
 class FakeClock:
