@@ -23,7 +23,7 @@ from kernel_image_puller.runtimes.cri_v1 import api_pb2, api_pb2_grpc
 from kernel_image_puller.scheduling import Schedule
 from kernel_image_puller.wanted import PullPolicy, WantedImage
 
-# No example fails because the machine is busy. On top of what another package's tests have chosen, where they run in the same process.
+# No example fails because the machine is busy. On top of what other tests of the same process have chosen.
 settings.register_profile("unhurried", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
 
