@@ -25,7 +25,9 @@ def _private_mebibytes(pid: int) -> float:
 
 
 def _run(end: GatewayEnd, code: str) -> float:
-    begun, asked = time.perf_counter(), end.execute(code)
+    # As the direct client asks: a history that is written would be measured with it.
+    content = {"code": code, "silent": False, "store_history": False, "allow_stdin": False, "user_expressions": {}}
+    begun, asked = time.perf_counter(), end.send("shell", "execute_request", content)
     replied = idle = False
     while not (replied and idle):
         _, entry, _ = end.hear(Kind.ENTRY)
