@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import secrets
 import subprocess
+import tempfile
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -15,15 +18,25 @@ import requests
 import yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
-__all__ = ["GATEWAY_IMAGE", "PULLER_IMAGE", "InstalledGateway", "Release", "kubectl", "listed"]
+__all__ = ["GATEWAY_IMAGE", "PULLER_IMAGE", "InstalledGateway", "Release", "kubectl", "listed", "sole_use_of_namespace"]
 
 GATEWAY_IMAGE = os.environ.get("EG_E2E_GATEWAY_IMAGE", "elyra/enterprise-gateway:dev")
 PULLER_IMAGE = os.environ.get("EG_E2E_PULLER_IMAGE", "elyra/kernel-image-puller:dev")
 _ROOT = Path(__file__).parents[2]
 _CHART = _ROOT / "deploy" / "helm" / "enterprise-gateway"
 _PATIENCE = "180s"
+
+
+@contextmanager
+def sole_use_of_namespace(name: str) -> Iterator[None]:
+    """Keep other tests of this machine out of a namespace whose name is given; fail where somebody else has it."""
+    with (Path(tempfile.gettempdir()) / f"e2e-namespace-{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if listed("namespaces", f"--field-selector=metadata.name={name}"):
+            raise AssertionError(f"the namespace {name} is in use")
+        yield
 
 
 def kubectl(*arguments: str, text: str = "") -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.support.images import BASE_IMAGE, IMAGES, require_docker
 from tests.support.kernel_socket import KernelSocket, text_of
-from tests.support.release import Release, kubectl, listed
+from tests.support.release import Release, kubectl, listed, sole_use_of_namespace
 from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -78,13 +78,12 @@ def test_kernels_of_an_own_kernelspecs_image_find_their_image_on_every_node(orga
 def older_release() -> Iterator[Release]:
     """Return the release that the tutorials of Enterprise Gateway install; it and its namespace go at the end."""
     name = "enterprise-gateway"
-    if listed("namespaces", f"--field-selector=metadata.name={name}"):
-        pytest.fail(f"the namespace {name} is in use")
-    release = Release(name=name, namespace=name)
-    yield release
-    release.helm("uninstall", "--ignore-not-found", "--wait", "--timeout", "120s")
-    # Waits, so that the next test finds the namespace free.
-    kubectl("delete", "namespace", name, "--ignore-not-found")
+    with sole_use_of_namespace(name):
+        release = Release(name=name, namespace=name)
+        yield release
+        release.helm("uninstall", "--ignore-not-found", "--wait", "--timeout", "120s")
+        # Waits, so that the next test finds the namespace free.
+        kubectl("delete", "namespace", name, "--ignore-not-found")
 
 
 def test_the_command_of_the_older_tutorials_works_as_written(organization: str, older_release: Release) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.support.kernel_socket import KernelSocket, text_of
-from tests.support.release import GATEWAY_IMAGE, PULLER_IMAGE, InstalledGateway, kubectl, listed
+from tests.support.release import GATEWAY_IMAGE, PULLER_IMAGE, InstalledGateway, kubectl, listed, sole_use_of_namespace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,11 +42,10 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     text = _MANIFEST.read_text()
     text = text.replace("elyra/enterprise-gateway:dev", GATEWAY_IMAGE).replace("elyra/kernel-image-puller:dev", PULLER_IMAGE)
     (tmp_path / _MANIFEST.name).write_text(text)
-    if listed("namespaces", f"--field-selector=metadata.name={_NAMESPACE}"):
-        pytest.fail(f"the namespace {_NAMESPACE} is in use")
-    yield tmp_path
-    # Waits, so that the next test finds the namespace free.
-    kubectl("delete", "-f", str(tmp_path / _MANIFEST.name), "--ignore-not-found")
+    with sole_use_of_namespace(_NAMESPACE):
+        yield tmp_path
+        # Waits, so that the next test finds the namespace free.
+        kubectl("delete", "-f", str(tmp_path / _MANIFEST.name), "--ignore-not-found")
 
 
 def test_install_use_and_uninstall_by_the_commands_of_its_head(folder: Path) -> None:
