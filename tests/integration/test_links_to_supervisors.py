@@ -56,7 +56,9 @@ class Client:
         self.gone = True
 
     def text(self):
-        return "".join(json.loads(one.parts[3])["text"] for one in self.got if one.header.msg_type == "stream")
+        # A kernel that starts may warn of its debugger on the other stream.
+        streams = [json.loads(one.parts[3]) for one in self.got if one.header.msg_type == "stream"]
+        return "".join(stream["text"] for stream in streams if stream["name"] == "stdout")
 
     def replies(self):
         return [one.parent.msg_id for one in self.got if one.header.msg_type == "execute_reply"]
@@ -226,6 +228,28 @@ def test_a_session_that_another_replica_takes_over_is_let_go_and_goes_on_there(k
             second = other.execute("print('second')", "mine")
             await until(lambda: second in back.replies())
             assert (client.text(), back.text()) == ("first\n", "second\n")
+
+    asyncio.run(steps())
+
+
+def test_an_entry_that_gets_lost_in_this_process_is_asked_for_again(kernel, monkeypatch):
+    async def steps():
+        async with replicas(kernel.port) as (replica,):
+            client, _ = await replica.client("mine")
+            channels, lost = replica.link._supervisor, []
+            take = channels._entry
+
+            def lose_one(entry):
+                if not lost and any(b"number 3" in part for part in entry.parts) and entry.channel == "iopub":
+                    lost.append(entry)
+                else:
+                    take(entry)
+
+            monkeypatch.setattr(channels, "_entry", lose_one)
+            asked = replica.execute("for number in range(9): print('number', number, flush=True)", "mine")
+            await until(lambda: asked in client.replies())
+            assert len(lost) == 1
+            assert client.text() == "".join(f"number {number}\n" for number in range(9))
 
     asyncio.run(steps())
 

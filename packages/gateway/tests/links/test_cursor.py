@@ -11,6 +11,7 @@ from enterprise_gateway.links.link import KernelLink
 from enterprise_gateway.links.messages import KernelMessage
 from enterprise_gateway.links.options import LinkOptions
 from enterprise_gateway_common.message_log import Gap, Position
+from enterprise_gateway_common.supervisor_protocol import NO_SESSION
 
 
 class Outlet:
@@ -249,6 +250,14 @@ def test_output_over_which_a_client_is_lost_twice_is_replaced_and_what_follows_a
     assert outlet.got[0].startswith("[output of 200")
     assert outlet.got[1:] == ["0002"]
     assert counts_of(link).dropped_for == ["too_large_for_client"]
+
+
+def test_what_is_for_nobody_is_not_for_a_client_of_that_name(make_link):
+    link = make_link()
+    _, outlet = attached(link, NO_SESSION)
+    said(link, "for nobody", recipient=NO_SESSION)
+    said(link, "for all")
+    assert outlet.got == ["for all"]
 
 
 def test_a_gap_says_how_much_is_missing():

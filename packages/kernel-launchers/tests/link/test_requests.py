@@ -24,9 +24,9 @@ def message(msg_id, kind="execute_request", content=None, metadata=None):
     return headers_of(parts), parts
 
 
-def test_a_message_is_new_once(requests):
+def test_a_message_of_a_session_is_new_once(requests):
     headers, _ = message("a")
-    assert [requests.is_new(headers), requests.is_new(headers)] == [True, False]
+    assert [requests.is_new(headers, session_id=session) for session in ("one", "one", "other")] == [True, False, True]
 
 
 def test_a_request_to_run_code_stands_in_the_log_for_nobody_and_no_other_does(requests):

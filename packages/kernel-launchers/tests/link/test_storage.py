@@ -4,6 +4,8 @@ import errno
 import io
 import json
 
+import pytest
+
 from kernel_launchers.link.storage import LogEntry, Storage
 
 
@@ -53,21 +55,24 @@ def test_a_few_entries_that_stay_dont_keep_the_room_of_all_that_went():
 
 
 class FullDisk(io.BytesIO):
-    """A file that takes so many bytes and no more."""
+    """A file that takes so many bytes and no more: of the last write a part, or nothing."""
 
-    def __init__(self, room):
+    def __init__(self, room, *, partly):
         super().__init__()
-        self._room = room
+        self._room, self._partly = room, partly
 
     def write(self, data):
-        if self.tell() + len(data) > self._room:
+        if self.tell() + len(data) <= self._room:
+            return super().write(data)
+        if not self._partly:
             raise OSError(errno.ENOSPC, "No space left on device")
-        return super().write(data)
+        return super().write(data[: self._room - self.tell()])
 
 
-def test_a_full_disk_leaves_what_it_has_and_bounds_the_rest_by_memory():
+@pytest.mark.parametrize("partly", [False, True])
+def test_a_full_disk_leaves_what_it_has_and_bounds_the_rest_by_memory(partly):
     told = []
-    storage = Storage(memory_bytes=1000, file_bytes=1 << 20, full=told.append, new_file=lambda: FullDisk(1200))
+    storage = Storage(memory_bytes=1000, file_bytes=1 << 20, full=told.append, new_file=lambda: FullDisk(1200, partly=partly))
     entries = [entry(f"{number}" * 500) for number in range(5)]
     for one in entries:
         storage.add(one)

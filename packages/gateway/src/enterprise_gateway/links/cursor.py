@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from enterprise_gateway.links.messages import KernelMessage, PageItem
 from enterprise_gateway.links.repeated_loss import SMALLEST_LIMIT, RepeatedLoss, in_place_of
 from enterprise_gateway_common.message_log import Gap, Position
+from enterprise_gateway_common.supervisor_protocol import NO_SESSION
 
 if TYPE_CHECKING:
     from enterprise_gateway.links.readers import LogReaders
@@ -110,7 +111,8 @@ class Cursor:
             self._outlet.taken_over()
 
     def _is_for_it(self, message: KernelMessage) -> bool:
-        return message.recipient is None or message.recipient == self.session_id
+        # A client may call its session whatever it likes, also by the name of nobody.
+        return message.recipient is None or message.recipient == self.session_id != NO_SESSION
 
     def _deliver(self, outlet: Outlet, message: KernelMessage) -> None:
         if message.size >= SMALLEST_LIMIT:

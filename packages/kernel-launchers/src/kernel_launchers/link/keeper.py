@@ -197,7 +197,7 @@ class Keeper:
     def _send(self, channel: str, session_id: str, frames: Sequence[bytes], taken: "Callable[[], None]") -> None:
         parts = parts_of(frames)
         headers = headers_of(parts) if parts is not None else None
-        if parts is None or headers is None or not self._requests.is_new(headers):
+        if parts is None or headers is None or not self._requests.is_new(headers, session_id=session_id):
             taken()
             return
         self._note_shutdown(channel, headers, parts)

@@ -34,12 +34,13 @@ class Requests:
     def __len__(self) -> int:
         return len(self._open)
 
-    def is_new(self, headers: Headers) -> bool:
-        """Tell whether a message wasn't sent before, and remember it.
+    def is_new(self, headers: Headers, *, session_id: str) -> bool:
+        """Tell whether a session didn't send a message before, and remember it.
 
-        A gateway that didn't hear that a message arrived sends it again; so does a client, by another gateway.
+        A gateway that didn't hear that a message arrived sends it again; so does a client, by another gateway. Two clients
+        that count their messages from 1 have nothing to do with each other.
         """
-        key = bounded_id(headers.msg_id)
+        key = bounded_id(f"{session_id} {headers.msg_id}")
         if key in self._known:
             return False
         self._known[key] = None

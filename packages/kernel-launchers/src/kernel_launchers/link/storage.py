@@ -4,6 +4,8 @@ The file has no name, so it ends with this process however that ends. It is writ
 has given back is given back by the file too.
 """
 
+import errno
+import os
 import tempfile
 from collections import deque
 from typing import IO, Callable, Deque, Dict, List, NamedTuple, Optional, Sequence, Tuple
@@ -24,7 +26,9 @@ class _Segment:
 
     def write(self, data: bytes) -> int:
         self.file.seek(self.end)
-        self.file.write(data)
+        if self.file.write(data) != len(data):
+            # What a disk that becomes full took of it is overwritten by whatever comes next, if anything does.
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         start, self.end = self.end, self.end + len(data)
         return start
 

@@ -113,6 +113,7 @@ class SupervisorChannels:
         self._epoch = ""
         self._base = Position(0, 0)  # of the follower's log, where the supervisor's has number 0
         self._next = Position(0, 0)  # the supervisor's position of the entry that is to come
+        self._follows_again = False  # means: entries from `_next` on were asked for once more
         self._unacknowledged = 0
         self._reading = True
         self._numbers = count(1)
@@ -221,13 +222,16 @@ class SupervisorChannels:
     def _received(self, frames: list[bytes]) -> None:
         try:
             if frames[0] == Kind.ENTRY.value:
-                for entry in decode_entries(frames):
-                    self._entry(entry)
+                entries = decode_entries(frames)
             else:
                 self._hear(*decode(frames))
+                return
         except (MalformedFrames, KeyError, TypeError, ValueError) as error:
             self._metrics.dropped("malformed_from_kernel")
             self.complain("A message from a supervisor was dropped", cause=str(error))
+            return
+        for entry in entries:
+            self._entry(entry)
 
     def _hear(self, kind: Kind, fields: dict[str, Any], parts: Any) -> None:  # noqa: ANN401 - the rest of the frames
         match kind:
@@ -265,6 +269,7 @@ class SupervisorChannels:
             self._base = Position(local.number - end.number, local.offset - end.offset)
             self.begin = self._local(position_of(fields["begin"]))
         self._welcomed = True
+        self._follows_again = False
         self._unacknowledged = 0
         self._status(fields["state"])
         self._say(Kind.FOLLOW, {"position": self._next})
@@ -308,8 +313,13 @@ class SupervisorChannels:
 
     def _entry(self, entry: Entry) -> None:
         if entry.position.number != self._next.number:
-            # Of a connection that broke; what follows was asked for again.
+            # One that came before is of a connection that broke. Before one that comes too early something was lost on the
+            # way here, and nothing would ever fit again.
+            if entry.position.number > self._next.number and not self._follows_again:
+                self._follows_again = True
+                self._say(Kind.FOLLOW, {"position": self._next})
             return
+        self._follows_again = False
         message = self._message(entry)
         self._next = Position(entry.position.number + 1, entry.position.offset + message.size)
         self._unacknowledged += message.size
