@@ -65,6 +65,18 @@ def test_only_the_supervisors_port_is_open(linked, command):
     assert [port for address, port in found if address != "0100007F"] == [kernel.port]
 
 
+def test_a_port_that_is_taken_is_named_and_no_kernel_stays(linked, monkeypatch):
+    first = linked()
+    first.gateway()
+    monkeypatch.setattr("tests.support.supervised_kernel._free_port", lambda: first.port)
+    second = linked()
+    assert second.process.wait(timeout=30) == 1
+    assert (
+        f"launch-kernel: the supervisor can't listen for gateways on port {first.port}: Address already in use" in second.output()
+    )
+    assert "Traceback" not in second.output()
+
+
 @pytest.mark.parametrize("stranger", ["another key", "no key"])
 def test_a_stranger_is_let_in_by_nothing(linked, stranger):
     kernel = linked()

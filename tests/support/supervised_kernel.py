@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -144,7 +145,8 @@ class GatewayEnd:
     def ready(self):
         """Return when the kernel answers and its output arrives."""
         asked = set()
-        while True:
+        deadline = time.monotonic() + _SECONDS
+        while time.monotonic() < deadline:
             asked.add(self.send("shell", "kernel_info_request", {}))
             try:
                 self.until(lambda one: one.channel == "iopub" and parent_of(one) in asked, seconds=1)
@@ -152,6 +154,7 @@ class GatewayEnd:
                 continue
             self.until(lambda one: one.channel == "shell" and parent_of(one) in asked)
             return self
+        raise TimeoutError(f"the kernel didn't answer within {_SECONDS} s")
 
     def command(self, name, **fields):
         self.say(Kind.COMMAND, {"id": 1, "name": name, **fields})
@@ -172,6 +175,17 @@ class GatewayEnd:
             self.hear(Kind.STATE)
 
 
+def _free_port():
+    """Return a port that is free and stays so: below those that the system gives to outgoing connections."""
+    while True:
+        with socket.socket() as holder:
+            try:
+                holder.bind(("127.0.0.1", random.randrange(20_000, 32_000)))  # noqa: S311 - a port is no secret
+            except OSError:
+                continue
+            return holder.getsockname()[1]
+
+
 def parent_of(entry):
     return json.loads(entry.parts[1]).get("msg_id", "")
 
@@ -189,9 +203,7 @@ class SupervisedKernel:
     """A launcher whose kernel is an IPython kernel, and the port that it listens on."""
 
     def __init__(self, folder, *, memory=8 << 20, file=16 << 20, messages=10_000, environment=None, command=()):
-        with socket.socket() as holder:
-            holder.bind(("127.0.0.1", 0))
-            self.port = holder.getsockname()[1]
+        self.port = _free_port()
         settings = SupervisorSettings(self.port, *SERVER, GATEWAY[0], memory, file, messages)
         path = folder / "connection.json"
         path.write_text(connection_file(key=KEY, kernel_name="", supervisor=settings))

@@ -18,6 +18,7 @@ from enterprise_gateway_common.supervisor_protocol import (
     encode_page,
     position_of,
 )
+from kernel_launchers.errors import LaunchRefused
 from kernel_launchers.link.admission import Admission
 from kernel_launchers.link.kernel_log import KernelLog
 from kernel_launchers.link.sessions import Sessions
@@ -73,6 +74,11 @@ class Gateways:
         Takes a command: its name and fields. Returns why it can't be done, or nothing.
     taken_in
         Told when a gateway has taken in more.
+
+    Raises
+    ------
+    LaunchRefused
+        The port is taken, as it is where two kernels share a network.
     """
 
     def __init__(
@@ -118,13 +124,17 @@ class Gateways:
                 self._say(gateway.identity, encode(Kind.STATE, self._state()))
 
     def _bind(self, port: int) -> None:
-        try:
-            self._socket.ipv6 = True
-            self._socket.bind(f"tcp://*:{port}")
-        except zmq.ZMQError:
-            # A machine without IPv6.
-            self._socket.ipv6 = False
-            self._socket.bind(f"tcp://*:{port}")
+        error = ""
+        # A machine may have no IPv6.
+        for ipv6 in (True, False):
+            self._socket.ipv6 = ipv6
+            try:
+                self._socket.bind(f"tcp://*:{port}")
+            except zmq.ZMQError as refusal:
+                error = refusal.strerror
+            else:
+                return
+        raise LaunchRefused(f"the supervisor can't listen for gateways on port {port}: {error}")
 
     def __len__(self) -> int:
         return len(self._gateways)
