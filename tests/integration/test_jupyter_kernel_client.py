@@ -12,6 +12,7 @@ import websocket
 from jupyter_kernel_client import JupyterKernelClient
 from jupyter_kernel_client.client import output_hook
 from requests import HTTPError
+from tests.support.cells import WAITS_FOR_AN_INTERRUPT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,7 +76,7 @@ def test_a_running_cell_is_interrupted(client: JupyterKernelClient) -> None:
 
     def run() -> None:
         hook = partial(output_hook, outputs)
-        replies.append(client.execute_interactive("import time; print('on', flush=True); time.sleep(60)", output_hook=hook))
+        replies.append(client.execute_interactive(WAITS_FOR_AN_INTERRUPT, output_hook=hook))
 
     thread = Thread(target=run)
     thread.start()

@@ -12,6 +12,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.support.cells import WAITS_FOR_AN_INTERRUPT
 from tests.support.jupyterlab import jupyter_server_before
 from tests.support.kernel_socket import KernelSocket, text_of
 from tests.support.servers import free_port
@@ -81,7 +82,7 @@ def test_a_cell_runs_and_displays(client: KernelSocket) -> None:
 
 
 def test_a_running_cell_is_interrupted(lab: Server, lab_kernel: str, client: KernelSocket) -> None:
-    sent = client.execute("import time; print('sleeping', flush=True); time.sleep(60)")
+    sent = client.execute(WAITS_FOR_AN_INTERRUPT)
     client.wait_for(lambda message: message.type == "stream")
     assert lab.request("POST", f"/api/kernels/{lab_kernel}/interrupt").status_code == 204
     assert "KeyboardInterrupt" in [message.content.get("ename") for message in client.collect(sent, timeout=10)]

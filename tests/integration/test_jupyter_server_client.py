@@ -17,6 +17,7 @@ from jupyter_server.gateway.gateway_client import GatewayClient
 from jupyter_server.gateway.managers import GatewayKernelManager, GatewayKernelSpecManager, GatewayMappingKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+from tests.support.cells import WAITS_FOR_AN_INTERRUPT
 from tests.support.servers import Product, Server, Workspace, free_port
 from tests.support.waiting import wait_until
 from tornado.web import HTTPError
@@ -80,7 +81,7 @@ def test_a_kernel_manager_starts_executes_interrupts_restarts_and_shuts_down(ope
         printed, reply = await console.run("value = 6 * 7; print(value)")
         assert (printed, reply["status"]) == ("42\n", "ok")
 
-        msg_id = client.execute("import time; print('sleeping', flush=True); time.sleep(60)")
+        msg_id = client.execute(WAITS_FOR_AN_INTERRUPT)
         async for message in console.stream_until_idle(msg_id):
             if message["msg_type"] == "stream":
                 await manager.interrupt_kernel()

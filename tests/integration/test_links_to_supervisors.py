@@ -19,7 +19,7 @@ from enterprise_gateway.links.requests import HeldMessage
 from enterprise_gateway_common.executions.recorder import ExecutionRecorder
 from enterprise_gateway_common.supervisor_protocol import KernelPhase
 
-pytestmark = pytest.mark.timeout(30)
+pytestmark = pytest.mark.timeout(60)
 
 
 class Metrics:

@@ -15,7 +15,7 @@ from enterprise_gateway_common.connection import PORTS
 from enterprise_gateway_common.message_log import Gap
 from enterprise_gateway_common.supervisor_protocol import Kind
 
-pytestmark = pytest.mark.timeout(40)
+pytestmark = pytest.mark.timeout(90)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.support.cells import WAITS_FOR_AN_INTERRUPT
 from tests.support.kernel_socket import LEGACY, V1_PROTOCOL, KernelSocket, text_of
 from tests.support.servers import Product
 from tests.support.tcp_proxy import TcpProxy
@@ -127,7 +128,7 @@ def test_input_is_asked_of_the_client_that_sent_the_cell_and_its_answer_gets_the
 
 def test_rest_interrupts_a_running_cell(server: Server, connect: Connect, kernel: str, protocol: str) -> None:
     client = connect(kernel, protocol=protocol)
-    sent = client.execute("import time; print('sleeping', flush=True); time.sleep(60)")
+    sent = client.execute(WAITS_FOR_AN_INTERRUPT)
     client.wait_for(lambda message: message.type == "stream")
     assert server.request("POST", f"/api/kernels/{kernel}/interrupt").status_code == 204
     (error,) = (message for message in client.collect(sent, timeout=10) if message.type == "error")
@@ -137,7 +138,7 @@ def test_rest_interrupts_a_running_cell(server: Server, connect: Connect, kernel
 def test_a_kernel_whose_spec_says_so_is_interrupted_by_message(server: Server, connect: Connect) -> None:
     kernel_id = server.start_kernel("by-message")
     client = connect(kernel_id)
-    sent = client.execute("import time; print('sleeping', flush=True); time.sleep(60)")
+    sent = client.execute(WAITS_FOR_AN_INTERRUPT)
     client.wait_for(lambda message: message.type == "stream")
     assert server.request("POST", f"/api/kernels/{kernel_id}/interrupt").status_code == 204
     assert "error" in [message.type for message in client.collect(sent, timeout=10)]
@@ -146,7 +147,7 @@ def test_a_kernel_whose_spec_says_so_is_interrupted_by_message(server: Server, c
 
 def test_an_interrupt_request_on_the_control_channel_interrupts(connect: Connect, kernel: str, protocol: str) -> None:
     client = connect(kernel, protocol=protocol)
-    sent = client.execute("import time; print('sleeping', flush=True); time.sleep(60)")
+    sent = client.execute(WAITS_FOR_AN_INTERRUPT)
     client.wait_for(lambda message: message.type == "stream")
     client.send("control", "interrupt_request", {})
     assert "error" in [message.type for message in client.collect(sent, timeout=10)]

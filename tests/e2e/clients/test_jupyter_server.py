@@ -7,6 +7,7 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.support.cells import WAITS_FOR_AN_INTERRUPT
 from tests.support.installation import NAME
 from tests.support.kernel_socket import KernelSocket, text_of
 from tests.support.servers import Product
@@ -38,7 +39,7 @@ def test_its_kernels_run_in_pods_are_interrupted_restart_and_leave_nothing(serve
         client.run("kept = 1")
         pod = cluster.pod(kernel_id)
         assert text_of(client.run("import socket; print(socket.gethostname())")).strip() == pod["metadata"]["name"]
-        sent = client.execute("import time; print('sleeps', flush=True); time.sleep(60)")
+        sent = client.execute(WAITS_FOR_AN_INTERRUPT)
         client.wait_for(lambda message: message.type == "stream")
         assert server.request("POST", f"/api/kernels/{kernel_id}/interrupt").status_code == 204
         assert "KeyboardInterrupt" in [message.content.get("ename") for message in client.collect(sent, timeout=20)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.support.cells import WAITS_FOR_AN_INTERRUPT
 from tests.support.installation import NAME
 from tests.support.jupyterlab import jupyter_server_before, walk
 from tests.support.kernel_socket import KernelSocket, text_of
@@ -39,7 +40,7 @@ def test_its_server_has_the_kernels_of_the_cluster(gateway: Server | InstalledGa
             user, pod = printed.split()
             assert user == "ada"
             assert pod.startswith("ada-")
-            sent = client.execute("import time; print('sleeps', flush=True); time.sleep(60)")
+            sent = client.execute(WAITS_FOR_AN_INTERRUPT)
             client.wait_for(lambda message: message.type == "stream")
             assert lab.request("POST", f"/api/kernels/{kernel_id}/interrupt").status_code == 204
             assert "KeyboardInterrupt" in [message.content.get("ename") for message in client.collect(sent, timeout=20)]

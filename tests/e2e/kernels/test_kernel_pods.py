@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 from jupyter_client.manager import AsyncKernelManager
+from tests.support.cells import WAITS_FOR_AN_INTERRUPT
 from tests.support.installation import address_for_pods
 
 from enterprise_gateway.errors import GatewayError, KubernetesError, LaunchFailed, PolicyViolation
@@ -40,7 +41,7 @@ async def test_a_kernel_answers_is_interrupted_restarts_and_leaves_nothing(kerne
             printed, _ = await kernels.execute(client, "import os; print(os.getuid(), os.environ['KERNEL_FOO'])")
             assert printed == "1000 $(HOME) $$"
             began = time.monotonic()
-            sleeping = asyncio.create_task(kernels.execute(client, "import time; print('begun', flush=True); time.sleep(60)"))
+            sleeping = asyncio.create_task(kernels.execute(client, WAITS_FOR_AN_INTERRUPT))
             await asyncio.sleep(1)
             await manager.interrupt_kernel()
             assert (await sleeping)[1] == "error"

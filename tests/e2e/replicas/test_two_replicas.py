@@ -6,6 +6,7 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from tests.support.cells import WAITS_FOR_AN_INTERRUPT
 from tests.support.installation import NAME
 from tests.support.kernel_socket import KernelSocket, text_of
 
@@ -53,7 +54,7 @@ def test_a_kernel_is_interrupted_restarted_and_ended_through_the_other_replica_w
     kernel_id = one.start_kernel(NAME)
     with KernelSocket(one, kernel_id) as client:
         client.run("kept = 1")
-        sent = client.execute("import time; print('sleeps', flush=True); time.sleep(60)")
+        sent = client.execute(WAITS_FOR_AN_INTERRUPT)
         # A kernel is busy with a question of the other replica too; what interrupts it then interrupts nothing.
         client.wait_for(lambda message: message.type == "stream")
         until(lambda: state(other, kernel_id) == "busy")

@@ -68,7 +68,10 @@ def test_a_kernel_that_ignores_sigterm_is_killed_when_its_grace_is_over(supervis
 )
 def test_an_interrupt_reaches_the_kernel_its_children_and_worker_pools(supervised, session_of, pool, argument):
     code = f"""
-import concurrent.futures, multiprocessing.pool, os, subprocess, sys, time
+import concurrent.futures, multiprocessing.pool, os, signal, subprocess, sys, time
+# Python itself sleeps over a signal that comes just before its main thread waits for a lock; a timer wakes it.
+signal.signal(signal.SIGALRM, lambda *_: None)
+signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
 def work(_):
     os.write(1, b'working\\n')
     time.sleep(600)
