@@ -134,6 +134,16 @@ def test_a_kernel_ends_with_sigterm_and_its_own_exit_status(kernel):
     assert "goodbye" in output
 
 
+def test_a_kernel_ends_with_sigterm_in_the_middle_of_a_cell(kernel):
+    process, client = kernel
+    client.execute("import time\nprint('begun')\nwhile True: time.sleep(0.02)")
+    while client.get_iopub_msg(timeout=30)["msg_type"] != "stream":
+        pass
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+    assert process.returncode == 128 + signal.SIGTERM
+
+
 def test_a_kernel_that_exits_gives_the_launcher_its_status(kernel):
     process, client = kernel
     client.execute("import os; os._exit(7)")

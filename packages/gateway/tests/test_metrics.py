@@ -40,6 +40,14 @@ def test_kernels_are_counted_when_they_are_asked_for():
     assert 'enterprise_gateway_kernels{kernelspec="r",state="busy"} 1.0' in text
 
 
+def test_what_kernels_use_is_added_up_when_it_is_asked_for():
+    usage = [("python3", 1 << 20, 0.5), ("python3", 3 << 20, 1.0), ("r", 1 << 20, 0.0)]
+    text = exposition(lambda metrics: metrics.observe_usage(lambda: iter(usage)))
+    assert 'enterprise_gateway_kernels_memory_bytes{kernelspec="python3"} 4.194304e+06' in text
+    assert 'enterprise_gateway_kernels_cpu_cores{kernelspec="python3"} 1.5' in text
+    assert 'enterprise_gateway_kernels_cpu_cores{kernelspec="r"} 0.0' in text
+
+
 def test_two_gateways_of_one_process_count_for_themselves():
     first, second = GatewayMetrics(version="1"), GatewayMetrics(version="1")
     first.kernel_culled()

@@ -95,6 +95,29 @@ def test_sigterm_ends_a_kernel_after_what_it_registered_for_its_end(kernel):
     assert "goodbye" in output
 
 
+WAITS_AND_TIDIES_UP = """
+import sys, time
+try:
+    print('begun')
+    while True:
+        time.sleep(0.02)
+finally:
+    print('tidied', file=sys.__stderr__)
+"""
+
+
+def test_sigterm_ends_a_kernel_in_the_middle_of_a_cell_which_tidies_up_first(kernel):
+    # IPython takes what ends a process for what ends a cell.
+    process, client = kernel
+    client.execute(WAITS_AND_TIDIES_UP)
+    while client.get_iopub_msg(timeout=30)["msg_type"] != "stream":
+        pass
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert output.count("tidied") == 1
+
+
 STARTING = """
 import os, signal, zmq
 from ipykernel.ipkernel import IPythonKernel as Kernel

@@ -24,6 +24,7 @@ taken            supervisor     messages up to a number are with the kernel
 command          gateway        restart, interrupt
 done             supervisor     answers: whether it was done, and why not
 state            supervisor     what became of the kernel
+usage            supervisor     how much memory and processor its container uses
 ===============  =============  ===========================================================================================
 
 An epoch names one life of a supervisor; positions of another epoch mean nothing.
@@ -96,6 +97,7 @@ class Kind(bytes, Enum):
     COMMAND = b"command"
     DONE = b"done"
     STATE = b"state"
+    USAGE = b"usage"
 
 
 class KernelPhase(str, Enum):

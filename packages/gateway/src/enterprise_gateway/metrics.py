@@ -114,6 +114,10 @@ class GatewayMetrics:
         """Count kernels at each scrape; `states` returns kernelspec and execution state of each."""
         self._registry.register(_KernelCollector(states))
 
+    def observe_usage(self, usage: Callable[[], Iterable[tuple[str, int, float]]]) -> None:
+        """Add up at each scrape what kernels use; `usage` returns kernelspec, bytes of memory and cores of each."""
+        self._registry.register(_UsageCollector(usage))
+
     def observe_leader(self, leads: Callable[[], bool]) -> None:
         """Show at each scrape whether this replica acts for all of them."""
         text = "Whether this replica culls kernels, restarts dead ones and cleans up orphans: 1, or 0 where another one does"
@@ -182,3 +186,21 @@ class _KernelCollector(Collector):
         for key, count in counts.items():
             family.add_metric(key, count)
         yield family
+
+
+class _UsageCollector(Collector):
+    def __init__(self, usage: Callable[[], Iterable[tuple[str, int, float]]]) -> None:
+        self._usage = usage
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        memory = GaugeMetricFamily(f"{_NAMESPACE}_kernels_memory_bytes", "Memory that kernels use", labels=("kernelspec",))
+        cores = GaugeMetricFamily(f"{_NAMESPACE}_kernels_cpu_cores", "Processor cores that kernels use", labels=("kernelspec",))
+        sums: dict[str, tuple[int, float]] = {}
+        for kernelspec, used_bytes, used_cores in self._usage():
+            so_far = sums.get(kernelspec, (0, 0.0))
+            sums[kernelspec] = so_far[0] + used_bytes, so_far[1] + used_cores
+        for kernelspec, (used_bytes, used_cores) in sums.items():
+            memory.add_metric((kernelspec,), used_bytes)
+            cores.add_metric((kernelspec,), used_cores)
+        yield memory
+        yield cores

@@ -134,6 +134,13 @@ def build_gateway(
     metrics.observe_loop_lag(lambda: event_loop.lag)
     metrics.observe_leader(lambda: cluster.leads)
     metrics.observe_kernels(lambda: ((kernel.name, str(kernel.execution_state)) for kernel in kernels.all()))
+    metrics.observe_usage(
+        lambda: (
+            (kernel.name, usage.memory_bytes or 0, usage.cpu_cores or 0.0)
+            for kernel in kernels.all()
+            if (usage := kernel.link.usage) is not None
+        )
+    )
     sessions = Sessions(kernels=kernels, maximum=settings.max_sessions)
     edge = edge_of(settings, metrics)
     problems: list[Callable[[], list[str]]] = []

@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 import tempfile
+from contextlib import suppress
 from typing import Any, Type
 
 from kernel_launchers.errors import InvalidOptions, LaunchRefused, NotInstalled
@@ -52,12 +53,20 @@ def _run(connection_file: str, kernel_class: str) -> int:
     application = PodKernelApp.instance(kernel_class=_kernel_class(kernel_class))
     application.initialize(["-f", connection_file])  # type: ignore[no-untyped-call]  # ipykernel has no types here
     # Not before: half of a kernel's sockets can't be closed. Until here SIGTERM ends the process at once, as it does by itself.
-    end_on_sigterm()
+    end_on_sigterm(before=_end_the_loop)
     try:
         application.start()  # type: ignore[no-untyped-call]  # as above
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(bool(end.code))
     return 0
+
+
+def _end_the_loop(status: int) -> None:
+    """Have the kernel's event loop end next: a cell that runs when SIGTERM comes ends by it, and keeps `SystemExit` to itself."""
+    import asyncio
+
+    with suppress(RuntimeError):  # it has ended already
+        asyncio.get_running_loop().call_soon_threadsafe(sys.exit, status)
 
 
 def _kernel_class(dotted_name: str) -> Type[Any]:

@@ -7,6 +7,7 @@ Only the state lives here. What happens to a kernel is decided in `lifecycle`; w
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -228,6 +229,9 @@ class Kernel:
         reason = self.reason or self._waits_for()
         if reason:
             model["reason"] = reason
+        usage = self.link.usage
+        if usage is not None:
+            model["usage"] = asdict(usage)
         return model
 
     def _waits_for(self) -> str | None:

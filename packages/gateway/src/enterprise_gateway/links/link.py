@@ -30,7 +30,7 @@ from enterprise_gateway.links.options import LinkOptions
 from enterprise_gateway.links.questions import KernelQuestions
 from enterprise_gateway.links.readers import LogReaders
 from enterprise_gateway.links.requests import HeldMessage, KernelDoesNotRead, LinkRequests
-from enterprise_gateway.links.supervisor.channels import KernelStatus, LogFollower, SupervisorChannels
+from enterprise_gateway.links.supervisor.channels import KernelStatus, KernelUsage, LogFollower, SupervisorChannels
 from enterprise_gateway_common.executions.recorder import ExecutionRecorder
 from enterprise_gateway_common.kernel_messages.error_replies import DEAD_KERNEL
 from enterprise_gateway_common.message_log import MessageLog, Position
@@ -193,6 +193,11 @@ class KernelLink:
     def status(self) -> KernelStatus | None:
         """What the supervisor says of the kernel; `None` where there is none, or it hasn't said anything yet."""
         return self._supervisor.status if self.supervised else None
+
+    @property
+    def usage(self) -> KernelUsage | None:
+        """What the kernel's container uses; `None` where no supervisor tells."""
+        return self._supervisor.usage if self.supervised else None
 
     async def status_is(self, wanted: Callable[[KernelStatus], bool]) -> KernelStatus:
         """Return what the supervisor says of the kernel, as soon as that is wanted; never, where nobody says anything."""

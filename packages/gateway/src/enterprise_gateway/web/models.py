@@ -100,6 +100,15 @@ class NewExecution(Struct, kw_only=True, forbid_unknown_fields=True):
     metadata: Annotated[dict[str, Any], Meta(description="Kept with the execution, such as a `cellId`.")] = {}
 
 
+class KernelUsageModel(Struct, kw_only=True):
+    """What a kernel's container uses, measured every ten seconds; null for what isn't known, and where there is no limit."""
+
+    memory_bytes: Annotated[int | None, Meta(description="Without files that the node keeps in memory until it is wanted.")]
+    memory_limit_bytes: int | None
+    cpu_cores: Annotated[float | None, Meta(description="Mean over some ten seconds: 0.5 is half of one core.")]
+    cpu_limit_cores: float | None
+
+
 class KernelModel(Struct, kw_only=True):
     """A kernel."""
 
@@ -109,6 +118,7 @@ class KernelModel(Struct, kw_only=True):
     execution_state: Annotated[str, Meta(description="starting, idle, busy, restarting or dead.")]
     connections: int
     reason: Annotated[str | None, Meta(description="Why it is restarting or dead; absent otherwise.")] = None
+    usage: Annotated[KernelUsageModel | None, Meta(description="Absent of kernels that nobody measures.")] = None
 
 
 class ExecutionModel(Struct, kw_only=True):

@@ -2,7 +2,7 @@
 
 import uuid
 from functools import partial
-from typing import Any, Callable, Dict, List, Optional, Sequence
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import zmq
 
@@ -23,6 +23,7 @@ from kernel_launchers.link.admission import Admission
 from kernel_launchers.link.kernel_log import KernelLog
 from kernel_launchers.link.sessions import Sessions
 from kernel_launchers.supervisor.loop import READ, Loop, Timer
+from kernel_launchers.supervisor.usage import Usage
 
 __all__ = ["Gateways"]
 
@@ -66,8 +67,8 @@ class Gateways:
         Of the socket, what tells when it can be read, and where and for whom it listens.
     log
         What is sent.
-    state
-        Returns what is told of the kernel.
+    about
+        Returns what is told of the kernel: its state, and what its container uses.
     send
         Takes a client's message: channel, session, frames, and whom to tell when it isn't kept here any more.
     command
@@ -88,14 +89,14 @@ class Gateways:
         loop: Loop,
         settings: SupervisorSettings,
         log: KernelLog,
-        state: "Callable[[], Dict[str, Any]]",
+        about: "Callable[[], Tuple[Dict[str, Any], Usage]]",
         send: "Callable[[str, str, Sequence[bytes], Callable[[], None]], None]",
         command: "Callable[[str, Dict[str, Any]], Optional[str]]",
         taken_in: Callable[[], None],
     ) -> None:
         self._loop = loop
         self._log = log
-        self._state = state
+        self._about = about
         self._send = send
         self._command = command
         self._taken_in = taken_in
@@ -121,7 +122,7 @@ class Gateways:
         self._look = self._loop.call_later(_LOOK_SECONDS, self._look_after)
         for gateway in tuple(self._gateways.values()):
             if gateway.position is not None and gateway.acknowledged < self._log.end.offset:
-                self._say(gateway.identity, encode(Kind.STATE, self._state()))
+                self._say(gateway.identity, encode(Kind.STATE, self._about()[0]))
 
     def _bind(self, port: int) -> None:
         error = ""
@@ -187,8 +188,15 @@ class Gateways:
 
     def tell_state(self) -> None:
         """Tell every gateway what became of the kernel."""
+        self._tell(Kind.STATE, self._about()[0])
+
+    def tell_usage(self, usage: Usage) -> None:
+        """Tell every gateway what the kernel's container uses."""
+        self._tell(Kind.USAGE, usage._asdict())
+
+    def _tell(self, kind: Kind, fields: "Dict[str, Any]") -> None:
         for identity in tuple(self._gateways):
-            self._say(identity, encode(Kind.STATE, self._state()))
+            self._say(identity, encode(kind, fields))
 
     # ------------------------------------------------------------------------------------------------------ what comes
 
@@ -262,8 +270,9 @@ class Gateways:
             # Its connection broke, and nobody has noticed here.
             self._lose(stale)
         self._gateways[identity] = _Gateway(identity, replica)
+        state, usage = self._about()
         answer = {"version": version, "epoch": self.epoch, "begin": self._log.begin, "end": self._log.end}
-        self._say(identity, encode(Kind.WELCOME, {**answer, "state": self._state()}))
+        self._say(identity, encode(Kind.WELCOME, {**answer, "state": state, "usage": usage._asdict()}))
 
     # -------------------------------------------------------------------------------------------------------- sessions
 

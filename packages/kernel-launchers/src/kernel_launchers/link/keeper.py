@@ -17,7 +17,9 @@ from kernel_launchers.link.poller import ZmqPoller
 from kernel_launchers.link.protection import protect_this_process
 from kernel_launchers.link.requests import Requests
 from kernel_launchers.link.storage import LogEntry
+from kernel_launchers.link.usage_reports import UsageReports
 from kernel_launchers.supervisor.supervisor import Supervisor
+from kernel_launchers.supervisor.usage import UsageMeter
 
 if TYPE_CHECKING:
     from kernel_launchers.supervisor.loop import Timer
@@ -83,16 +85,18 @@ class Keeper:
         # Before anything is watched: it hands over what is.
         supervisor.loop.use(ZmqPoller())
         self._context: "zmq.Context[Any]" = zmq.Context()
+        meter = UsageMeter()
         self._gateways = Gateways(
             context=self._context,
             loop=supervisor.loop,
             settings=settings,
             log=self._log,
-            state=self._state,
+            about=lambda: (self._state(), meter.latest),
             send=self._send,
             command=self._obey,
             taken_in=self._hold_back,
         )
+        self._usage = UsageReports(loop=supervisor.loop, meter=meter, tell=self._gateways.tell_usage)
         self._connect()
 
     def _connect(self) -> None:
@@ -155,6 +159,7 @@ class Keeper:
     def close(self) -> None:
         """Send what waits to be sent, and let go of everything."""
         self._forget_timers()
+        self._usage.close()
         self._kernel.close()
         self._gateways.close()
         self._context.term()

@@ -1,10 +1,10 @@
 """A kernel behind its supervisor: the same as its own sockets to whoever sends to it and hears it."""
 
 import asyncio
+import dataclasses
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
@@ -36,16 +36,17 @@ from enterprise_gateway_common.supervisor_protocol import (
     position_of,
 )
 
-__all__ = ["KernelStatus", "LogFollower", "SupervisorChannels"]
+__all__ = ["KernelStatus", "KernelUsage", "LogFollower", "SupervisorChannels"]
 
 _log = logging.getLogger(__name__)
 
 _ACKNOWLEDGE_BYTES = 128 * 1024
 _PAGE_BYTES = 256 * 1024
 _COMMAND_SECONDS = 15.0
+_ANY_AMOUNT = 1 << 60
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class KernelStatus:
     """What a supervisor says of its kernel."""
 
@@ -58,7 +59,19 @@ class KernelStatus:
     """Whether it was told to end for good, and its pod ends with it."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class KernelUsage:
+    """What a kernel's container uses, as its supervisor measures it; `None` for what the node doesn't tell, and for no limit."""
+
+    memory_bytes: int | None
+    """Without files that Linux keeps in memory until that is wanted."""
+    memory_limit_bytes: int | None
+    cpu_cores: float | None
+    """The mean over some ten seconds."""
+    cpu_limit_cores: float | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class LogFollower:
     """Who takes in a log that is kept elsewhere."""
 
@@ -125,6 +138,8 @@ class SupervisorChannels:
         self._complained: set[str] = set()
         self.status: KernelStatus | None = None
         """As it was told last; `None` before the supervisor answered."""
+        self.usage: KernelUsage | None = None
+        """As it was told last; `None` where the supervisor doesn't tell."""
         self.heard = asyncio.Event()
         """Set as soon as output arrives from the kernel as it runs now."""
         self.begin = Position(0, 0)
@@ -158,7 +173,7 @@ class SupervisorChannels:
         self._welcomed = False
         # What is reached next is another pod's; and were it the same one, others may have written into the log here.
         self._epoch = ""
-        self.status = None
+        self.status = self.usage = None
         self._unsent.clear()
         self._backlog = 0
         for _, answer in self._commands.values():
@@ -237,8 +252,8 @@ class SupervisorChannels:
         match kind:
             case Kind.WELCOME:
                 self._welcome(fields)
-            case Kind.STATE:
-                self._status(fields)
+            case Kind.STATE | Kind.USAGE:
+                self._status(fields) if kind is Kind.STATE else self._used(fields)
             case Kind.TAKEN:
                 self._taken(fields["number"])
             case Kind.SKIPPED:
@@ -272,6 +287,8 @@ class SupervisorChannels:
         self._follows_again = False
         self._unacknowledged = 0
         self._status(fields["state"])
+        if "usage" in fields:
+            self._used(fields["usage"])
         self._say(Kind.FOLLOW, {"position": self._next})
         connection = self._connection
         if connection is None:
@@ -295,6 +312,9 @@ class SupervisorChannels:
             final=fields.get("final") is True,
         )
         self._follower.changed()
+
+    def _used(self, fields: dict[str, Any]) -> None:
+        self.usage = KernelUsage(**{field.name: _amount(fields[field.name]) for field in dataclasses.fields(KernelUsage)})
 
     def _local(self, position: Position) -> Position:
         return Position(position.number + self._base.number, position.offset + self._base.offset)
@@ -477,3 +497,10 @@ class SupervisorChannels:
                 message, start = self._message(item), self._local(item.position)
                 items.append((message, start, Position(start.number + 1, start.offset + message.size)))
         arrived(items)
+
+
+def _amount(value: object) -> Any:  # noqa: ANN401 - a number or none, whole where it was
+    # What runs in the pod is the user's, and so may be what answers there.
+    if value is None or (isinstance(value, int | float) and 0 <= value < _ANY_AMOUNT):
+        return value
+    raise MalformedFrames("what a kernel uses is no amount")
