@@ -5,13 +5,16 @@ import hmac
 import json
 import uuid
 from datetime import datetime, timezone
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence
+from functools import lru_cache
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 __all__ = ["DELIMITER", "TEXT_PARTS", "Headers", "Signer", "headers_of", "parts_of"]
 
 DELIMITER = b"<IDS|MSG>"
 TEXT_PARTS = 4
 _PROTOCOL_VERSION = "5.3"
+_MOST_REMEMBERED = 4096
+_DECODER = json.JSONDecoder()
 
 
 class Headers(NamedTuple):
@@ -35,18 +38,28 @@ def parts_of(frames: Sequence[bytes]) -> Optional[List[bytes]]:
 
 def headers_of(parts: Sequence[bytes]) -> Optional[Headers]:
     """Return what a message's headers say; `None` where they aren't any."""
-    header, parent = _object(parts[0]), _object(parts[1])
+    header = _object(parts[0])
+    # What is remembered must stay small, whatever a client calls its messages.
+    parent = _parent(parts[1]) if len(parts[1]) <= _MOST_REMEMBERED else _parent.__wrapped__(parts[1])
     if header is None or parent is None:
         return None
     msg_id, msg_type = header.get("msg_id"), header.get("msg_type")
     if not (isinstance(msg_id, str) and isinstance(msg_type, str)):
         return None
-    return Headers(msg_id, msg_type, _text(parent, "msg_id"), _text(parent, "session"))
+    return Headers(msg_id, msg_type, *parent)
+
+
+@lru_cache(maxsize=8)
+def _parent(part: bytes) -> "Optional[Tuple[str, str]]":
+    """Return id and session of a parent header, which is the same for everything that a cell says."""
+    parent = _object(part)
+    return None if parent is None else (_text(parent, "msg_id"), _text(parent, "session"))
 
 
 def _object(part: bytes) -> "Optional[Dict[str, Any]]":
     try:
-        value = json.loads(part)
+        # Not by json.loads, which begins with a search for the encoding that takes as long as the rest.
+        value = _DECODER.decode(part.decode())
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
