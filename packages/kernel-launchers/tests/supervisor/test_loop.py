@@ -73,3 +73,30 @@ def test_the_end_of_what_was_written_is_kept_from_the_beginning_of_a_line(writte
     for data in written:
         tail.add(data)
     assert tail.text() == kept
+
+
+def test_a_file_that_takes_the_number_of_one_that_was_ready_is_not_taken_for_it():
+    # A read of the new one would wait for ever, and everything else with it.
+    loop, ran = Loop(), []
+    before, after = os.pipe(), []
+
+    def begin_anew():
+        reader, _ = before
+        loop.forget(reader)
+        os.close(reader)
+        after.extend(os.pipe())
+        assert after[0] == reader
+        loop.watch(after[0], READ, lambda: ran.append("the new one"))
+        loop.forget(first[0])
+        loop.call_later(0, loop.stop)
+
+    first = os.pipe()
+    # Made later, so what is ready is told after the other.
+    os.write(first[1], b"x")
+    os.write(before[1], b"x")
+    loop.watch(first[0], READ, begin_anew)
+    loop.watch(before[0], READ, lambda: ran.append("the old one"))
+    loop.run()
+    assert ran == []
+    for descriptor in (*first, before[1], *after):
+        os.close(descriptor)

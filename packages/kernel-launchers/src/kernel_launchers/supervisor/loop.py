@@ -74,10 +74,11 @@ class Loop:
         """Run callbacks until one of them calls `stop`."""
         self._running = True
         while self._running:
-            for descriptor, _ in self._poller.poll(self._patience()):
-                # A callback before this one may have forgotten it.
-                watched = self._watched.get(descriptor)
-                if watched is not None:
+            ready = [(descriptor, self._watched[descriptor]) for descriptor, _ in self._poller.poll(self._patience())]
+            for descriptor, watched in ready:
+                # A callback before this one may have closed it, and another file may have its number by now. What is watched
+                # anew waits for the next round.
+                if self._watched.get(descriptor) is watched:
                     watched[1]()
             while self._timers and self._timers[0][0] <= self._clock():
                 heapq.heappop(self._timers)[2].run()
