@@ -162,6 +162,31 @@ def test_a_restart_gives_a_new_process_and_is_noted(run):
     assert (restarts, state) == ([False], "idle")
 
 
+def test_a_kernel_whose_restart_never_ends_is_shut_down_at_once(run, tmp_path):
+    code = f"""
+import os, pathlib, sys, time
+begun = pathlib.Path({str(tmp_path / "begun")!r})
+if begun.exists():
+    begun.with_name("again").touch()
+    time.sleep(600)
+begun.touch()
+os.execv(sys.executable, [sys.executable, "-m", "ipykernel_launcher", *sys.argv[1:]])
+"""
+
+    async def scenario(made):
+        await made.start()
+        restart = asyncio.create_task(made.lifecycle.restart())
+        while not (tmp_path / "again").exists():
+            await asyncio.sleep(0.01)
+        async with asyncio.timeout(15):
+            await made.lifecycle.shutdown()
+            with pytest.raises(LaunchFailed, match="has been shut down"):
+                await restart
+        return made.kernel.execution_state, made.kernel.manager.has_kernel
+
+    assert run(scenario, [sys.executable, "-c", code, "-f", "{connection_file}"], seconds=60) == ("dead", False)
+
+
 def test_a_restart_has_the_time_that_the_start_had(run):
     async def scenario(made):
         await made.start(timeout=30)

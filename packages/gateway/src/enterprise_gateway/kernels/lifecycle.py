@@ -38,6 +38,8 @@ _log = logging.getLogger(__name__)
 _SLACK_SECONDS = 2.0
 _CANCEL_AGAIN_SECONDS = 0.5
 _END_SECONDS = 60.0
+# What a supervisor takes at most from an order to a kernel that begins: it ends the one before by SIGKILL in half of that.
+_IN_PLACE_SECONDS = 20.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +87,7 @@ class KernelLifecycle:
         self._clock = clock
         self._activity = ActivityMonitor(kernel=kernel)
         self._lock = asyncio.Lock()
+        self._shutdown_asked = asyncio.Event()
         self._supervision: asyncio.Task[None] | None = None
         self._ended = False
         self._launch_timeout = options.launch_timeout
@@ -320,12 +323,16 @@ class KernelLifecycle:
         LaunchFailed
             It could not be started again.
         Unavailable
-            The supervisor isn't there any more.
+            The supervisor isn't there any more, or does nothing.
         """
-        seconds = self._kernel.manager.shutdown_wait_time + self._restart_seconds
+        try:
+            async with asyncio.timeout(_IN_PLACE_SECONDS):
+                await self._kernel.link.restart(reason=reason, now=now)
+        except TimeoutError as error:
+            raise Unavailable(f"The kernel's supervisor didn't start it again within {_IN_PLACE_SECONDS:g} seconds.") from error
+        seconds = self._restart_seconds
         try:
             async with asyncio.timeout(seconds):
-                await self._kernel.link.restart(reason=reason, now=now)
                 self._kernel.connect()
                 await self._answer_or_exit()
         except TimeoutError as error:
@@ -359,7 +366,7 @@ class KernelLifecycle:
             if not in_place:
                 await self._tell_end(restart=True)
             try:
-                await self._start_again()
+                await first_of(self._start_again(), self._until_shutdown())
             except BaseException as error:
                 await self._destroy()
                 self._kernel.dead(error.message if isinstance(error, GatewayError) else "The restart was given up.")
@@ -368,8 +375,13 @@ class KernelLifecycle:
             self._kernel.touch()
             self._supervise(deaths=0)
 
+    async def _until_shutdown(self) -> None:
+        await self._shutdown_asked.wait()
+        raise LaunchFailed(f"Kernel {self._kernel.kernel_id} has been shut down.")
+
     async def shutdown(self, *, reason: str | None = None) -> None:
-        """End the kernel and all that belongs to it; does nothing the second time."""
+        """End the kernel and all that belongs to it, also in the middle of a restart; does nothing the second time."""
+        self._shutdown_asked.set()
         async with self._lock:
             if self._ended:
                 return
