@@ -187,6 +187,16 @@ def test_replies_go_to_the_session_that_asked_and_requests_stand_in_the_log(link
     assert json.loads(request.parts[3])["code"] == "1"
 
 
+def test_that_a_cell_runs_is_told_although_it_says_nothing(linked):
+    gateway = linked().gateway()
+    asked = gateway.execute("import time\nwhile True: time.sleep(0.02)")
+    gateway.until(lambda one: type_of(one) == "execute_input" and parent_of(one) == asked)
+    kinds = [type_of(one) for one in gateway.entries if asked in {parent_of(one), json.loads(one.parts[0])["msg_id"]}]
+    assert kinds == ["execute_request", "status", "execute_input"]
+    assert gateway.command("interrupt") is None
+    assert gateway.reply_to(asked)["ename"] == "KeyboardInterrupt"
+
+
 def test_an_interrupt_reaches_a_cell_and_its_children(linked):
     gateway = linked().gateway()
     asked = gateway.execute("print('begun', flush=True); import subprocess; subprocess.run(['sleep', '600'])")

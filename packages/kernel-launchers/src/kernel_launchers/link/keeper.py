@@ -35,6 +35,8 @@ _RESTARTED = "The kernel was restarted."
 _ENDED = "The kernel ended."
 # The log must not run over while a gateway that reads it is only slow.
 _FULL = 0.75
+# That a cell begins may wait so long for what it says first: they go out together, which costs both ends half.
+_BEGINNING_SECONDS = 0.003
 
 
 class Keeper:
@@ -82,6 +84,8 @@ class Keeper:
         self._restart_announced: Optional[str] = None
         self._decision: "Optional[Timer]" = None
         self._patience: "Optional[Timer]" = None
+        self._said_more = False  # means: than that a cell begins
+        self._passing_on: "Optional[Timer]" = None
         # Before anything is watched: it hands over what is.
         supervisor.loop.use(ZmqPoller())
         self._context: "zmq.Context[Any]" = zmq.Context()
@@ -151,10 +155,10 @@ class Keeper:
         self._gateways.tell_state()
 
     def _forget_timers(self) -> None:
-        for timer in (self._decision, self._patience):
+        for timer in (self._decision, self._patience, self._passing_on):
             if timer is not None:
                 timer.cancel()
-        self._decision = self._patience = None
+        self._decision = self._patience = self._passing_on = None
 
     def close(self) -> None:
         """Send what waits to be sent, and let go of everything."""
@@ -184,9 +188,20 @@ class Keeper:
             return
         recipient = None if channel == "iopub" else self._requests.recipient(headers)
         self._requests.seen(channel, headers, parts[3])
+        self._said_more = self._said_more or not _only_begins(headers, parts)
         self._log.append(LogEntry(channel, parts, recipient=recipient, message_type=headers.msg_type))
 
     def _pass_on(self) -> None:
+        if self._said_more:
+            self._pass_on_now()
+        elif self._passing_on is None:
+            self._passing_on = self._supervisor.loop.call_later(_BEGINNING_SECONDS, self._pass_on_now)
+
+    def _pass_on_now(self) -> None:
+        if self._passing_on is not None:
+            self._passing_on.cancel()
+            self._passing_on = None
+        self._said_more = False
         self._gateways.appended()
         self._hold_back()
 
@@ -208,13 +223,14 @@ class Keeper:
         self._note_shutdown(channel, headers, parts)
         request = self._requests.sent(channel, headers, parts, session_id=session_id)
         if request is not None:
-            self._append(request)
+            self._log.append(request)
         if self._phase is KernelPhase.EXITED:
             self._append(*self._requests.answer_all(self._cause or _ENDED))
             taken()
         else:
             # What a kernel doesn't read counts as the gateway's until it does, which bounds it.
             self._kernel.send(channel, list(frames), sent=taken)
+            self._pass_on()
 
     def _note_shutdown(self, channel: str, headers: Headers, parts: Sequence[bytes]) -> None:
         if channel == "control" and headers.msg_type == "shutdown_request":
@@ -256,3 +272,8 @@ class Keeper:
         self._patience = self._supervisor.loop.call_later(
             _TERMINATION_SECONDS, lambda: self._supervisor.send_signal(signal.SIGKILL)
         )
+
+
+def _only_begins(headers: Headers, parts: Sequence[bytes]) -> bool:
+    """Tell whether a message says no more than that the kernel works on a request now."""
+    return headers.msg_type == "execute_input" or (headers.msg_type == "status" and b'"busy"' in parts[3])
