@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from enterprise_gateway_common.message_log import START, Gap
 from kernel_launchers.link.kernel_log import KernelLog
 from kernel_launchers.link.storage import LogEntry
@@ -57,3 +59,42 @@ def test_what_a_gateway_was_not_sent_yet_is_kept_beyond_the_bounds():
     assert kept.read(position)[0].parts[3] == b"x" * 5000
     kept.enforce(before=kept.end)
     assert isinstance(kept.read(position)[0], Gap)
+
+
+class FailingFile:
+    """A file of a disk that fails while it is read."""
+
+    def __init__(self, what_is_read):
+        self._what_is_read = what_is_read
+
+    def seek(self, offset):
+        pass
+
+    def write(self, data):
+        return len(data)
+
+    def read(self, size):
+        return self._what_is_read(size)
+
+    def close(self):
+        pass
+
+
+def broken(_):
+    raise OSError(5, "Input/output error")
+
+
+@pytest.mark.parametrize("what_is_read", [broken, lambda size: b"x" * (size - 1)])
+def test_what_the_disk_does_not_give_back_is_a_gap_and_the_rest_stays(what_is_read):
+    kept = KernelLog(memory_bytes=1500, file_bytes=1 << 20, max_messages=100, new_file=lambda: FailingFile(what_is_read))
+    for number in range(10):
+        kept.append(entry(f"{number}" * 500))
+    items, end = kept.page(START, before=kept.end, max_bytes=1 << 20)
+    assert end == kept.end
+    lost = [item for item in items if isinstance(item, Gap)]
+    assert lost == items[: len(lost)]
+    assert 0 < len(lost) < 10
+    assert [item.parts[3] for item in items[len(lost) :]] == [
+        entry(f"{number}" * 500).parts[3] for number in range(len(lost), 10)
+    ]
+    kept.close()

@@ -1,7 +1,6 @@
 """The sockets to one kernel: what arrives is checked, what is sent is signed."""
 
 import asyncio
-import logging
 import uuid
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -12,14 +11,13 @@ from jupyter_client.session import Session
 
 from enterprise_gateway.links import adaptation
 from enterprise_gateway.links.channel_socket import ChannelSocket
+from enterprise_gateway.links.complaints import Complaints
 from enterprise_gateway.links.messages import KernelMessage, MalformedMessage
 from enterprise_gateway.links.requests import HeldMessage, KernelDoesNotRead
 from enterprise_gateway.links.signing import InvalidSignature, open_signed, sign
 from enterprise_gateway.links.sockets import ChannelName, KernelSockets
 
 __all__ = ["KernelChannels", "LinkDropReason", "LinkMetrics"]
-
-_log = logging.getLogger(__name__)
 
 LinkDropReason = Literal["malformed_from_kernel", "invalid_signature", "log_full", "kernel_gone", "too_large_for_client"]
 
@@ -69,7 +67,6 @@ class KernelChannels:
         metrics: LinkMetrics,
         received: Callable[[KernelMessage], None],
     ) -> None:
-        self._kernel_id = kernel_id
         self._session = session
         self._metrics = metrics
         self._pass_on = received
@@ -78,7 +75,8 @@ class KernelChannels:
         self._identity = b""
         self._welcome = b""
         self._reading = True
-        self._complained: set[str] = set()
+        self.complain = Complaints(kernel_id)
+        """Told what is wrong with the kernel's messages."""
         self.heard = asyncio.Event()
         """Set as soon as output arrives from the kernel as it runs now."""
 
@@ -187,12 +185,6 @@ class KernelChannels:
         if channel == "iopub":
             self.heard.set()
         self._pass_on(message)
-
-    def complain(self, what: str, **fields: str) -> None:
-        """Log once for this kernel: who can make one such message can make millions."""
-        if what not in self._complained:
-            self._complained.add(what)
-            _log.warning(what, extra={"kernel_id": self._kernel_id, **fields})
 
     # ----------------------------------------------------------------------------------------------------------- sending
 

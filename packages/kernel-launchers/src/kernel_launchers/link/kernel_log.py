@@ -74,7 +74,11 @@ class KernelLog:
         item, behind = found
         if isinstance(item, Gap):
             return item, behind
-        return Entry(position, item.channel, item.recipient, item.by_supervisor, item.parts), behind
+        try:
+            return Entry(position, item.channel, item.recipient, item.by_supervisor, item.parts), behind
+        except OSError:
+            # A disk that fails costs what is on it, and not the kernel.
+            return Gap(position, behind, item.parent_header), behind
 
     def page(self, position: Position, *, before: Position, max_bytes: int) -> "Tuple[List[Union[Entry, Gap]], Position]":
         """Return what stands from a position on, one item at least and then so many bytes, and the position behind it."""

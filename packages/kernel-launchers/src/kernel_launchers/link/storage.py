@@ -14,6 +14,7 @@ __all__ = ["LogEntry", "Storage"]
 
 _SEGMENTS = 16
 _SMALLEST_SEGMENT = 1 << 20
+_NO_HEADER = b"{}"
 
 
 class _Segment:
@@ -34,7 +35,10 @@ class _Segment:
 
     def read(self, offset: int, size: int) -> bytes:
         self.file.seek(offset)
-        return self.file.read(size)
+        data = self.file.read(size)
+        if len(data) != size:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return data
 
 
 class _Stored(NamedTuple):
@@ -69,7 +73,13 @@ class LogEntry:
 
     @property
     def parts(self) -> Sequence[bytes]:
-        """Header, parent header, metadata, content, buffers."""
+        """Header, parent header, metadata, content, buffers.
+
+        Raises
+        ------
+        OSError
+            The file doesn't give them back.
+        """
         if self._parts is not None:
             return self._parts
         if self._stored is None:
@@ -83,8 +93,11 @@ class LogEntry:
 
     @property
     def parent_header(self) -> bytes:
-        """JSON of the header of the request that it belongs to."""
-        return self.parts[1]
+        """JSON of the header of the request that it belongs to; of no request where the file doesn't give it back."""
+        try:
+            return self.parts[1]
+        except OSError:
+            return _NO_HEADER
 
     @property
     def in_memory(self) -> bool:

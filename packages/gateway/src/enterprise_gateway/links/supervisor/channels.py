@@ -2,7 +2,6 @@
 
 import asyncio
 import dataclasses
-import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from itertools import count
@@ -15,6 +14,7 @@ from enterprise_gateway.errors import Unavailable
 from enterprise_gateway.launch.supervisor_address import SupervisorAddress
 from enterprise_gateway.links import adaptation
 from enterprise_gateway.links.channels import LinkMetrics
+from enterprise_gateway.links.complaints import Complaints
 from enterprise_gateway.links.messages import KernelMessage, MalformedMessage, PageItem
 from enterprise_gateway.links.requests import HeldMessage, KernelDoesNotRead
 from enterprise_gateway.links.signing import sign
@@ -37,8 +37,6 @@ from enterprise_gateway_common.supervisor_protocol import (
 )
 
 __all__ = ["KernelStatus", "KernelUsage", "LogFollower", "SupervisorChannels"]
-
-_log = logging.getLogger(__name__)
 
 _ACKNOWLEDGE_BYTES = 128 * 1024
 _PAGE_BYTES = 256 * 1024
@@ -114,7 +112,6 @@ class SupervisorChannels:
         metrics: LinkMetrics,
         follower: LogFollower,
     ) -> None:
-        self._kernel_id = kernel_id
         self._replica = replica
         self._context = context
         self._session = session
@@ -135,7 +132,8 @@ class SupervisorChannels:
         self._commands: dict[int, tuple[list[bytes], asyncio.Future[str | None]]] = {}
         self._pages: dict[int, tuple[list[bytes], Callable[[list[PageItem]], None]]] = {}
         self._attaching: dict[str, asyncio.Future[Position]] = {}
-        self._complained: set[str] = set()
+        self.complain = Complaints(kernel_id)
+        """Told what is wrong with the kernel's messages."""
         self.status: KernelStatus | None = None
         """As it was told last; `None` before the supervisor answered."""
         self.usage: KernelUsage | None = None
@@ -370,12 +368,6 @@ class SupervisorChannels:
             unreadable.size = message.size
             return unreadable
         return message
-
-    def complain(self, what: str, **fields: str) -> None:
-        """Log once for this kernel: who can make one such message can make millions."""
-        if what not in self._complained:
-            self._complained.add(what)
-            _log.warning(what, extra={"kernel_id": self._kernel_id, **fields})
 
     # --------------------------------------------------------------------------------------------------------- sending
 
