@@ -50,6 +50,7 @@ def exposed(text: bytes) -> dict[str, tuple[str, frozenset[str]]]:
 def gateway() -> bytes:
     metrics = GatewayMetrics(version="1")
     metrics.observe_kernels(lambda: [("python3", "idle")])
+    metrics.observe_usage(lambda: [("python3", 1 << 20, 0.5)])
     metrics.observe_leader(lambda: True)
     metrics.launch_finished("python3", 1.0, "LaunchFailed", {})
     metrics.dropped("log_full")
