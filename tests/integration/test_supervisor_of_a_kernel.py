@@ -187,14 +187,31 @@ def test_replies_go_to_the_session_that_asked_and_requests_stand_in_the_log(link
     assert json.loads(request.parts[3])["code"] == "1"
 
 
-def test_that_a_cell_runs_is_told_although_it_says_nothing(linked):
+def test_that_a_cell_runs_is_told_although_it_says_nothing(linked, tmp_path):
     gateway = linked().gateway()
-    asked = gateway.execute("import time\nwhile True: time.sleep(0.02)")
+    seen = tmp_path / "seen"
+    asked = gateway.execute(f"import os, time\nwhile not os.path.exists({str(seen)!r}): time.sleep(0.02)")
     gateway.until(lambda one: type_of(one) == "execute_input" and parent_of(one) == asked)
     kinds = [type_of(one) for one in gateway.entries if asked in {parent_of(one), json.loads(one.parts[0])["msg_id"]}]
     assert kinds == ["execute_request", "status", "execute_input"]
-    assert gateway.command("interrupt") is None
-    assert gateway.reply_to(asked)["ename"] == "KeyboardInterrupt"
+    seen.touch()
+    assert gateway.reply_to(asked)["status"] == "ok"
+
+
+def test_a_request_that_the_kernel_leaves_unanswered_is_answered_in_its_place(linked):
+    gateway = linked().gateway()
+    asked = gateway.send("shell", "unknown_request", {})
+    reply = gateway.reply_to(asked)
+    assert (reply["status"], reply["ename"]) == ("error", "NoReplyError")
+    assert gateway.reply_to(gateway.execute("1"))["status"] == "ok"
+
+
+def test_a_cell_that_is_interrupted_before_its_code_begins_is_answered(linked):
+    gateway = linked().gateway()
+    interrupted = "patch.object(get_ipython().kernel, 'do_execute', side_effect=KeyboardInterrupt)"
+    ends = f"from unittest.mock import patch; {interrupted}.start()"
+    assert gateway.reply_to(gateway.execute(ends))["status"] == "ok"
+    assert gateway.reply_to(gateway.execute("1"))["ename"] == "NoReplyError"
 
 
 def test_an_interrupt_reaches_a_cell_and_its_children(linked):

@@ -66,6 +66,17 @@ def test_a_kernel_that_is_gone_owes_nobody_anything(requests):
     assert requests.answer_all("It died.") == []
 
 
+def test_what_a_kernel_is_done_with_without_a_reply_is_answered_once(requests):
+    requests.sent("shell", *message("a", kind="usage_request"), session_id="mine")
+    assert requests.answer_unanswered("a") == []
+    assert requests.seen("iopub", Headers("s", "status", "a", ""), b'{"execution_state": "idle"}')
+    (answer,) = requests.answer_unanswered("a")
+    assert (answer.channel, answer.recipient, headers_of(answer.parts).msg_type) == ("shell", "mine", "usage_reply")
+    assert json.loads(answer.parts[3])["ename"] == "NoReplyError"
+    assert requests.answer_unanswered("a") == []
+    assert len(requests) == 0
+
+
 def test_frames_that_are_no_message_are_nothing(signer):
     assert parts_of([b"x", b"y"]) is None
     assert parts_of([b"<IDS|MSG>", b"signature", b"{}"]) is None

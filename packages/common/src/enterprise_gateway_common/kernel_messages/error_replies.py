@@ -6,10 +6,13 @@ from enterprise_gateway_common.kernel_messages.busy_requests import IDLE
 from enterprise_gateway_common.kernel_messages.message_types import EXECUTE_REQUEST, reply_type
 from enterprise_gateway_common.kernel_messages.open_requests import OpenRequest
 
-__all__ = ["DEAD_KERNEL", "Answer", "error_answers", "error_reply"]
+__all__ = ["DEAD_KERNEL", "NO_REPLY", "Answer", "error_answers", "error_reply"]
 
 DEAD_KERNEL = "DeadKernelError"
 """The error's name; nbclient has one of this name for the same thing."""
+
+NO_REPLY = "NoReplyError"
+"""The error's name where a kernel lives and doesn't answer."""
 
 
 class Answer:
@@ -30,7 +33,7 @@ class Answer:
 
 
 def error_answers(request: OpenRequest, *, name: str, cause: str) -> List[Answer]:
-    """Return what an open request still lacks: the error as output of the cell that ran, the reply, and idle.
+    """Return what an open request still lacks: the error as output of the cell that runs, the reply, and idle.
 
     Parameters
     ----------
@@ -43,7 +46,8 @@ def error_answers(request: OpenRequest, *, name: str, cause: str) -> List[Answer
         if request.began and not request.ended and request.request_type == EXECUTE_REQUEST:
             answers.append(Answer("iopub", "error", _error(name, cause)))
         answers.append(error_reply(request.channel, request.request_type, name=name, cause=cause))
-    answers.append(Answer("iopub", "status", {"execution_state": IDLE}))
+    if not request.ended:
+        answers.append(Answer("iopub", "status", {"execution_state": IDLE}))
     return answers
 
 

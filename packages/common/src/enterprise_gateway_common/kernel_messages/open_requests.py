@@ -98,8 +98,16 @@ class OpenRequests:
             request.ended = True
             self._forget_answered(request_id, request)
 
-    def seen(self, channel: str, message_type: str, *, request_id: str, content: bytes) -> None:
-        """Take note of what a message of the kernel says of a request.
+    def take_unanswered(self, request_id: str) -> Optional[OpenRequest]:
+        """Return a request that the kernel is done with and didn't answer, and forget it."""
+        request = self._find(request_id)
+        if request is None or request.replied or not request.ended:
+            return None
+        self._remove(bounded_id(request_id))
+        return request
+
+    def seen(self, channel: str, message_type: str, *, request_id: str, content: bytes) -> bool:
+        """Take note of what a message of the kernel says of a request; tell whether it is done with it but for the reply.
 
         Parameters
         ----------
@@ -115,6 +123,8 @@ class OpenRequests:
                 self.began(request_id)
             elif b'"idle"' in content:
                 self.ended(request_id)
+                return self._find(request_id) is not None
+        return False
 
     def take_all(self) -> List[OpenRequest]:
         """Return all open requests in the order in which they were sent, and forget them.

@@ -37,6 +37,8 @@ _ENDED = "The kernel ended."
 _FULL = 0.75
 # That a cell begins may wait so long for what it says first: they go out together, which costs both ends half.
 _BEGINNING_SECONDS = 0.003
+# A kernel's reply may come after it said that it is done: they go by two sockets.
+_REPLY_SECONDS = 2.0
 
 
 class Keeper:
@@ -187,7 +189,10 @@ class Keeper:
             # No client could read it either.
             return
         recipient = None if channel == "iopub" else self._requests.recipient(headers)
-        self._requests.seen(channel, headers, parts[3])
+        if self._requests.seen(channel, headers, parts[3]):
+            self._supervisor.loop.call_later(
+                _REPLY_SECONDS, lambda: self._append(*self._requests.answer_unanswered(headers.parent_id))
+            )
         self._said_more = self._said_more or not _only_begins(headers, parts)
         self._log.append(LogEntry(channel, parts, recipient=recipient, message_type=headers.msg_type))
 
@@ -206,6 +211,8 @@ class Keeper:
         self._hold_back()
 
     def _append(self, *entries: LogEntry) -> None:
+        if not entries:
+            return
         for entry in entries:
             self._log.append(entry)
         self._gateways.appended()

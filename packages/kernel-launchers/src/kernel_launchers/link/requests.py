@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from typing import Any, Dict, List, Optional
 
-from enterprise_gateway_common.kernel_messages.error_replies import DEAD_KERNEL, error_answers
+from enterprise_gateway_common.kernel_messages.error_replies import DEAD_KERNEL, NO_REPLY, error_answers
 from enterprise_gateway_common.kernel_messages.message_types import EXECUTE_REQUEST
 from enterprise_gateway_common.kernel_messages.open_requests import OpenRequest, OpenRequests
 from enterprise_gateway_common.kernel_messages.request_ids import bounded_id
@@ -15,6 +15,9 @@ __all__ = ["Requests"]
 
 _MOST_KNOWN = 8192
 _MOST_CODE = 256 * 1024
+_UNANSWERED = (
+    "The kernel was done with this request and sent no reply: it was interrupted before it could, or doesn't know such requests."
+)
 
 
 class Requests:
@@ -61,16 +64,27 @@ class Requests:
         """Return the session that a reply or a request for input is for."""
         return self._open.session_of(headers.parent_id) or headers.parent_session
 
-    def seen(self, channel: str, headers: Headers, content: bytes) -> None:
-        """Take note of what the kernel says of a request."""
-        self._open.seen(channel, headers.msg_type, request_id=headers.parent_id, content=content)
+    def seen(self, channel: str, headers: Headers, content: bytes) -> bool:
+        """Take note of what the kernel says of a request; tell whether it is done with it but for the reply."""
+        return self._open.seen(channel, headers.msg_type, request_id=headers.parent_id, content=content)
 
     def answer_all(self, cause: str) -> List[LogEntry]:
         """Return what every request that is open still lacks, and forget them: the kernel is gone."""
+        return [entry for request in self._open.take_all() for entry in self._answers(request, name=DEAD_KERNEL, cause=cause)]
+
+    def answer_unanswered(self, request_id: str) -> List[LogEntry]:
+        """Return the reply to a request that the kernel is done with and still hasn't answered, and forget the request.
+
+        Kernels leave requests unanswered that they don't know, and ipykernel the cell that an interrupt reaches before its code
+        begins.
+        """
+        request = self._open.take_unanswered(request_id)
+        return [] if request is None else self._answers(request, name=NO_REPLY, cause=_UNANSWERED)
+
+    def _answers(self, request: OpenRequest, *, name: str, cause: str) -> List[LogEntry]:
         return [
             self.made(answer.channel, answer.message_type, answer.content, parent=request.header, recipient=request.session_id)
-            for request in self._open.take_all()
-            for answer in error_answers(request, name=DEAD_KERNEL, cause=cause)
+            for answer in error_answers(request, name=name, cause=cause)
         ]
 
     def made(
