@@ -7,14 +7,17 @@ from enterprise_gateway.errors import Unavailable
 
 
 def budget(*, kernels=0, websockets=0, in_use=0, limit=1000, for_requests=100, most_sockets=10_000):
-    return DescriptorBudget(
+    made = DescriptorBudget(
         for_requests=for_requests,
         kernels=lambda: kernels,
-        websockets=lambda: websockets,
         most_sockets=most_sockets,
         limit=lambda: limit,
         in_use=lambda: in_use,
     )
+    for _ in range(websockets + 1):
+        made.websocket_opened()
+    made.websocket_closed()
+    return made
 
 
 def test_there_is_room_until_what_requests_need_would_be_touched():

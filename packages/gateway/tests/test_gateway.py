@@ -10,8 +10,9 @@ from enterprise_gateway import gateway as module
 from enterprise_gateway.errors import KubernetesUnavailable, NotSupported
 from enterprise_gateway.event_loop import EventLoopMonitor
 from enterprise_gateway.gateway import Gateway
-from enterprise_gateway.kernels.cluster_sync import ClusterSync
 from enterprise_gateway.kernels.kernel import ExecutionState
+from enterprise_gateway.readiness import Readiness
+from enterprise_gateway.replicas.cluster_sync import ClusterSync
 
 IN_PODS = SimpleNamespace(spec=KernelSpec(metadata={"kernel_provisioner": {"provisioner_name": "kubernetes"}}))
 HERE = SimpleNamespace(spec=KernelSpec())
@@ -25,6 +26,7 @@ class Parts:
         self.kernels = SimpleNamespace(draining=False)
         self.cluster = SimpleNamespace(mode=mode, problems=list, may_exist=mode != "off")
         self.sync = ClusterSync(cluster=self.cluster, loss_grace=60)
+        self.readiness = Readiness(kernels=self.kernels, sync=self.sync, cluster=self.cluster)
         self.catalogue, self.adoption = self, self
         self.kernelspecs, self.failures, self.begun = list(kernelspecs), [], 0
 
@@ -51,13 +53,13 @@ def found(parts, meanwhile=lambda: None):
         finding = asyncio.create_task(gateway._find_kernels())
         for _ in range(10):
             await asyncio.sleep(0)
-        before = gateway._adopted
+        before = parts.readiness.kernels_found
         meanwhile()
         for _ in range(20):
             await asyncio.sleep(0)
         finding.cancel()
         await asyncio.gather(finding, return_exceptions=True)
-        return parts.begun, before, gateway._adopted
+        return parts.begun, before, parts.readiness.kernels_found
 
     return asyncio.run(scenario())
 
@@ -84,14 +86,15 @@ def test_a_gateway_whose_cluster_doesnt_answer_isnt_ready_until_it_does():
 
 
 def test_a_gateway_is_ready_again_only_when_the_clusters_kernels_are_known_though_it_was_ready_without():
-    gateway = Gateway(parts=(parts := Parts("auto", HERE)))
-    gateway._adopted = gateway._kernelspecs_read = True
+    parts = Parts("auto", HERE)
+    readiness = parts.readiness
+    readiness.kernels_found = readiness.kernelspecs_read = True
     parts.sync.not_needed()
-    assert gateway.problems() == []
+    assert readiness.problems() == []
     parts.sync.begin()
-    assert gateway.problems() == ["the kernels of the cluster haven't been found yet"]
+    assert readiness.problems() == ["the kernels of the cluster haven't been found yet"]
     parts.sync.finish()
-    assert gateway.problems() == []
+    assert readiness.problems() == []
 
 
 def test_a_gateway_that_needs_no_cluster_lists_its_kernels_at_once():
@@ -118,7 +121,7 @@ def test_a_part_that_an_error_ends_is_logged_and_keeps_the_gateway_from_being_re
         gateway._spawn(breaks(), "it", essential=essential)
         await asyncio.wait(gateway._tasks)
         await asyncio.sleep(0)
-        return "a part of the gateway was ended by an error: it" in gateway.problems()
+        return "a part of the gateway was ended by an error: it" in gateway._parts.readiness.problems()
 
     assert asyncio.run(scenario()) is essential
     assert [(record.part, str(record.exc_info[1])) for record in caplog.records] == [("it", "nobody foresaw it")]

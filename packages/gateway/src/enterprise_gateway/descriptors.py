@@ -55,8 +55,8 @@ class DescriptorBudget:
     ----------
     for_requests
         How many connections of clients, websockets aside, there may be; fewer where the limit is small.
-    kernels, websockets
-        How many there are. Those that have only just been accepted haven't taken what they need yet.
+    kernels
+        How many there are. Those that have only just been accepted haven't taken what they need yet, nor have websockets.
     most_sockets
         How many ZeroMQ sockets there may be.
     limit, in_use
@@ -68,14 +68,13 @@ class DescriptorBudget:
         *,
         for_requests: int,
         kernels: Callable[[], int],
-        websockets: Callable[[], int],
         most_sockets: int,
         limit: Callable[[], int] = _limit,
         in_use: Callable[[], int] = descriptors_in_use,
     ) -> None:
         self._for_requests = for_requests
         self._kernels = kernels
-        self._websockets = websockets
+        self._websockets = 0
         self._most_sockets = most_sockets
         self._limit = limit
         self._in_use = in_use
@@ -85,6 +84,14 @@ class DescriptorBudget:
         """The most connections of clients at one time, websockets aside."""
         return min(self._for_requests, self._limit() // _SHARE_OF_REQUESTS)
 
+    def websocket_opened(self) -> None:
+        """Count one more websocket."""
+        self._websockets += 1
+
+    def websocket_closed(self) -> None:
+        """Count one less."""
+        self._websockets -= 1
+
     def check(self) -> None:
         """Return when there is room for one more kernel or websocket.
 
@@ -93,8 +100,8 @@ class DescriptorBudget:
         Unavailable
             There is none; an administrator finds the numbers in the log.
         """
-        kernels, websockets = self._kernels(), self._websockets()
-        in_use = max(self._in_use(), _FOR_A_KERNEL * kernels + _FOR_A_WEBSOCKET * websockets)
+        kernels = self._kernels()
+        in_use = max(self._in_use(), _FOR_A_KERNEL * kernels + _FOR_A_WEBSOCKET * self._websockets)
         limit, kept = self._limit(), self.connections
         if in_use + _FOR_A_KERNEL > limit - kept:
             _log.warning(

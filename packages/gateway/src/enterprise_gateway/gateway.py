@@ -17,15 +17,16 @@ from enterprise_gateway.descriptors import raise_descriptor_limit
 from enterprise_gateway.errors import GatewayError, NotSupported
 from enterprise_gateway.event_loop import EventLoopMonitor
 from enterprise_gateway.health_server import HealthServer
-from enterprise_gateway.kernels.adoption import Adoption
-from enterprise_gateway.kernels.cluster_sync import ClusterSync
 from enterprise_gateway.kernels.kernel import ExecutionState
 from enterprise_gateway.kernels.registry import Kernels
 from enterprise_gateway.kernels.rules import KernelRules
-from enterprise_gateway.kernels.upkeep import Upkeep
 from enterprise_gateway.kernelspecs.catalogue import KernelspecCatalogue
 from enterprise_gateway.metrics import GatewayMetrics
 from enterprise_gateway.provisioners.registry import runs_in_cluster
+from enterprise_gateway.readiness import Readiness
+from enterprise_gateway.replicas.adoption import Adoption
+from enterprise_gateway.replicas.cluster_sync import ClusterSync
+from enterprise_gateway.replicas.upkeep import Upkeep
 from enterprise_gateway.server import bind
 from enterprise_gateway.settings import GatewaySettings
 from enterprise_gateway.websocket.connections import OpenConnections
@@ -58,6 +59,7 @@ class GatewayParts:
     sync: ClusterSync
     adoption: Adoption
     upkeep: Upkeep
+    readiness: Readiness
     event_loop: EventLoopMonitor
     health: HealthServer | None
 
@@ -75,9 +77,6 @@ class Gateway:
         self._parts = parts
         self._port = parts.settings.port
         self._tasks: list[asyncio.Task[None]] = []
-        self._kernelspecs_read = False
-        self._adopted = False
-        self._broken: list[str] = []
         self._watching: asyncio.Task[None] | None = None
 
     @property
@@ -97,19 +96,6 @@ class Gateway:
     def token_needed(self) -> bool:
         """Whether clients need a token."""
         return bool(self._parts.settings.auth_token or self._parts.settings.auth_tokens_file)
-
-    def problems(self) -> list[str]:
-        """Return what keeps the gateway from taking requests; nothing when it is ready."""
-        problems = []
-        if self._parts.kernels.draining:
-            problems.append("the gateway is shutting down")
-        if not self._kernelspecs_read:
-            problems.append("the kernelspecs haven't been read yet")
-        if not self._adopted or self._parts.sync.pending:
-            problems.append("the kernels of the cluster haven't been found yet")
-        problems += [f"a part of the gateway was ended by an error: {part}" for part in self._broken]
-        problems += self._parts.cluster.problems()
-        return problems
 
     async def start(self) -> None:
         """Listen and serve.
@@ -134,7 +120,7 @@ class Gateway:
         if self._parts.health is not None:
             self._parts.health.start()
         await self._parts.catalogue.all()
-        self._kernelspecs_read = True
+        self._parts.readiness.kernelspecs_read = True
         # What the gateway is made of stays to the end; a collection needn't look at it again and hold up every message.
         gc.freeze()
         self._spawn(self._find_kernels(), "find kernels", essential=True)
@@ -153,7 +139,7 @@ class Gateway:
         while not await self._needs_cluster():
             # Ready without it; another replica may be given a kernelspec for pods, and then so is this one.
             self._parts.sync.not_needed()
-            self._adopted = True
+            self._parts.readiness.kernels_found = True
             await asyncio.sleep(_LOOK_AGAIN_SECONDS)
         while True:
             try:
@@ -174,7 +160,7 @@ class Gateway:
                 # Nobody foresaw it, and it may pass all the same; until then the gateway isn't ready.
                 _log.exception("The kernels of the cluster can't be found")
                 await asyncio.sleep(_RETRY_SECONDS)
-        self._adopted = True
+        self._parts.readiness.kernels_found = True
 
     async def _needs_cluster(self) -> bool:
         mode = self._parts.cluster.mode
@@ -189,7 +175,7 @@ class Gateway:
         async def look() -> None:
             settings = await asyncio.to_thread(changed)
             if settings is not None:
-                self._parts.kernels.rules = self._parts.rules_of(settings)
+                self._parts.kernels.rules.now = self._parts.rules_of(settings)
                 _log.info("Changed configuration is in force")
 
         if interval > 0:
@@ -215,7 +201,7 @@ class Gateway:
             if not task.cancelled() and (error := task.exception()) is not None:
                 _log.error("A part of the gateway was ended by an error", exc_info=error, extra={"part": name})
                 if essential:
-                    self._broken.append(name)
+                    self._parts.readiness.broke(name)
 
         task = asyncio.create_task(work, name=name)
         task.add_done_callback(ended)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,17 +14,23 @@ from enterprise_gateway.descriptors import DescriptorBudget
 from enterprise_gateway.event_loop import EventLoopMonitor
 from enterprise_gateway.gateway import Gateway, GatewayParts
 from enterprise_gateway.health_server import HealthServer
-from enterprise_gateway.kernels.adoption import Adoption
-from enterprise_gateway.kernels.cluster_sync import ClusterSync
+from enterprise_gateway.kernels.admission import AdmissionControl
 from enterprise_gateway.kernels.executions import Executions
-from enterprise_gateway.kernels.kernel import Kernel
 from enterprise_gateway.kernels.registry import Kernels
+from enterprise_gateway.kernels.rules import RulesInForce
 from enterprise_gateway.kernels.sessions import Sessions
-from enterprise_gateway.kernels.upkeep import Upkeep
+from enterprise_gateway.kernels.table import KernelTable
 from enterprise_gateway.kernelspecs.authorization import EmptyListings
 from enterprise_gateway.kernelspecs.catalogue import Kernelspec, KernelspecCatalogue
 from enterprise_gateway.metrics import GatewayMetrics
 from enterprise_gateway.provisioners.registry import runs_in_cluster
+from enterprise_gateway.readiness import Readiness
+from enterprise_gateway.replicas.adoption import Adoption
+from enterprise_gateway.replicas.cluster_sync import ClusterSync
+from enterprise_gateway.replicas.objections import Objections
+from enterprise_gateway.replicas.owners import ClusterOwners
+from enterprise_gateway.replicas.replicated_kernels import ReplicatedKernels
+from enterprise_gateway.replicas.upkeep import Upkeep
 from enterprise_gateway.server import make_server, tls_context
 from enterprise_gateway.settings import GatewaySettings
 from enterprise_gateway.web.answer_budget import AnswerBudget
@@ -87,49 +92,54 @@ def build_gateway(
     context.set(zmq.MAX_SOCKETS, settings.zmq_max_sockets)
     catalogue = catalogue_of(settings, parent)
     rules = functools.partial(rules_of, default_user=default_user)
-    options = websocket_options(settings)
+    table = KernelTable()
     budget = DescriptorBudget(
-        for_requests=settings.max_http_connections,
-        kernels=lambda: len(kernels),
-        websockets=lambda: len(connections),
-        most_sockets=settings.zmq_max_sockets,
+        for_requests=settings.max_http_connections, kernels=lambda: len(table), most_sockets=settings.zmq_max_sockets
     )
-    connections = OpenConnections(limit=settings.max_websockets, check_room=budget.check)
+    connections = OpenConnections(limit=settings.max_websockets, room=budget)
     identity = replica_identity()
     cluster = cluster_connection(settings, environment, identity=identity)
+    sync = ClusterSync(cluster=cluster, loss_grace=settings.watch_loss_grace)
+    in_force = RulesInForce(rules(settings), gateway_environment=environment)
+    make_kernel = KernelMaker(settings=settings, context=context, metrics=metrics, on_end=table.ended, cluster=cluster)
+    admission = AdmissionControl(
+        known=table, others=ClusterOwners(cluster=cluster, sync=sync), limits=lambda: in_force.now.limits
+    )
+    replicated = ReplicatedKernels(table=table)
+    objections = Objections(kernels=replicated, rules=in_force, identity=identity)
+    adoption = Adoption(
+        cluster=cluster,
+        sync=sync,
+        kernels=replicated,
+        catalogue=catalogue,
+        make_kernel=make_kernel,
+        admission=admission,
+        noticed=objections.noticed,
+    )
 
     async def prepare(kernelspec: Kernelspec) -> None:
         budget.check()
         if runs_in_cluster(kernelspec.spec):
             await adoption.join()
 
-    def ended_elsewhere(kernel: Kernel, forget: bool) -> None:  # noqa: FBT001  it is the event's only fact
-        kernels.table.ended_elsewhere(kernel, forget)
-
-    def kernel_forgotten(kernel_id: str) -> None:
-        sessions.kernel_forgotten(kernel_id)
-
-    make_kernel = KernelMaker(settings=settings, context=context, metrics=metrics, on_end=ended_elsewhere, cluster=cluster)
     kernels = Kernels(
+        table=table,
+        peers=adoption,
+        admission=admission,
         catalogue=catalogue,
         make_kernel=make_kernel,
-        rules=rules(settings),
-        gateway_environment=environment,
+        rules=in_force,
         metrics=metrics,
-        on_forgotten=kernel_forgotten,
-        clock=time.monotonic,
         prepare=prepare,
     )
     upkeep = Upkeep(
         cluster=cluster,
         kernels=kernels,
-        identity=identity,
+        replicated=replicated,
+        objections=objections,
         orphan_age=settings.max_kernel_launch_timeout + _ORPHAN_GRACE_SECONDS,
     )
-    sync = ClusterSync(cluster=cluster, loss_grace=settings.watch_loss_grace)
-    adoption = kernels.peers = Adoption(
-        cluster=cluster, sync=sync, kernels=kernels, catalogue=catalogue, make_kernel=make_kernel, noticed=upkeep.noticed
-    )
+    readiness = Readiness(kernels=kernels, sync=sync, cluster=cluster)
     event_loop = EventLoopMonitor()
     metrics.observe_loop_lag(lambda: event_loop.lag)
     metrics.observe_leader(lambda: cluster.leads)
@@ -143,10 +153,15 @@ def build_gateway(
     )
     sessions = Sessions(kernels=kernels, maximum=settings.max_sessions)
     edge = edge_of(settings, metrics)
-    problems: list[Callable[[], list[str]]] = []
     routes = [
         *_rest_routes(settings, kernels=kernels, sessions=sessions, catalogue=catalogue),
-        _websocket_route(kernels=kernels, access=edge.access, options=options, connections=connections, metrics=metrics),
+        _websocket_route(
+            kernels=kernels,
+            access=edge.access,
+            options=websocket_options(settings),
+            connections=connections,
+            metrics=metrics,
+        ),
         Route(
             path="/api/images",
             handler=ImagesHandler,
@@ -157,10 +172,10 @@ def build_gateway(
                 "check_synced": sync.check_images,
             },
         ),
-        *_health_routes(settings, lambda: [problem for ask in problems for problem in ask()]),
+        *_health_routes(settings, readiness.problems),
     ]
     application = make_application(routes=routes, edge=edge, settings={})
-    gateway = Gateway(
+    return Gateway(
         parts=GatewayParts(
             settings=settings,
             server=make_server(application, settings, tls, most_connections=lambda: budget.connections),
@@ -175,12 +190,11 @@ def build_gateway(
             sync=sync,
             adoption=adoption,
             upkeep=upkeep,
+            readiness=readiness,
             event_loop=event_loop,
             health=_health_server(settings, event_loop),
         )
     )
-    problems.append(gateway.problems)
-    return gateway
 
 
 def _health_server(settings: GatewaySettings, event_loop: EventLoopMonitor) -> HealthServer | None:

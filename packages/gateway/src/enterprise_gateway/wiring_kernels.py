@@ -14,9 +14,10 @@ from jupyter_core.paths import jupyter_runtime_dir
 
 from enterprise_gateway.cluster.connection import ClusterConnection
 from enterprise_gateway.kernels.kernel import Kernel
-from enterprise_gateway.kernels.lifecycle import KernelLifecycle, LifecycleOptions
+from enterprise_gateway.kernels.lifecycle import KernelLifecycle
 from enterprise_gateway.kernels.manager import GatewayKernelManager
-from enterprise_gateway.kernels.replicated_lifecycle import ReplicatedKernelLifecycle
+from enterprise_gateway.kernels.starter import KernelStarter, LifecycleOptions
+from enterprise_gateway.kernels.supervision import LocalSupervision, Supervision
 from enterprise_gateway.kernelspecs.catalogue import Kernelspec
 from enterprise_gateway.launch.request import LaunchRequest
 from enterprise_gateway.links.link import KernelLink
@@ -25,6 +26,7 @@ from enterprise_gateway.provisioners.local import GatewayLocalProvisioner
 from enterprise_gateway.provisioners.local_ports import LocalPorts, ephemeral_range
 from enterprise_gateway.provisioners.process_proxy import KUBERNETES, LOCAL
 from enterprise_gateway.provisioners.registry import Provisioners, runs_in_cluster
+from enterprise_gateway.replicas.supervision import ReplicatedSupervision
 from enterprise_gateway.settings import GatewaySettings
 from enterprise_gateway.wiring_settings import link_options, log_bounds
 from enterprise_gateway_common.executions.recorder import ExecutionRecorder
@@ -42,7 +44,7 @@ class KernelMaker:
     metrics
         Counts restarts, and what happens on links.
     on_end
-        Told of kernels that others ended.
+        Told of kernels that nobody here has ended.
     cluster
         Where kernels of kernelspecs for pods run.
     """
@@ -134,16 +136,22 @@ class KernelMaker:
         )
 
     def _lifecycle(self, kernel: Kernel) -> KernelLifecycle:
-        if not kernel.outlives_gateway:
-            return KernelLifecycle(kernel=kernel, options=self._options, on_restart=self._metrics.kernel_restarted)
-        provisioner: Any = kernel.manager.provisioner
-        return ReplicatedKernelLifecycle(
+        starter = KernelStarter(kernel=kernel, options=self._options)
+        return KernelLifecycle(
             kernel=kernel,
-            options=self._options,
+            starter=starter,
+            supervision=self._supervision(kernel, starter),
             on_restart=self._metrics.kernel_restarted,
-            provisioner=provisioner,
-            ownership=self._cluster,
             on_end=self._on_end,
+        )
+
+    def _supervision(self, kernel: Kernel, starter: KernelStarter) -> Supervision:
+        on_restart = self._metrics.kernel_restarted
+        if not kernel.outlives_gateway:
+            return LocalSupervision(kernel=kernel, starter=starter, on_restart=on_restart)
+        provisioner: Any = kernel.manager.provisioner
+        return ReplicatedSupervision(
+            kernel=kernel, starter=starter, on_restart=on_restart, provisioner=provisioner, ownership=self._cluster
         )
 
 

@@ -46,7 +46,7 @@ def known():
 
 @pytest.fixture
 def control(peers, known):
-    return AdmissionControl(known=known, peers=lambda: peers, limits=lambda: KernelLimits(total=2, per_user=-1))
+    return AdmissionControl(known=known, others=peers, limits=lambda: KernelLimits(total=2, per_user=-1))
 
 
 def see(control, admission):
@@ -107,7 +107,7 @@ def test_where_nobody_can_tell_there_is_rather_one_kernel_too_few(control, peers
 
 
 def test_without_limits_nobody_is_asked(peers, known):
-    control = AdmissionControl(known=known, peers=lambda: peers, limits=lambda: KernelLimits(total=None, per_user=-1))
+    control = AdmissionControl(known=known, others=peers, limits=lambda: KernelLimits(total=None, per_user=-1))
     peers.in_order, peers.failure = False, Unavailable("away")
     control.check("alice")
     admission = Admission()
@@ -121,3 +121,19 @@ def test_before_a_start_all_kernels_count_those_that_start_included(control, pee
         control.check("carol")
     peers.others = {}
     control.check("carol")
+
+
+def test_without_limits_a_start_has_its_place_and_nobodys_kernels_are_counted(known):
+    class Many(Peers):
+        """A cluster of which each count takes time."""
+
+        def owners(self):
+            raise AssertionError("they were counted")
+
+        owners_now = owners
+
+    control = AdmissionControl(known=known, others=Many(), limits=lambda: KernelLimits(total=None, per_user=-1))
+    control.check("alice")
+    admission = Admission()
+    see(control, admission)
+    assert admission.state is AdmissionState.ADMITTED

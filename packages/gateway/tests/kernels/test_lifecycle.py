@@ -13,8 +13,10 @@ from jupyter_client.kernelspec import KernelSpec
 
 from enterprise_gateway.errors import Conflict, LaunchFailed, LaunchTimeout, Unavailable
 from enterprise_gateway.kernels.kernel import Kernel
-from enterprise_gateway.kernels.lifecycle import KernelLifecycle, LifecycleOptions
+from enterprise_gateway.kernels.lifecycle import KernelLifecycle
 from enterprise_gateway.kernels.manager import GatewayKernelManager
+from enterprise_gateway.kernels.starter import KernelStarter, LifecycleOptions
+from enterprise_gateway.kernels.supervision import LocalSupervision
 from enterprise_gateway.kernelspecs.catalogue import Kernelspec
 from enterprise_gateway.links.link import KernelLink
 from enterprise_gateway.links.options import LinkOptions
@@ -86,7 +88,14 @@ class Made:
             link=link,
         )
         self.restarts, self.kernel.told, self.kernel.changed = [], [], asyncio.Event()
-        self.lifecycle = KernelLifecycle(kernel=self.kernel, options=options, on_restart=self.restarts.append)
+        starter, self.ends = KernelStarter(kernel=self.kernel, options=options), []
+        self.lifecycle = KernelLifecycle(
+            kernel=self.kernel,
+            starter=starter,
+            supervision=LocalSupervision(kernel=self.kernel, starter=starter, on_restart=self.restarts.append),
+            on_restart=self.restarts.append,
+            on_end=lambda _kernel, forget: self.ends.append(forget),
+        )
         self.file = folder / "kernel.json"
 
     @property
@@ -226,11 +235,12 @@ def test_a_kernel_that_dies_too_often_is_given_up_with_the_reason(run):
         for expected in ("restarted", "dead"):
             os.kill(made.process, signal.SIGKILL)
             await made.kernel.until(expected)
-        return [name for name, _ in made.kernel.told], made.kernel.model()
+        await asyncio.sleep(0)
+        return [name for name, _ in made.kernel.told], made.kernel.model(), made.ends
 
-    told, model = run(scenario, restart_limit=1, stable_start_time=3600)
+    told, model, ends = run(scenario, restart_limit=1, stable_start_time=3600)
     assert told[:3] == ["restarting", "restarted", "dead"]
-    assert model["execution_state"] == "dead"
+    assert (model["execution_state"], ends) == ("dead", [False])
     assert "SIGKILL" in model["reason"]
 
 

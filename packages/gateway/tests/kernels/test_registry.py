@@ -5,8 +5,8 @@ import pytest
 
 from enterprise_gateway.errors import Conflict, Gone, KernelNotFound, LaunchFailed, LimitReached, Unavailable
 from enterprise_gateway.identity import ANONYMOUS, Identity
+from enterprise_gateway.kernels import table
 from enterprise_gateway.kernels.requests import StartRequest
-from enterprise_gateway.kernels.rules import NoPeers
 
 ID = "01234567-89ab-4cde-8f01-23456789abcd"
 
@@ -142,7 +142,7 @@ def test_kernels_of_others_do_not_exist_for_a_user(kit):
 
 
 def test_kernels_that_start_count_for_the_limits(kit):
-    kit.kernels.rules = kit.rules(total=1)
+    kit.in_force.now = kit.rules(total=1)
 
     async def run():
         task, lifecycle = await under_way(kit)
@@ -154,27 +154,8 @@ def test_kernels_that_start_count_for_the_limits(kit):
     asyncio.run(run())
 
 
-def test_without_limits_a_start_counts_nobodys_kernels(kit):
-    class Many(NoPeers):
-        """A cluster of which each count takes time."""
-
-        def owners(self):
-            raise AssertionError("they were counted")
-
-        owners_now = owners
-
-    async def run():
-        kit.kernels.peers = Many()
-        task, lifecycle = await under_way(kit)
-        kit.kernels.pod_seen(lifecycle.kernel.kernel_id)
-        lifecycle.may_finish.set()
-        return (await task)[0].execution_state
-
-    assert asyncio.run(run()) == "idle"
-
-
 def test_a_place_is_free_again_after_a_failed_start(kit):
-    kit.kernels.rules = kit.rules(per_user=1)
+    kit.in_force.now = kit.rules(per_user=1)
 
     async def run():
         task, lifecycle = await under_way(kit, KERNEL_USERNAME="alice")
@@ -234,7 +215,7 @@ def test_all_kernels_end_with_the_gateway_although_one_cannot(kit):
 
 
 def test_idle_kernels_are_culled_and_their_clients_told_why(kit):
-    kit.kernels.rules = kit.rules(idle_timeout=60)
+    kit.in_force.now = kit.rules(idle_timeout=60)
     told = []
 
     async def run():
@@ -265,7 +246,7 @@ def test_a_kernel_that_starts_cannot_be_restarted(kit):
 
 
 def test_a_dead_kernel_takes_no_place_and_its_id_is_free_for_a_new_one(kit):
-    kit.kernels.rules = kit.rules(total=1)
+    kit.in_force.now = kit.rules(total=1)
 
     async def run():
         first, _ = await start(kit, KERNEL_ID=ID)
@@ -289,21 +270,29 @@ def test_two_who_ask_at_once_for_a_dead_kernels_id_get_the_same_new_one(kit):
     assert asyncio.run(run()) == [False, True]
 
 
-def test_a_dead_kernel_is_forgotten_once_its_clients_could_see_why(kit):
-    upkeep = kit.upkeep()
+def test_a_dead_kernel_is_forgotten_once_its_clients_could_see_why(kit, monkeypatch):
+    monkeypatch.setattr(table, "_DEAD_SECONDS", 0.05)
 
     async def run():
         kernel, _ = await start(kit)
-        # Not counted from when it was last used.
-        kit.clock.now += 3600
         kernel.dead("It died.")
-        await upkeep.cull()
+        kit.table.ended(kernel, forget=False)
         seen = [kernel.reason for kernel in kit.kernels.all()]
-        kit.clock.now += 301
-        await upkeep.cull()
-        return seen, kit.kernels.all()
+        while kit.kernels.all():
+            await asyncio.sleep(0.01)
+        return seen, kit.forgotten == [kernel.kernel_id]
 
-    assert asyncio.run(run()) == (["It died."], [])
+    assert asyncio.run(run()) == (["It died."], True)
+
+
+def test_a_dead_kernel_whose_end_somebody_wanted_is_forgotten_at_once(kit):
+    async def run():
+        kernel, _ = await start(kit)
+        kernel.dead("It was shut down elsewhere.")
+        kit.table.ended(kernel, forget=True)
+        return kit.kernels.all()
+
+    assert asyncio.run(run()) == []
 
 
 @pytest.mark.parametrize(

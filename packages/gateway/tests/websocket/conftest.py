@@ -123,6 +123,15 @@ class _Access:
         return origin in {None, f"http://{request.host}"}
 
 
+class Boundless:
+    """Room for every connection."""
+
+    def check(self):
+        pass
+
+    websocket_opened = websocket_closed = check
+
+
 class Gateway:
     """The websocket layer in a server of its own, in a thread of its own."""
 
@@ -130,7 +139,7 @@ class Gateway:
         self.metrics = CountingMetrics()
         self.kernels: dict[str, ManagedKernel] = {}
         self._link_options = link_options
-        self.connections = OpenConnections(limit=options.max_connections)
+        self.connections = OpenConnections(limit=options.max_connections, room=Boundless())
         self._options = options
         self._context: zmq.Context[Any] = zmq.Context()
         self._loop = asyncio.new_event_loop()

@@ -6,6 +6,21 @@ from enterprise_gateway.errors import Unavailable
 from enterprise_gateway.websocket.connections import OpenConnections
 
 
+class Room:
+    def __init__(self, *, full=False):
+        self.full, self.open = full, 0
+
+    def check(self):
+        if self.full:
+            raise Unavailable("full")
+
+    def websocket_opened(self):
+        self.open += 1
+
+    def websocket_closed(self):
+        self.open -= 1
+
+
 class Fake:
     def __init__(self, connections, key, *, answers=True):
         self.connections, self.key, self.answers, self.closed = connections, key, answers, None
@@ -17,7 +32,7 @@ class Fake:
 
 
 def test_a_second_connection_of_a_session_replaces_the_first():
-    connections = OpenConnections()
+    connections = OpenConnections(limit=0, room=Room())
     first, second = Fake(connections, ("k", "s")), Fake(connections, ("k", "s"))
     assert connections.add(("k", "s"), first) is None
     assert connections.add(("k", "s"), second) is first
@@ -25,8 +40,20 @@ def test_a_second_connection_of_a_session_replaces_the_first():
     assert len(connections) == 1
 
 
+def test_each_connection_takes_room_once_and_gives_it_back():
+    room = Room()
+    connections = OpenConnections(limit=0, room=room)
+    first, second = Fake(connections, ("k", "s")), Fake(connections, ("k", "s"))
+    for connection in (first, second):
+        connections.add(("k", "s"), connection)
+        assert room.open == 1
+    for connection, left in ((first, 1), (second, 0), (second, 0)):
+        connections.remove(("k", "s"), connection)
+        assert room.open == left
+
+
 def test_one_connection_too_many_is_refused_unless_it_replaces_another():
-    connections = OpenConnections(limit=1)
+    connections = OpenConnections(limit=1, room=Room())
     connections.admit(("k", "s"))
     connections.add(("k", "s"), Fake(connections, ("k", "s")))
     connections.admit(("k", "s"))
@@ -35,10 +62,7 @@ def test_one_connection_too_many_is_refused_unless_it_replaces_another():
 
 
 def test_a_connection_that_the_process_has_no_room_for_is_refused_unless_it_replaces_another():
-    def full():
-        raise Unavailable("full")
-
-    connections = OpenConnections(check_room=full)
+    connections = OpenConnections(limit=0, room=Room(full=True))
     connections.add(("k", "s"), Fake(connections, ("k", "s")))
     connections.admit(("k", "s"))
     with pytest.raises(Unavailable, match="full"):
@@ -47,7 +71,7 @@ def test_a_connection_that_the_process_has_no_room_for_is_refused_unless_it_repl
 
 def test_a_drain_closes_everything_with_1012_and_waits_until_it_is_gone():
     async def scenario():
-        connections = OpenConnections()
+        connections = OpenConnections(limit=0, room=Room())
         fakes = [Fake(connections, ("k", str(number))) for number in range(3)]
         for fake in fakes:
             connections.add(fake.key, fake)
@@ -60,7 +84,7 @@ def test_a_drain_closes_everything_with_1012_and_waits_until_it_is_gone():
 
 def test_a_client_that_does_not_answer_holds_up_a_drain_only_for_so_long():
     async def scenario():
-        connections = OpenConnections()
+        connections = OpenConnections(limit=0, room=Room())
         connections.add(("k", "s"), Fake(connections, ("k", "s"), answers=False))
         await connections.close_all(timeout=0.01)
         return len(connections)
@@ -71,7 +95,7 @@ def test_a_client_that_does_not_answer_holds_up_a_drain_only_for_so_long():
 
 def test_connections_to_kernels_at_rest_are_closed_at_once_and_others_when_their_cell_ends():
     async def scenario():
-        connections, busy = OpenConnections(), {"working"}
+        connections, busy = OpenConnections(limit=0, room=Room()), {"working"}
         resting, working = (Fake(connections, (kernel_id, "s")) for kernel_id in ("resting", "working"))
         for one in (resting, working):
             connections.add(one.key, one)
@@ -89,7 +113,7 @@ def test_connections_to_kernels_at_rest_are_closed_at_once_and_others_when_their
 
 def test_a_cell_that_takes_too_long_is_not_waited_for():
     async def scenario():
-        connections = OpenConnections()
+        connections = OpenConnections(limit=0, room=Room())
         working = Fake(connections, ("working", "s"))
         connections.add(working.key, working)
         async with asyncio.timeout(10):

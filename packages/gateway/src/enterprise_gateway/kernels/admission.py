@@ -13,9 +13,8 @@ from typing import Protocol
 
 from enterprise_gateway.errors import GatewayError, LimitReached
 from enterprise_gateway.kernels.limits import KernelLimits, check_limits
-from enterprise_gateway.kernels.rules import Peers
 
-__all__ = ["Admission", "AdmissionControl", "AdmissionState"]
+__all__ = ["Admission", "AdmissionControl", "AdmissionState", "KnownOwners", "OtherOwners"]
 
 
 class AdmissionState(Enum):
@@ -87,20 +86,37 @@ class KnownOwners(Protocol):
         """Return the owner of every kernel by its id, without those that are dead."""
 
 
+class OtherOwners(Protocol):
+    """The kernels that others can see as well, whoever started them."""
+
+    def owners(self) -> Mapping[str, str]:
+        """Return the owner of every kernel by its id."""
+
+    async def owners_now(self) -> Mapping[str, str]:
+        """Return the same as it is this moment, though nobody here has seen it yet."""
+
+    @property
+    def in_order(self) -> bool:
+        """Whether what is seen now is all that came about before what was seen last, and nothing later."""
+
+    def check_synced(self) -> None:
+        """Return where every kernel of other processes is known; raises `ClusterNotSynced` where there may be others."""
+
+
 class AdmissionControl:
     """Keeps the kernels of all replicas within the limits.
 
     Parameters
     ----------
-    known
-        The kernels that this process knows.
-    peers, limits
-        Return what the other replicas have, and the limits as they are now.
+    known, others
+        The kernels that this process knows, and those that all replicas see.
+    limits
+        Returns the limits as they are now.
     """
 
-    def __init__(self, *, known: KnownOwners, peers: Callable[[], Peers], limits: Callable[[], KernelLimits]) -> None:
+    def __init__(self, *, known: KnownOwners, others: OtherOwners, limits: Callable[[], KernelLimits]) -> None:
         self._known = known
-        self._peers = peers
+        self._others = others
         self._limits = limits
 
     def check(self, user: str) -> None:
@@ -114,9 +130,8 @@ class AdmissionControl:
             Nobody can tell now.
         """
         if self._limits().any:
-            peers = self._peers()
-            peers.check_synced()
-            check_limits({**peers.owners(), **self._known.owners()}.values(), user, self._limits())
+            self._others.check_synced()
+            check_limits({**self._others.owners(), **self._known.owners()}.values(), user, self._limits())
 
     def pod_seen(self, admission: Admission, *, kernel_id: str, user: str) -> None:
         """Give a start its place, or refuse it: the cluster has its pod now."""
@@ -124,14 +139,14 @@ class AdmissionControl:
             return
         if not self._limits().any:
             admission.admit()
-        elif self._peers().in_order:
-            self._decide(admission, kernel_id, user, self._peers().owners())
+        elif self._others.in_order:
+            self._decide(admission, kernel_id, user, self._others.owners())
         else:
             admission.ask(asyncio.create_task(self._ask(admission, kernel_id, user), name=f"place {kernel_id}"))
 
     async def _ask(self, admission: Admission, kernel_id: str, user: str) -> None:
         try:
-            self._decide(admission, kernel_id, user, await self._peers().owners_now())
+            self._decide(admission, kernel_id, user, await self._others.owners_now())
         except GatewayError as error:
             # Rather one kernel too few than one too many.
             admission.refuse(error)

@@ -83,7 +83,6 @@ class Kernel:
         self._active_at = clock()
         self._spared_at = float("-inf")
         self._disconnected_at = float("-inf")
-        self._died_at = clock()
         self._settled = asyncio.Event()  # means: it is neither starting nor restarting
 
     # ---------------------------------------------------------------------------------------------------- reaching it
@@ -110,11 +109,6 @@ class Kernel:
     def unconnected_seconds(self) -> float:
         """Seconds since a client was last connected; 0 while one is, infinite where none ever was."""
         return 0.0 if self.connections > 0 else self._clock() - self._disconnected_at
-
-    @property
-    def dead_seconds(self) -> float:
-        """Seconds since it died; 0 while it isn't dead."""
-        return self._clock() - self._died_at if self.execution_state == ExecutionState.DEAD else 0.0
 
     def touch(self) -> None:
         """Note that a person or program used the kernel just now."""
@@ -208,8 +202,6 @@ class Kernel:
 
     def dead(self, reason: str | None) -> None:
         """Enter the dead state for good and tell the clients."""
-        if self.execution_state != ExecutionState.DEAD:
-            self._died_at = self._clock()
         self.execution_state, self.reason = ExecutionState.DEAD, reason
         self._settled.set()
         self.link.dead(reason)

@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
+import time
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from enterprise_gateway.errors import (
@@ -20,7 +21,7 @@ from enterprise_gateway.kernels.admission import AdmissionControl
 from enterprise_gateway.kernels.kernel import ExecutionState, Kernel
 from enterprise_gateway.kernels.refusals import whose_mistake
 from enterprise_gateway.kernels.requests import StartRequest, owner_of
-from enterprise_gateway.kernels.rules import KernelFactory, KernelMetrics, KernelRules, NoPeers, Peers
+from enterprise_gateway.kernels.rules import KernelFactory, KernelMetrics, Peers, RulesInForce
 from enterprise_gateway.kernels.table import Entry, KernelTable
 from enterprise_gateway.kernelspecs.authorization import check_may_start, visible_to
 from enterprise_gateway.kernelspecs.catalogue import Kernelspec, KernelspecCatalogue
@@ -43,20 +44,20 @@ class Kernels:
 
     Parameters
     ----------
+    table
+        Who they are.
+    peers
+        Knows of kernels that other processes started.
+    admission
+        Keeps all of them within the limits.
     catalogue
         The kernelspecs.
     make_kernel
         Makes the objects of one kernel.
     rules
-        The administrator's choices; `rules` may be replaced at any time.
-    gateway_environment
-        The gateway's own environment, of which kernels get the parts that the rules let through.
+        The administrator's choices.
     metrics
         Told of what happens.
-    on_forgotten
-        Called with the id of every kernel that doesn't exist any more.
-    clock
-        Seconds that only go forward.
     prepare
         Awaited before a kernel of a kernelspec is made: where kernels of its kind run must be reachable.
     """
@@ -64,26 +65,24 @@ class Kernels:
     def __init__(
         self,
         *,
+        table: KernelTable,
+        peers: Peers,
+        admission: AdmissionControl,
         catalogue: KernelspecCatalogue,
         make_kernel: KernelFactory,
-        rules: KernelRules,
-        gateway_environment: Mapping[str, str],
+        rules: RulesInForce,
         metrics: KernelMetrics,
-        on_forgotten: Callable[[str], None],
-        clock: Callable[[], float],
-        prepare: Callable[[Kernelspec], Awaitable[None]] | None = None,
+        prepare: Callable[[Kernelspec], Awaitable[None]],
     ) -> None:
+        self.table = table
         self.rules = rules
         self.draining = False
+        self._peers = peers
+        self._admission = admission
         self._catalogue = catalogue
         self._make_kernel = make_kernel
-        self._gateway_environment = gateway_environment
         self._metrics = metrics
-        self._clock = clock
         self._prepare = prepare
-        self.table = KernelTable(on_forgotten=on_forgotten)
-        self.peers: Peers = NoPeers()
-        self._admission = AdmissionControl(known=self.table, peers=lambda: self.peers, limits=lambda: self.rules.limits)
 
     # ------------------------------------------------------------------------------------------------------- look-up
 
@@ -102,7 +101,7 @@ class Kernels:
         ClusterNotSynced
             There may be others.
         """
-        self.peers.check_synced()
+        self._peers.check_synced()
 
     def get(self, kernel_id: str, identity: Identity) -> Kernel:
         """Return one kernel.
@@ -125,7 +124,7 @@ class Kernels:
             Nobody can tell now.
         """
         if kernel_id.lower() not in self.table:
-            await self.peers.look_up(kernel_id.lower())
+            await self._peers.look_up(kernel_id.lower())
         return self.get(kernel_id, identity)
 
     async def connected(self, kernel_id: str, identity: object) -> Kernel:
@@ -159,7 +158,7 @@ class Kernels:
         """
         if self.draining:
             raise Unavailable("The gateway is shutting down and starts no more kernels.")
-        rules = self.rules
+        rules = self.rules.now
         client = client_variables(request.env, rules.environment)
         user = owner_of(client.username, identity, default=rules.default_user)
         kernel_id = client.kernel_id or str(uuid.uuid4())
@@ -168,11 +167,10 @@ class Kernels:
         check_may_start(user, kernelspec.name, kernelspec.metadata, rules.users)
         launch = self._launch_request(kernel_id, user, kernelspec, client)
         timeout = launch.launch_seconds(default=rules.launch_timeout, maximum=rules.max_launch_timeout)
-        if self._prepare is not None:
-            await self._prepare(kernelspec)
+        await self._prepare(kernelspec)
         if client.kernel_id is not None:
             if kernel_id not in self.table:
-                await self.peers.look_up(kernel_id)
+                await self._peers.look_up(kernel_id)
             await self._forget_dead(kernel_id, user)
             if kernel_id in self.table:
                 return await self._existing(kernel_id, user, kernelspec, timeout), False
@@ -187,7 +185,7 @@ class Kernels:
             await self._join(entry)
         except KernelExists:
             # Asked for at two replicas at once: both clients get the kernel of the one that was faster.
-            await self.peers.look_up(kernel_id)
+            await self._peers.look_up(kernel_id)
             if kernel_id not in self.table:
                 raise
             return await self._existing(kernel_id, user, kernelspec, timeout), False
@@ -232,7 +230,7 @@ class Kernels:
         entry.launch.result()
 
     async def _launch(self, entry: Entry, timeout: float, arguments: dict[str, object]) -> None:
-        kernel, began, started, outcome = entry.kernel, self._clock(), False, "success"
+        kernel, began, started, outcome = entry.kernel, time.monotonic(), False, "success"
         fields = {"kernel_id": kernel.kernel_id, "user": kernel.user, "kernelspec": kernel.name}
         _log.info("Kernel starts", extra=fields)
         try:
@@ -251,25 +249,19 @@ class Kernels:
             _log.warning("Kernel start failed", extra={**fields, "cause": cause})
             raise
         finally:
-            self._metrics.launch_finished(kernel.name, self._clock() - began, outcome, entry.lifecycle.phases)
-        _log.info("Kernel started", extra={**fields, "seconds": round(self._clock() - began, 3)})
+            self._metrics.launch_finished(kernel.name, time.monotonic() - began, outcome, entry.lifecycle.phases)
+        _log.info("Kernel started", extra={**fields, "seconds": round(time.monotonic() - began, 3)})
 
     def _launch_request(self, kernel_id: str, user: str, kernelspec: Kernelspec, client: KernelVariables) -> LaunchRequest:
-        rules, spec = self.rules.environment, kernelspec.spec
+        rules, spec = self.rules.now.environment, kernelspec.spec
         return compose_request(
             kernel=KernelFacts(kernel_id=kernel_id, kernel_name=kernelspec.name, username=user, language=spec.language),
             client=client,
             kernelspec=kernelspec_environment(spec),
-            inherited=inherited_environment(self._gateway_environment, rules, on_this_machine=runs_here(spec)),
+            inherited=inherited_environment(self.rules.gateway_environment, rules, on_this_machine=runs_here(spec)),
             said=rules.said_by_gateway,
             in_pod=runs_in_cluster(spec),
         )
-
-    def pod_seen(self, kernel_id: str) -> None:
-        """Give a start of this process its place within the limits, or end it: the cluster has its pod now."""
-        entry = self.table.find(kernel_id)
-        if entry is not None and entry.launching:
-            self._admission.pod_seen(entry.admission, kernel_id=kernel_id, user=entry.kernel.user)
 
     # ---------------------------------------------------------------------------------------------- interrupt, restart
 

@@ -13,7 +13,7 @@ from enterprise_gateway.kernelspecs.catalogue import Kernelspec
 from enterprise_gateway.launch.environment import EnvironmentRules
 from enterprise_gateway.launch.request import LaunchRequest
 
-__all__ = ["KernelFactory", "KernelMetrics", "KernelRules", "NoPeers", "Peers"]
+__all__ = ["KernelFactory", "KernelMetrics", "KernelRules", "Peers", "RulesInForce"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +28,22 @@ class KernelRules:
     limits: KernelLimits
     culling: CullingRules
     environment: EnvironmentRules
+
+
+class RulesInForce:
+    """The rules as they are now; whoever decides by them has the same one of these.
+
+    Parameters
+    ----------
+    now
+        The rules, which may be replaced at any time.
+    gateway_environment
+        The gateway's own environment, of which kernels get the parts that the rules let through.
+    """
+
+    def __init__(self, now: KernelRules, *, gateway_environment: Mapping[str, str]) -> None:
+        self.now = now
+        self.gateway_environment = gateway_environment
 
 
 class KernelMetrics(Protocol):
@@ -50,40 +66,10 @@ class KernelFactory(Protocol):
 
 
 class Peers(Protocol):
-    """Knows of kernels that other processes started."""
-
-    def owners(self) -> Mapping[str, str]:
-        """Return the owner of every kernel that others can see as well, by the kernel's id."""
-
-    async def owners_now(self) -> Mapping[str, str]:
-        """Return the same as it is this moment, though nobody here has seen it yet."""
-
-    @property
-    def in_order(self) -> bool:
-        """Whether what is seen now is all that came about before what was seen last, and nothing later."""
+    """Makes kernels known that other processes started."""
 
     def check_synced(self) -> None:
         """Return where every kernel of other processes is known; raises `ClusterNotSynced` where there may be others."""
 
     async def look_up(self, kernel_id: str) -> None:
         """Make a kernel known that another process has only just started, where there is one of this id."""
-
-
-class NoPeers:
-    """There is nobody else."""
-
-    in_order = True
-
-    def owners(self) -> Mapping[str, str]:
-        """Return nothing."""
-        return {}
-
-    async def owners_now(self) -> Mapping[str, str]:
-        """Return nothing."""
-        return {}
-
-    def check_synced(self) -> None:
-        """Return: there is none."""
-
-    async def look_up(self, kernel_id: str) -> None:
-        """Find nothing."""

@@ -51,6 +51,7 @@ class Sessions:
         self._kernels = kernels
         self._maximum = maximum
         self._sessions: dict[str, Session] = {}
+        kernels.table.on_forgotten(self._kernel_forgotten)
 
     def all(self, identity: Identity) -> list[Session]:
         """Return the sessions that a caller may see, the oldest first."""
@@ -125,7 +126,7 @@ class Sessions:
         finally:
             self._sessions.pop(session_id, None)
 
-    def kernel_forgotten(self, kernel_id: str) -> None:
+    def _kernel_forgotten(self, kernel_id: str) -> None:
         """Drop the sessions of a kernel that doesn't exist any more."""
         for session in tuple(self._sessions.values()):
             if session.kernel.kernel_id == kernel_id:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -11,7 +11,6 @@ from enterprise_gateway.identity import ANONYMOUS, Identity
 from enterprise_gateway.kernels.admission import Admission, AdmissionState
 from enterprise_gateway.kernels.kernel import ExecutionState, Kernel
 from enterprise_gateway.kernels.lifecycle import KernelLifecycle
-from enterprise_gateway.kernels.replicated_lifecycle import ReplicatedKernelLifecycle
 
 __all__ = ["Entry", "KernelTable"]
 
@@ -50,17 +49,11 @@ class Entry:
 
 
 class KernelTable:
-    """Knows every kernel, from the moment its start was accepted or noticed until it is forgotten.
+    """Knows every kernel, from the moment its start was accepted or noticed until it is forgotten."""
 
-    Parameters
-    ----------
-    on_forgotten
-        Called with the id of every kernel that doesn't exist any more.
-    """
-
-    def __init__(self, *, on_forgotten: Callable[[str], None]) -> None:
-        self._on_forgotten = on_forgotten
+    def __init__(self) -> None:
         self._entries: dict[str, Entry] = {}
+        self._on_forgotten: list[Callable[[str], None]] = []
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -110,13 +103,9 @@ class KernelTable:
             if entry.kernel.execution_state != ExecutionState.DEAD and (not placed_only or entry.has_place)
         }
 
-    def replicated(self) -> list[tuple[Kernel, ReplicatedKernelLifecycle]]:
-        """Return the kernels that other replicas look after as well and that nobody here is starting."""
-        return [
-            (entry.kernel, entry.lifecycle)
-            for entry in self._entries.values()
-            if isinstance(entry.lifecycle, ReplicatedKernelLifecycle) and not entry.launching
-        ]
+    def entries(self) -> Iterator[Entry]:
+        """Return all kernels with what happens to them."""
+        return iter(tuple(self._entries.values()))
 
     # -------------------------------------------------------------------------------------------------------- changes
 
@@ -130,35 +119,15 @@ class KernelTable:
         if entry is not None and entry.kernel is kernel:
             del self._entries[kernel.kernel_id]
             kernel.link.close()
-            self._on_forgotten(kernel.kernel_id)
+            for told in self._on_forgotten:
+                told(kernel.kernel_id)
 
-    def follow(self, kernel: Kernel, lifecycle: ReplicatedKernelLifecycle) -> None:
-        """Know a kernel that another process started; it is listed at once and usable as soon as it answers."""
-        if kernel.kernel_id in self._entries:
-            # A start of this process was faster than the look at another one's.
-            lifecycle.pods.forget()
-            return
-        self.add(Entry(kernel, lifecycle, admission=Admission(AdmissionState.ADMITTED)))
-        _log.info("Kernel adopted", extra={"kernel_id": kernel.kernel_id, "user": kernel.user, "kernelspec": kernel.name})
-        lifecycle.follow()
+    def on_forgotten(self, told: Callable[[str], None]) -> None:
+        """Call somebody with the id of every kernel that doesn't exist any more."""
+        self._on_forgotten.append(told)
 
-    def knows(self, kernel_id: str, uid: str) -> bool:
-        """Tell whether there is a kernel of this id that a pod may belong to; one that is dead makes room for a new one."""
-        entry = self._entries.get(kernel_id)
-        if entry is None:
-            return False
-        if isinstance(entry.lifecycle, ReplicatedKernelLifecycle) and entry.lifecycle.is_over(uid):
-            self.forget(entry.kernel)
-            return False
-        return True
-
-    async def settled(self, seconds: float) -> None:
-        """Return when no kernel of another process is on its way to be usable, and at the latest when the time is over."""
-        followed = [entry for entry in self._entries.values() if entry.launch is None]
-        await asyncio.gather(*(entry.settled(seconds) for entry in followed), return_exceptions=True)
-
-    def ended_elsewhere(self, kernel: Kernel, forget: bool) -> None:  # noqa: FBT001  it is the event's only fact
-        """Forget a kernel that others ended: at once, or after its users could read why it is dead."""
+    def ended(self, kernel: Kernel, forget: bool) -> None:  # noqa: FBT001  it is the event's only fact
+        """Forget a kernel that nobody here has ended: at once, or after its users could read why it is dead."""
         fields = {"kernel_id": kernel.kernel_id, "cause": kernel.reason}
         _log.info("Kernel was ended by another process" if forget else "Kernel is dead", extra=fields)
 

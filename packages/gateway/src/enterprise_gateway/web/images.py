@@ -67,7 +67,7 @@ class ImagesHandler(JsonHandler):
         """Answer with the table; without a cluster or pullers it has no nodes."""
         self._check_synced()
         user = self.identity.user or self.get_query_argument("user", None)
-        shown = visible_to(user, await self._catalogue.all(), self._kernels.rules.users)
+        shown = visible_to(user, await self._catalogue.all(), self._kernels.rules.now.users)
         self.write_json(image_table(shown, self._node_images(), only_wanted=user is not None))
 
 

@@ -46,7 +46,7 @@ class _KernelspecsBase(JsonHandler):
         Forbidden
             The user may not start it.
         """
-        users, user = self._kernels.rules.users, self._user
+        users, user = self._kernels.rules.now.users, self._user
         kernelspec = await self._catalogue.get(name, visible=lambda all_: visible_to(user, all_, users))
         if user is not None and not may_start(user, kernelspec.metadata, users):
             raise Forbidden(f"User '{user[:128]}' is not authorized to start kernel '{kernelspec.name}'.")
@@ -69,7 +69,7 @@ class KernelspecsHandler(_KernelspecsBase):
 
     async def get(self) -> None:
         """Answer with every kernelspec that the user may start."""
-        rules, user, kernelspecs = self._kernels.rules, self._user, await self._catalogue.all()
+        rules, user, kernelspecs = self._kernels.rules.now, self._user, await self._catalogue.all()
         shown = visible_to(user, kernelspecs, rules.users)
         if user is not None and kernelspecs and not shown:
             self._empty_listings.note(user, rules.users)

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from enterprise_gateway.errors import Unavailable
 
-__all__ = ["Closable", "OpenConnections", "SessionKey"]
+__all__ = ["Closable", "OpenConnections", "Room", "SessionKey"]
 
 SessionKey = tuple[str, str]
 """Id of the kernel, id of the client's session."""
@@ -23,6 +23,19 @@ class Closable(Protocol):
         """Begin to close."""
 
 
+class Room(Protocol):
+    """What this process can carry."""
+
+    def check(self) -> None:
+        """Raise `Unavailable` where it can't carry one more."""
+
+    def websocket_opened(self) -> None:
+        """Count one more."""
+
+    def websocket_closed(self) -> None:
+        """Count one less."""
+
+
 class OpenConnections:
     """Knows every open connection.
 
@@ -30,13 +43,13 @@ class OpenConnections:
     ----------
     limit
         The most at one time; 0 for no limit.
-    check_room
-        Raises `Unavailable` where this process can't carry one more.
+    room
+        Told of every connection, and asked before there is one more.
     """
 
-    def __init__(self, *, limit: int = 0, check_room: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, *, limit: int, room: Room) -> None:
         self._limit = limit
-        self._check_room = check_room
+        self._room = room
         self._connections: dict[SessionKey, Closable] = {}
         self._changed = asyncio.Event()
 
@@ -47,7 +60,7 @@ class OpenConnections:
         """Raise `Unavailable` unless one more connection is allowed; one that replaces another always is."""
         if key in self._connections:
             return
-        self._check_room()
+        self._room.check()
         if self._limit and len(self._connections) >= self._limit:
             raise Unavailable(f"This gateway already has {self._limit} websockets, the most that it is set to have.")
 
@@ -59,12 +72,15 @@ class OpenConnections:
         """Take in a connection; return the one that it replaces."""
         stale = self._connections.get(key)
         self._connections[key] = connection
+        if stale is None:
+            self._room.websocket_opened()
         return stale
 
     def remove(self, key: SessionKey, connection: Closable) -> None:
         """Forget a connection, unless another took its place."""
         if self._connections.get(key) is connection:
             del self._connections[key]
+            self._room.websocket_closed()
             self._changed.set()
 
     async def close_idle(self, busy: Callable[[str], bool], *, within: float) -> None:

@@ -10,10 +10,10 @@ import pytest
 from enterprise_gateway.cluster.pods.state import pod_state
 from enterprise_gateway.kernels.admission import Admission, AdmissionState
 from enterprise_gateway.kernels.kernel import ExecutionState
-from enterprise_gateway.kernels.lifecycle import LifecycleOptions
-from enterprise_gateway.kernels.replicated_lifecycle import ReplicatedKernelLifecycle
 from enterprise_gateway.kernels.table import Entry
-from enterprise_gateway.kernels.upkeep import Upkeep
+from enterprise_gateway.replicas.objections import Objections
+from enterprise_gateway.replicas.supervision import ReplicatedSupervision
+from enterprise_gateway.replicas.upkeep import Upkeep
 from enterprise_gateway_common import labels
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -24,15 +24,15 @@ class Installation:
 
     def __init__(self):
         self.pod = pod_state({"metadata": {"name": "p", "namespace": "n", "uid": "u1", "labels": {labels.KERNEL_ID: "1"}}})
-        self.upkeeps, self.writes, self.away = [], [], False
+        self.objections, self.writes, self.away = [], [], False
 
     def write(self, who, annotations):
         if self.away:
             return False
         self.writes.append((who, sorted(annotations)))
         self.pod = replace(self.pod, annotations={**self.pod.annotations, **annotations})
-        for upkeep in self.upkeeps:
-            upkeep.noticed(self.pod)
+        for objections in self.objections:
+            objections.noticed(self.pod)
         return True
 
 
@@ -58,31 +58,37 @@ class Pods:
 class Replica:
     def __init__(self, installation, kit, make_kernel, clock, who, acts):
         self.kernels, self.clock = kit.kernels, clock
-        self.kernels.rules = kit.rules(idle_timeout=100)
+        kit.in_force.now = kit.rules(idle_timeout=100)
         self.kernel = make_kernel("1")
         self.kernel.execution_state = ExecutionState.IDLE
         self.kernel.last_activity = NOW
         self.leads, self.culled = acts, []
-        options = LifecycleOptions(
-            launch_timeout=1, max_launch_timeout=1, kernel_info_timeout=1, restart_limit=1, stable_start_time=1
+        ownership = SimpleNamespace(may_act=lambda started_here: self.leads)  # noqa: ARG005
+        supervision = ReplicatedSupervision(
+            kernel=self.kernel,
+            starter=None,
+            on_restart=None,
+            provisioner=SimpleNamespace(pods=Pods(installation, who)),
+            ownership=ownership,
         )
-        duties = SimpleNamespace(may_act=lambda started_here: self.leads)  # noqa: ARG005
-        provisioner = SimpleNamespace(pods=Pods(installation, who))
-        lifecycle = ReplicatedKernelLifecycle(
-            kernel=self.kernel, options=options, on_restart=None, provisioner=provisioner, ownership=duties, on_end=None
-        )
-        self.kernels.table.add(Entry(self.kernel, lifecycle, admission=Admission(AdmissionState.ADMITTED)))
+        lifecycle = SimpleNamespace(supervision=supervision)
+        kit.table.add(Entry(self.kernel, lifecycle, admission=Admission(AdmissionState.ADMITTED)))
         services = SimpleNamespace(leadership=self, store=self)
+
+        def now():
+            return NOW + timedelta(seconds=clock.now - 1000)
+
+        self.objections = Objections(kernels=kit.replicated, rules=kit.in_force, identity=who, now=now, sleep=self._sleep)
         self.upkeep = Upkeep(
             cluster=SimpleNamespace(connected=True, services=services),
             kernels=self.kernels,
-            identity=who,
+            replicated=kit.replicated,
+            objections=self.objections,
             orphan_age=600,
-            now=lambda: NOW + timedelta(seconds=clock.now - 1000),
-            sleep=self._sleep,
+            now=now,
         )
-        installation.upkeeps.append(self.upkeep)
-        self.upkeep.noticed(installation.pod)
+        installation.objections.append(self.objections)
+        self.objections.noticed(installation.pod)
         self.collected = 0
 
         async def cull(kernel, reason):
@@ -173,7 +179,7 @@ def test_a_question_that_is_older_than_the_acquaintance_is_not_answered(installa
     async def steps():
         installation.write("gone", {labels.CULL_QUESTION_ANNOTATION: "gone 2026-01-01T00:00:00Z"})
         late = Replica(installation, kit_type(tmp_path / "specs", make_kernel, clock), make_kernel, clock, "late", acts=False)
-        late.upkeep.noticed(installation.pod)
+        late.objections.noticed(installation.pod)
         await asyncio.sleep(0)
         assert [who for who, _ in installation.writes] == ["gone"]
 

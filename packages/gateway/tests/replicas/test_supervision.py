@@ -7,10 +7,12 @@ import pytest
 
 from enterprise_gateway.cluster.pods.annotations import Cause, Ending
 from enterprise_gateway.errors import KernelExists, KubernetesUnavailable, LaunchFailed, LaunchTimeout
-from enterprise_gateway.kernels import lifecycle, replicated_lifecycle
-from enterprise_gateway.kernels.lifecycle import LifecycleOptions
+from enterprise_gateway.kernels import starter
+from enterprise_gateway.kernels.lifecycle import KernelLifecycle
 from enterprise_gateway.kernels.question import Question
-from enterprise_gateway.kernels.replicated_lifecycle import ReplicatedKernelLifecycle
+from enterprise_gateway.kernels.starter import KernelStarter, LifecycleOptions
+from enterprise_gateway.replicas import supervision
+from enterprise_gateway.replicas.supervision import ReplicatedSupervision
 
 CONNECTION = {
     "transport": "tcp",
@@ -106,7 +108,7 @@ class Kit:
     """A lifecycle whose kernel answers when a test lets it."""
 
     def __init__(self, kernel, monkeypatch, restart_limit=5, seconds=5):
-        self.kernel, self.pods, self.duties = kernel, Pods(), Ownership()
+        self.kernel, self.pods, self.ownership = kernel, Pods(), Ownership()
         self.answers, self.ended, self.restarts, self.heard = asyncio.Event(), [], [], []
         self.restart_failures, self.may_end = [], asyncio.Event()
         self.may_end.set()
@@ -119,15 +121,21 @@ class Kit:
         provisioner = SimpleNamespace(pods=self.pods, connection_info=CONNECTION, adopt=lambda _record: None)
         provisioner.wait_for_exit = self.pods.died
         manager.provisioner = None
-        self.lifecycle = ReplicatedKernelLifecycle(
+        starts = KernelStarter(kernel=kernel, options=options(seconds, restart_limit=restart_limit))
+        starts.wait_for_exit = self.pods.died
+        self.lifecycle = KernelLifecycle(
             kernel=kernel,
-            options=options(seconds, restart_limit=restart_limit),
+            starter=starts,
+            supervision=ReplicatedSupervision(
+                kernel=kernel,
+                starter=starts,
+                on_restart=self.restarts.append,
+                provisioner=provisioner,
+                ownership=self.ownership,
+            ),
             on_restart=self.restarts.append,
-            provisioner=provisioner,
-            ownership=self.duties,
             on_end=lambda _kernel, forget: self.ended.append(forget),
         )
-        self.lifecycle._wait_for_exit = self.pods.died
         for change in ("restarting", "restarted", "dead"):
             monkeypatch.setattr(kernel, change, _both(getattr(kernel, change), getattr(self, f"kernel_{change}")))
 
@@ -216,7 +224,7 @@ def test_a_kernel_that_another_replica_starts_is_starting_until_it_answers(scena
 
 
 def test_a_kernel_that_answered_another_replica_and_not_this_one_is_busy_until_it_does(scenario, monkeypatch):
-    monkeypatch.setattr(replicated_lifecycle, "_ANSWER_SECONDS", 0.01)
+    monkeypatch.setattr(supervision, "_ANSWER_SECONDS", 0.01)
 
     async def steps(kit):
         kit.pods.marked.set()
@@ -245,7 +253,7 @@ def test_a_start_that_fails_elsewhere_is_forgotten_when_its_pod_is_gone(scenario
 
 
 def test_a_record_that_cant_be_read_now_is_read_later(scenario, monkeypatch):
-    monkeypatch.setattr(replicated_lifecycle, "_RECORD_AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(supervision, "_RECORD_AGAIN_SECONDS", 0.0)
 
     async def steps(kit):
         kit.pods.records.insert(0, KubernetesUnavailable("away", kind="Secret"))
@@ -278,7 +286,7 @@ def test_a_kernel_that_is_given_up_elsewhere_is_dead_and_stays_for_its_users_to_
 def test_a_restart_elsewhere_is_followed_and_not_told_as_a_death(scenario):
     async def steps(kit):
         await kit.followed()
-        kit.duties.mine.set()
+        kit.ownership.mine.set()
         kit.pods.end.set_result(RESTART)
         await kit.until("restarting")
         kit.pods.successor.set()
@@ -308,7 +316,7 @@ def test_who_may_not_act_waits_for_who_starts_a_dead_kernel_again(scenario):
 def test_who_may_act_starts_a_dead_kernel_again(scenario):
     async def steps(kit):
         await kit.followed()
-        kit.duties.mine.set()
+        kit.ownership.mine.set()
         kit.pods.end.set_result("out of memory")
         await kit.until("restarting")
         await kit.until("idle")
@@ -323,7 +331,7 @@ def test_who_may_act_only_later_starts_it_then(scenario):
         await kit.followed()
         kit.pods.end.set_result("out of memory")
         await kit.until("restarting")
-        kit.duties.mine.set()
+        kit.ownership.mine.set()
         await kit.until("idle")
         assert kit.restarts == [True]
 
@@ -333,11 +341,11 @@ def test_who_may_act_only_later_starts_it_then(scenario):
 def test_a_replica_that_is_slower_than_another_follows_it(scenario):
     async def steps(kit):
         await kit.followed()
-        kit.duties.mine.set()
+        kit.ownership.mine.set()
         kit.restart_failures = [KernelExists()]
         kit.pods.end.set_result("out of memory")
         await kit.until("restarting")
-        kit.duties.mine.clear()
+        kit.ownership.mine.clear()
         kit.pods.successor.set()
         await kit.until("idle")
 
@@ -347,7 +355,7 @@ def test_a_replica_that_is_slower_than_another_follows_it(scenario):
 def test_a_kernel_that_dies_too_often_is_given_up_and_the_others_are_told(scenario):
     async def steps(kit):
         await kit.followed()
-        kit.duties.mine.set()
+        kit.ownership.mine.set()
         kit.restart_failures = [LaunchFailed("no room")] * 3
         kit.pods.end.set_result("out of memory")
         await kit.until("dead")
@@ -361,7 +369,7 @@ def test_a_kernel_that_dies_too_often_is_given_up_and_the_others_are_told(scenar
 
 def test_a_restart_that_nobody_finishes_is_the_kernels_end(scenario, monkeypatch):
     async def steps(kit):
-        monkeypatch.setattr(replicated_lifecycle, "_TAKEOVER_SECONDS", 0)
+        monkeypatch.setattr(supervision, "_TAKEOVER_SECONDS", 0)
         await kit.followed()
         kit.pods.end.set_result(RESTART)
         await kit.until("dead")
@@ -470,7 +478,7 @@ def test_an_end_that_is_asked_for_during_another_replicas_restart_ends_what_come
 def test_an_end_that_is_asked_for_while_this_replica_starts_it_again_waits_for_nothing(scenario):
     async def steps(kit):
         await kit.followed()
-        kit.duties.mine.set()
+        kit.ownership.mine.set()
         kit.answers.clear()
         kit.pods.end.set_result("out of memory")
         while ("launched", "") not in kit.pods.told:
@@ -485,10 +493,10 @@ def test_a_supervision_that_fails_is_not_silent(scenario, caplog):
     async def steps(kit):
         await kit.followed()
         kit.pods.end.set_exception(RuntimeError("a mistake"))
-        while not kit.lifecycle._supervision.done():
+        while not kit.lifecycle._supervising.done():
             await asyncio.sleep(0)
         await asyncio.sleep(0)
-        kit.lifecycle._supervision = None
+        kit.lifecycle._supervising = None
 
     scenario(steps)
     assert "Supervision of a kernel failed" in caplog.text
@@ -500,7 +508,7 @@ def test_a_restart_has_the_time_that_the_kernels_start_had(scenario):
         await kit.followed()
         await asyncio.gather(kit.lifecycle.restart(), kit.answers_late())
         assert kit.kernel.execution_state == "idle"
-        kit.duties.mine.set()
+        kit.ownership.mine.set()
         late = asyncio.create_task(kit.answers_late())
         await asyncio.sleep(0)
         kit.pods.end.set_result("it died")
@@ -538,7 +546,7 @@ def test_the_end_of_a_kernel_takes_nothing_of_the_time_of_its_next_start(scenari
 
 def test_a_kernel_that_doesnt_end_isnt_waited_for_without_end(scenario, monkeypatch):
     async def steps(kit):
-        monkeypatch.setattr(lifecycle, "_END_SECONDS", 0)
+        monkeypatch.setattr(starter, "_END_SECONDS", 0)
         kit.kernel.manager.shutdown_wait_time = 0
         await kit.followed()
         kit.may_end.clear()

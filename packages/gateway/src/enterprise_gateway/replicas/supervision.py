@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from enterprise_gateway.cluster.pods.annotations import Cause, Ending
 from enterprise_gateway.errors import GatewayError, KernelExists, LaunchFailed, LaunchTimeout
 from enterprise_gateway.kernels.kernel import ExecutionState, Kernel
-from enterprise_gateway.kernels.lifecycle import KernelLifecycle, LifecycleOptions
 from enterprise_gateway.kernels.readiness import wait_until_it_answers
+from enterprise_gateway.kernels.starter import KernelStarter
+from enterprise_gateway.kernels.supervision import KernelOver
 from enterprise_gateway.kernels.waiting import first_of
 from enterprise_gateway.launch.request import KernelFacts, LaunchRequest, recorded_request
 from enterprise_gateway.links.supervisor.channels import KernelStatus
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from enterprise_gateway.cluster.objects.store import KernelRecord
     from enterprise_gateway.cluster.pods.kernel_pods import KernelPods
 
-__all__ = ["Ownership", "ReplicatedKernelLifecycle", "ReplicatedProvisioner"]
+__all__ = ["Ownership", "ReplicatedProvisioner", "ReplicatedSupervision"]
 
 _log = logging.getLogger(__name__)
 
@@ -77,34 +78,35 @@ class KernelLost(LaunchFailed):
         self.wanted = wanted
 
 
-class ReplicatedKernelLifecycle(KernelLifecycle):
-    """As `KernelLifecycle`, beside other replicas that do the same for the same kernel.
+class ReplicatedSupervision:
+    """Of a kernel that other replicas look after as well; see `enterprise_gateway.kernels.supervision`.
 
     Parameters
     ----------
+    kernel, starter
+        The kernel, and who brings it up.
+    on_restart
+        Called with `True` for a restart after a death.
     provisioner
         Its pods, and the way to take over how it is reached.
     ownership
         Asked before a kernel that died is started again.
-    on_end
-        Called when the kernel ended by what others did: with `True` where it was shut down, else it is dead.
     """
 
     def __init__(
         self,
         *,
         kernel: Kernel,
-        options: LifecycleOptions,
+        starter: KernelStarter,
         on_restart: Callable[[bool], None],
         provisioner: ReplicatedProvisioner,
         ownership: Ownership,
-        on_end: Callable[[Kernel, bool], None],
-        **rest: Any,  # noqa: ANN401  the base class' clock
     ) -> None:
-        super().__init__(kernel=kernel, options=options, on_restart=on_restart, **rest)
+        self._kernel = kernel
+        self._starter = starter
+        self._on_restart = on_restart
         self._provisioner = provisioner
         self._ownership = ownership
-        self._on_end = on_end
         self._announcement: asyncio.Task[None] | None = None
         self._starts_it_again = False
         self._life: int | None = None  # of the kernel that is followed, as its supervisor counts
@@ -123,7 +125,7 @@ class ReplicatedKernelLifecycle(KernelLifecycle):
 
     @property
     def _patience(self) -> float:
-        return self._restart_seconds + _TAKEOVER_SECONDS
+        return self._starter.restart_seconds + _TAKEOVER_SECONDS
 
     def is_over(self, uid: str) -> bool:
         """Tell whether the kernel is dead and a pod is another one's than it had."""
@@ -132,61 +134,61 @@ class ReplicatedKernelLifecycle(KernelLifecycle):
 
     # ------------------------------------------------------------------------------------------- told to the others
 
-    async def start(self, *, timeout: float, arguments: dict[str, Any]) -> None:
-        """Start the kernel; see the base class."""
+    def starts_here(self) -> None:
+        """Take note that this process brings the kernel up."""
         self.started_here = True
-        await super().start(timeout=timeout, arguments=arguments)
 
-    def _tell_start(self) -> None:
+    def tell_start(self) -> None:
+        """Write on the kernel's pod that it answers."""
         # Beside everything else: it needn't hold up who waits for the kernel.
-        self._announcement = asyncio.create_task(self._provisioner.pods.record_activity(self._kernel.last_activity))
+        self._announcement = asyncio.create_task(self.pods.record_activity(self._kernel.last_activity))
 
-    async def _tell_end(self, *, restart: bool, reason: str | None = None) -> None:
-        await self._provisioner.pods.announce(Cause.RESTART if restart else Cause.SHUTDOWN, reason or "")
+    async def tell_end(self, *, restart: bool, reason: str | None = None) -> None:
+        """Write on the kernel's pod why it is about to end."""
+        await self.pods.announce(Cause.RESTART if restart else Cause.SHUTDOWN, reason or "")
 
-    async def _end_supervision(self) -> None:
-        self._activity.ask_no_more()
-        await super()._end_supervision()
-
-    def _let_go(self) -> None:
-        self._activity.ask_no_more()
-        super()._let_go()
-        self._provisioner.pods.forget()
+    def let_go(self) -> None:
+        """Forget the kernel's pods; they live on."""
+        self.pods.forget()
 
     # ------------------------------------------------------------------------------------------------ following
 
-    def follow(self) -> None:
-        """Go on with a kernel that another process started, wherever it is on its way."""
-        self._begin(self._follow_from_the_start())
+    async def supervise(self, *, started: bool) -> KernelOver:
+        """Stay with the kernel through its pods, and return when it is over.
 
-    def _supervise(self, *, deaths: int) -> None:
-        self._begin(self._follow(deaths))
+        Parameters
+        ----------
+        started
+            Whether this process brought it up; else it is somewhere on its way, by another replica's doing.
+        """
+        if not started:
+            over = await self._join()
+            if over is not None:
+                return over
+        return await self._follow()
 
-    async def _follow_from_the_start(self) -> None:
-        pods = self._provisioner.pods
+    async def _join(self) -> KernelOver | None:
+        """Return when a kernel answers that another replica brought up, or its end where the start failed."""
         try:
             await self._take_up()
         except LaunchFailed as error:
-            if not pods.was_started:
+            if not self.pods.was_started:
                 # Whoever starts it takes away what is left, or the collector of orphans does.
-                await pods.gone()
-                self._over(error.message, forget=True)
-                return
+                await self.pods.gone()
+                return self._over(error.message, forget=True)
         else:
             self._kernel.started_elsewhere()
-        await self._follow(0)
+        return None
 
-    async def _follow(self, deaths: int) -> None:
-        """Stay with the kernel through its pods until it is over."""
-        kernel = self._kernel
+    async def _follow(self) -> KernelOver:
+        kernel, starter, deaths = self._kernel, self._starter, 0
         while True:
-            alive_since = self._clock()
+            alive_since = starter.clock()
             end = await self._end()
-            self._activity.ask_no_more()
+            starter.activity.ask_no_more()
             if isinstance(end, Ending) and end.cause is not Cause.RESTART:
-                self._over(end.words or None, forget=end.cause is Cause.SHUTDOWN)
-                return
-            deaths = 1 if self._clock() - alive_since >= self._options.stable_start_time else deaths + 1
+                return self._over(end.words or None, forget=end.cause is Cause.SHUTDOWN)
+            deaths = 1 if starter.clock() - alive_since >= starter.options.stable_start_time else deaths + 1
             try:
                 if isinstance(end, KernelStatus):
                     await self._restart_in_pod(end, deaths)
@@ -194,15 +196,19 @@ class ReplicatedKernelLifecycle(KernelLifecycle):
                 kernel.restarting(end if isinstance(end, str) else None)
                 deaths = await self._come_back(end, deaths)
             except KernelLost as error:
-                self._over(error.message, forget=error.wanted)
-                return
+                return self._over(error.message, forget=error.wanted)
             kernel.restarted()
+
+    def _over(self, reason: str | None, *, forget: bool) -> KernelOver:
+        self._starter.let_go()
+        self.let_go()
+        return KernelOver(reason, forget)
 
     async def _end(self) -> "Ending | str | KernelStatus":
         """Return when the kernel's pod has ended, or the kernel in it whose supervisor is still there."""
         if not self._kernel.link.supervised:
-            return await self._provisioner.pods.ended()
-        return await first_of(self._provisioner.pods.ended(), self._end_in_pod())
+            return await self.pods.ended()
+        return await first_of(self.pods.ended(), self._end_in_pod())
 
     async def _end_in_pod(self) -> KernelStatus:
         link = self._kernel.link
@@ -227,22 +233,22 @@ class ReplicatedKernelLifecycle(KernelLifecycle):
         self._life = None
         if died and await self._is_mine_to_restart(end):
             reason = end.cause or "The kernel ended."
-            if deaths > self._options.restart_limit:
+            if deaths > self._starter.options.restart_limit:
                 await self._give_up(reason)
             self._tell_of_restart(reason, deaths)
             try:
-                await self._relaunch_in_place(reason=reason, now=True)
+                await self._starter.restart_in_place(reason=reason, now=True)
             except GatewayError as error:
                 fields = {"kernel_id": kernel.kernel_id, "cause": error.message}
                 _log.warning("A kernel that died can't be started again in its pod", extra=fields)
                 return
         else:
             runs = link.status_is(lambda status: status.phase is KernelPhase.RUNNING)
-            if not isinstance(await first_of(self._provisioner.pods.died(), runs), KernelStatus):
+            if not isinstance(await first_of(self.pods.died(), runs), KernelStatus):
                 return
             kernel.connect()
             try:
-                await self._answer_or_exit()
+                await self._starter.answer_or_exit()
             except LaunchFailed:
                 return
         kernel.restarted()
@@ -260,7 +266,7 @@ class ReplicatedKernelLifecycle(KernelLifecycle):
             return False
 
         async def pods_end() -> bool:
-            await self._provisioner.pods.died()
+            await self.pods.died()
             return False
 
         return await first_of(anothers(), pods_end(), mine())
@@ -276,7 +282,7 @@ class ReplicatedKernelLifecycle(KernelLifecycle):
         while True:
             if await self._is_mine_to_start(end):
                 reason = end if isinstance(end, str) else "Another replica didn't finish the kernel's restart."
-                if deaths > self._options.restart_limit:
+                if deaths > self._starter.options.restart_limit:
                     await self._give_up(reason)
                 try:
                     await self._start_after_death(reason, deaths)
@@ -290,7 +296,7 @@ class ReplicatedKernelLifecycle(KernelLifecycle):
             try:
                 await self._take_up()
             except LaunchFailed:
-                end = await self._provisioner.pods.ended()
+                end = await self.pods.ended()
                 if isinstance(end, Ending) and end.cause is not Cause.RESTART:
                     wanted = end.cause is Cause.SHUTDOWN
                     raise KernelLost(end.words or "The kernel was shut down.", wanted=wanted) from None
@@ -306,7 +312,7 @@ class ReplicatedKernelLifecycle(KernelLifecycle):
         KernelLost
             Nobody started it.
         """
-        following = asyncio.ensure_future(self._provisioner.pods.next_pod())
+        following = asyncio.ensure_future(self.pods.next_pod())
         waited: set[asyncio.Future[None]] = {following}
         if isinstance(end, str):
             waited.add(asyncio.ensure_future(self._ownership.wait_to_act(started_here=self.started_here)))
@@ -325,7 +331,7 @@ class ReplicatedKernelLifecycle(KernelLifecycle):
 
     def _tell_of_restart(self, reason: str, deaths: int) -> None:
         fields = {"kernel_id": self._kernel.kernel_id, "cause": reason}
-        limit = self._options.restart_limit
+        limit = self._starter.options.restart_limit
         _log.warning("Kernel died and is started again", extra={**fields, "attempt": deaths, "limit": limit})
         self._on_restart(True)
 
@@ -333,16 +339,15 @@ class ReplicatedKernelLifecycle(KernelLifecycle):
         self._tell_of_restart(reason, deaths)
         self._starts_it_again = True
         try:
-            await self._relaunch(now=True)
+            await self._starter.restart(now=True, moves=self._tell_restart)
         finally:
             self._starts_it_again = False
         self.started_here = True
-        self._tell_start()
+        self.tell_start()
 
     async def _give_up(self, reason: str) -> None:
-        await self._provisioner.pods.announce(Cause.GIVEN_UP, reason)
-        # The supervision ends here, so the clean-up must not wait for it.
-        await self._destroy()
+        await self.pods.announce(Cause.GIVEN_UP, reason)
+        await self._starter.destroy()
         raise KernelLost(reason)
 
     async def _take_up(self) -> None:
@@ -353,7 +358,7 @@ class ReplicatedKernelLifecycle(KernelLifecycle):
         LaunchFailed
             The pod ended before.
         """
-        pods, kernel = self._provisioner.pods, self._kernel
+        pods, kernel = self.pods, self._kernel
         record = await self._record()
         self._provisioner.adopt(record)
         if record.supervisor is not None:
@@ -362,10 +367,10 @@ class ReplicatedKernelLifecycle(KernelLifecycle):
                 raise LaunchFailed(died)
         self._life = None
         request = kernel.manager.launch_request = self._recorded_request(record)
-        self._launch_timeout = self._options.launch_timeout
+        self._starter.launch_timeout = self._starter.options.launch_timeout
         if request is not None:
-            self._launch_timeout = request.launch_seconds(
-                default=self._options.launch_timeout, maximum=self._options.max_launch_timeout
+            self._starter.launch_timeout = request.launch_seconds(
+                default=self._starter.options.launch_timeout, maximum=self._starter.options.max_launch_timeout
             )
         arguments = {"env": dict(record.environment), "kernel_id": kernel.kernel_id}
         kernel.manager.adopt(self._provisioner.connection_info, arguments)
@@ -382,7 +387,7 @@ class ReplicatedKernelLifecycle(KernelLifecycle):
                 # What it does now is another client's, and its answer may wait behind a long cell.
                 await kernel.link.output_arrives(ask=False)
                 kernel.adopted()
-                self._activity.ask()
+                self._starter.activity.ask()
         finally:
             for task in (answer, ended, known):
                 task.cancel()
@@ -403,13 +408,13 @@ class ReplicatedKernelLifecycle(KernelLifecycle):
 
     async def _known_to_answer(self) -> None:
         """Return when another replica had an answer, and the kernel has had the time to answer here as well."""
-        await self._provisioner.pods.marked_as_started()
+        await self.pods.marked_as_started()
         await asyncio.sleep(_ANSWER_SECONDS)
 
     async def _record(self) -> "KernelRecord":
         while True:
             try:
-                return await self._provisioner.pods.record()
+                return await self.pods.record()
             except LaunchFailed:
                 raise
             except GatewayError as error:
@@ -418,66 +423,51 @@ class ReplicatedKernelLifecycle(KernelLifecycle):
                 _log.warning("A kernel's record can't be read", extra=fields)
                 await asyncio.sleep(_RECORD_AGAIN_SECONDS)
 
-    def _over(self, reason: str | None, *, forget: bool) -> None:
-        self._ended = forget
-        self._let_go()
-        self._kernel.dead(reason)
-        self._on_end(self._kernel, forget)
-
     # ----------------------------------------------------------------------------------------------- deliberate steps
 
-    async def restart(self) -> None:
-        """Restart the kernel; one that is being started again already is waited for.
+    async def joins_restart(self) -> bool:
+        """Wait for the restart that is under way, whoever does it; none is needed then."""
+        await self._in_time(self._kernel.wait_until_ready())
+        return True
+
+    async def end_of_restart(self) -> None:
+        """Wait for a while for another replica's restart to end."""
+        if not self._starts_it_again:
+            with suppress(LaunchFailed, TimeoutError):
+                async with asyncio.timeout(_NEXT_POD_SECONDS):
+                    await self._kernel.wait_until_ready()
+
+    async def start_again(self) -> None:
+        """Restart the kernel because somebody asked for it.
 
         Raises
         ------
         LaunchFailed
             It could not be started again.
         """
-        if self._kernel.execution_state == ExecutionState.RESTARTING and not self._lock.locked():
-            await self._in_time(self._kernel.wait_until_ready())
-            return
-        try:
-            await super().restart()
-        except BaseException:
-            if self._kernel.execution_state == ExecutionState.DEAD and not self._ended:
-                # Nobody follows it any more who could tell that it is to be forgotten.
-                self._on_end(self._kernel, False)
-            raise
-
-    async def shutdown(self, *, reason: str | None = None) -> None:
-        """End the kernel and all that belongs to it; does nothing the second time.
-
-        One that another replica is restarting has no pod for a moment. What is done then would be undone by the next one,
-        so that is waited for, for a while.
-        """
-        if self._kernel.execution_state == ExecutionState.RESTARTING and not (self._lock.locked() or self._starts_it_again):
-            with suppress(LaunchFailed, TimeoutError):
-                async with asyncio.timeout(_NEXT_POD_SECONDS):
-                    await self._kernel.wait_until_ready()
-        await super().shutdown(reason=reason)
-
-    async def _start_again(self) -> None:
         self._life = None
-        pod = self._provisioner.pods.objects
+        pod = self.pods.objects
         try:
-            await super()._start_again()
+            await self._starter.restart(now=False, moves=self._tell_restart)
         except KernelExists:
             # Another replica had taken the end for a death and was faster.
             await self._in_time(self._take_up_next())
         else:
-            if self._provisioner.pods.objects is not pod:
+            if self.pods.objects is not pod:
                 self.started_here = True
 
+    async def _tell_restart(self) -> None:
+        await self.tell_end(restart=True)
+
     async def _take_up_next(self) -> None:
-        await self._provisioner.pods.next_pod()
+        await self.pods.next_pod()
         await self._take_up()
 
     async def _in_time(self, step: Coroutine[Any, Any, None]) -> None:
         """Do what another replica's restart needs, within the time that a restart has."""
-        seconds = self._restart_seconds
+        seconds = self._starter.restart_seconds
         try:
-            async with asyncio.timeout(seconds + self._slack):
+            async with asyncio.timeout(seconds + self._starter.slack):
                 await step
         except TimeoutError as error:
             raise LaunchTimeout(f"The restarted kernel didn't answer within {seconds:g} seconds.") from error

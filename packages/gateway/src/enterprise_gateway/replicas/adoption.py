@@ -7,20 +7,20 @@ is followed by one that goes on with all of its kernels, and several replicas li
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from enterprise_gateway.cluster.connection import ClusterConnection
 from enterprise_gateway.cluster.pods.annotations import ending_of, last_activity_of, moment_of, was_started
 from enterprise_gateway.cluster.pods.state import PodKey, PodState, is_later
 from enterprise_gateway.errors import KernelspecNotFound, KubernetesError, KubernetesUnavailable, NotSupported
-from enterprise_gateway.kernels.cluster_sync import ClusterSync
-from enterprise_gateway.kernels.look_up import LookUpBudget
-from enterprise_gateway.kernels.owners import is_kernel_id, owners_of
-from enterprise_gateway.kernels.registry import Kernels
-from enterprise_gateway.kernels.replicated_lifecycle import ReplicatedKernelLifecycle
+from enterprise_gateway.kernels.admission import AdmissionControl
 from enterprise_gateway.kernels.rules import KernelFactory
 from enterprise_gateway.kernelspecs.catalogue import KernelspecCatalogue
+from enterprise_gateway.replicas.cluster_sync import ClusterSync
+from enterprise_gateway.replicas.look_up import LookUpBudget
+from enterprise_gateway.replicas.owners import is_kernel_id
+from enterprise_gateway.replicas.replicated_kernels import ReplicatedKernels, replication_of
 from enterprise_gateway_common import labels
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ class Adoption:
         Where the kernels are, and who tells whether all of them are known.
     kernels, catalogue, make_kernel
         Who knows kernels, their kernelspecs, and makes their objects.
+    admission
+        Told of the pods of kernels that start here.
     noticed
         Called with each change of the pod of a kernel that is known.
     clock
@@ -58,9 +60,10 @@ class Adoption:
         *,
         cluster: ClusterConnection,
         sync: ClusterSync,
-        kernels: Kernels,
+        kernels: ReplicatedKernels,
         catalogue: KernelspecCatalogue,
         make_kernel: KernelFactory,
+        admission: AdmissionControl,
         noticed: Callable[[PodState], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -69,6 +72,7 @@ class Adoption:
         self._kernels = kernels
         self._catalogue = catalogue
         self._make_kernel = make_kernel
+        self._admission = admission
         self._noticed = noticed
         self._budget = LookUpBudget(clock=clock)
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -89,7 +93,7 @@ class Adoption:
             The cluster doesn't answer.
         """
         await self._find()
-        await self._kernels.table.settled(_ANSWER_SECONDS)
+        await self._kernels.settled(_ANSWER_SECONDS)
 
     async def join(self) -> None:
         """Return when every kernel of the cluster is known, for a start that can wait a moment for it.
@@ -147,25 +151,6 @@ class Adoption:
         for key, pod in tuple(services.pods.objects.items()):
             self._changed(key, pod)
 
-    def owners(self) -> Mapping[str, str]:
-        """Return the owner of every kernel that the cluster has a pod for, by the kernel's id."""
-        return owners_of(self._cluster.services.pods.objects.values()) if self._cluster.connected else {}
-
-    async def owners_now(self) -> Mapping[str, str]:
-        """Return the same as the API server knows it this moment.
-
-        Raises
-        ------
-        KubernetesError
-            It can't be asked.
-        """
-        return owners_of(await self._cluster.services.store.all_pods())
-
-    @property
-    def in_order(self) -> bool:
-        """Whether changes are told in the order in which they came about."""
-        return self._cluster.connected and self._cluster.services.pods.in_order
-
     # ------------------------------------------------------------------------------------------------------- adopting
 
     def _changed(self, key: PodKey, pod: PodState | None) -> None:
@@ -177,11 +162,16 @@ class Adoption:
             self._vanished.add(before)
         if pod is None:
             return
-        if self._kernels.table.knows(pod.kernel_id, pod.uid):
-            self._kernels.pod_seen(pod.kernel_id)
+        if self._kernels.knows(pod.kernel_id, pod.uid):
+            self._pod_seen(pod.kernel_id)
             self._noticed(pod)
         elif self._can_be_adopted(pod):
             self._begin(pod)
+
+    def _pod_seen(self, kernel_id: str) -> None:
+        entry = self._kernels.table.find(kernel_id)
+        if entry is not None and entry.launching:
+            self._admission.pod_seen(entry.admission, kernel_id=kernel_id, user=entry.kernel.user)
 
     def _begin(self, pod: PodState) -> None:
         if pod.kernel_id in self._tasks:
@@ -211,7 +201,8 @@ class Adoption:
         except (KernelspecNotFound, NotSupported) as error:
             self._leave_alone(pod, name, error.message)
             return
-        if not isinstance(lifecycle, ReplicatedKernelLifecycle):
+        replication = replication_of(lifecycle)
+        if replication is None:
             self._leave_alone(pod, name, "the kernelspec doesn't run kernels in the cluster any more")
             return
         # It may have gone on while the kernelspec was read; one that the watch hasn't shown yet is taken as it was found.
@@ -225,8 +216,8 @@ class Adoption:
         moment = last_activity_of(pod) or moment_of(pod.created)
         if moment is not None:
             kernel.restore_activity(moment)
-        lifecycle.pods.follow(pod, self._records.get(pod.key))
-        self._kernels.table.follow(kernel, lifecycle)
+        replication.pods.follow(pod, self._records.get(pod.key))
+        self._kernels.follow(kernel, lifecycle)
         self._left_alone.discard(pod.kernel_id)
         self._noticed(pod)
 
@@ -264,7 +255,7 @@ class Adoption:
             return
         if kernel_id not in self._tasks:
             pod = self._pod(kernel_id) or await self._asked(kernel_id)
-            if pod is None or self._kernels.table.knows(pod.kernel_id, pod.uid) or not self._can_be_adopted(pod):
+            if pod is None or self._kernels.knows(pod.kernel_id, pod.uid) or not self._can_be_adopted(pod):
                 return
             self._begin(pod)
         await asyncio.wait([self._tasks[kernel_id]])

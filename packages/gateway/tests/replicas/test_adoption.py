@@ -19,14 +19,13 @@ from enterprise_gateway.errors import (
     NotSupported,
 )
 from enterprise_gateway.identity import ANONYMOUS, Identity
-from enterprise_gateway.kernels import adoption as module
 from enterprise_gateway.kernels.admission import AdmissionState
-from enterprise_gateway.kernels.adoption import Adoption
-from enterprise_gateway.kernels.cluster_sync import ClusterSync
-from enterprise_gateway.kernels.lifecycle import LifecycleOptions
-from enterprise_gateway.kernels.owners import owners_of
-from enterprise_gateway.kernels.replicated_lifecycle import ReplicatedKernelLifecycle
 from enterprise_gateway.kernels.requests import StartRequest
+from enterprise_gateway.replicas import adoption as module
+from enterprise_gateway.replicas.adoption import Adoption
+from enterprise_gateway.replicas.cluster_sync import ClusterSync
+from enterprise_gateway.replicas.owners import ClusterOwners, owners_of
+from enterprise_gateway.replicas.supervision import ReplicatedSupervision
 from enterprise_gateway_common import labels
 
 ID = "01234567-89ab-4cde-8f01-23456789abcd"
@@ -113,21 +112,13 @@ class Pods:
         self.followed = None
 
 
-class SharedLifecycle(ReplicatedKernelLifecycle):
+class ReplicatedLifecycle:
     """Follows nothing and starts when a test lets it."""
 
     def __init__(self, kernel):
-        self.kept = Pods()
-        options = LifecycleOptions(
-            launch_timeout=1, max_launch_timeout=1, kernel_info_timeout=1, restart_limit=1, stable_start_time=1
-        )
-        super().__init__(
-            kernel=kernel,
-            options=options,
-            on_restart=lambda _: None,
-            provisioner=SimpleNamespace(pods=self.kept),
-            ownership=None,
-            on_end=lambda *_: None,
+        self.kept, self._kernel = Pods(), kernel
+        self.supervision = ReplicatedSupervision(
+            kernel=kernel, starter=None, on_restart=None, provisioner=SimpleNamespace(pods=self.kept), ownership=None
         )
         self.may_finish, self.phases, self.failure, self.ended = asyncio.Event(), {}, None, False
 
@@ -148,25 +139,27 @@ class SharedLifecycle(ReplicatedKernelLifecycle):
 class Replica:
     """The kernels of one replica, with a cache of its own."""
 
-    def __init__(self, kit, make_kernel, clock):
-        self.cluster, self.kernels, self.lifecycles, self.noticed = Cluster(), kit.kernels, {}, []
+    def __init__(self, kit_type, specs, make_kernel, clock):
+        self.cluster, self.lifecycles, self.noticed = Cluster(), {}, []
         self._make_kernel = make_kernel
-        self.kernels._make_kernel = self._make
         self.sync = ClusterSync(cluster=self.cluster, loss_grace=60)
-        self.adoption = self.kernels.peers = Adoption(
+        self.kit = kit_type(specs, make_kernel, clock, others=ClusterOwners(cluster=self.cluster, sync=self.sync))
+        self.adoption = Adoption(
             cluster=self.cluster,
             sync=self.sync,
-            kernels=self.kernels,
-            catalogue=self.kernels._catalogue,
+            kernels=self.kit.replicated,
+            catalogue=self.kit.catalogue,
             make_kernel=self._make,
+            admission=self.kit.admission,
             noticed=lambda pod: self.noticed.append(pod.name),
             clock=clock,
         )
+        self.kernels = self.kit.with_peers(self.adoption, self._make)
         self.cache, self.store = self.cluster.services.pods, self.cluster.services.store
 
     def _make(self, *, kernel_id, kernelspec, user, request=None):
         kernel = self._make_kernel(kernel_id, user, kernelspec.name, kernelspec)
-        lifecycle = self.lifecycles[kernel_id] = SharedLifecycle(kernel)
+        lifecycle = self.lifecycles[kernel_id] = ReplicatedLifecycle(kernel)
         return kernel, lifecycle
 
     def ids(self):
@@ -178,8 +171,8 @@ class Replica:
 
 
 @pytest.fixture
-def replica(kit, make_kernel, clock):
-    return Replica(kit, make_kernel, clock)
+def replica(kit, kit_type, make_kernel, clock):
+    return Replica(kit_type, kit.specs, make_kernel, clock)
 
 
 def pod(kernel_id=ID, *, user="alice", uid="u1", kernelspec="python3", annotations=STARTED, **change):
@@ -428,7 +421,7 @@ def test_before_the_kernels_of_the_cluster_are_known_none_is_said_not_to_exist(r
     run(steps())
 
 
-def test_before_anybody_looked_for_the_clusters_kernels_none_is_denied_none_listed_and_none_counted(replica, kit):
+def test_before_anybody_looked_for_the_clusters_kernels_none_is_denied_none_listed_and_none_counted(replica):
     async def steps():
         with pytest.raises(ClusterNotSynced):
             await replica.kernels.find(ID, ANONYMOUS)
@@ -436,7 +429,7 @@ def test_before_anybody_looked_for_the_clusters_kernels_none_is_denied_none_list
             replica.kernels.check_synced()
         with pytest.raises(ClusterNotSynced):
             await replica.kernels.start(StartRequest(kernel_name=None, env={"KERNEL_ID": ID}), ANONYMOUS)
-        kit.kernels.rules = kit.rules(total=5)
+        replica.kit.in_force.now = replica.kit.rules(total=5)
         with pytest.raises(ClusterNotSynced):
             await replica.kernels.start(StartRequest(kernel_name=None, env={}), ANONYMOUS)
 
@@ -532,8 +525,8 @@ async def starting(replica, user="alice"):
 
 
 @pytest.mark.parametrize("limits", [{"per_user": 1}, {"total": 1}])
-def test_kernels_of_other_replicas_count(replica, kit, limits):
-    kit.kernels.rules = kit.rules(**limits)
+def test_kernels_of_other_replicas_count(replica, limits):
+    replica.kit.in_force.now = replica.kit.rules(**limits)
 
     async def steps():
         await replica.adoption.begin()
@@ -544,8 +537,8 @@ def test_kernels_of_other_replicas_count(replica, kit, limits):
     run(steps())
 
 
-def test_of_two_starts_at_once_the_one_whose_pod_was_made_later_ends(replica, kit):
-    kit.kernels.rules = kit.rules(per_user=1)
+def test_of_two_starts_at_once_the_one_whose_pod_was_made_later_ends(replica):
+    replica.kit.in_force.now = replica.kit.rules(per_user=1)
 
     async def steps():
         await replica.adoption.begin()
@@ -556,13 +549,13 @@ def test_of_two_starts_at_once_the_one_whose_pod_was_made_later_ends(replica, ki
         with pytest.raises(LimitReached):
             await task
         assert kernel_id not in replica.ids()
-        assert kit.metrics.launches == [("python3", "LimitReached")]
+        assert replica.kit.metrics.launches == [("python3", "LimitReached")]
 
     run(steps())
 
 
-def test_of_two_starts_at_once_the_one_whose_pod_was_made_first_goes_on(replica, kit):
-    kit.kernels.rules = kit.rules(per_user=1)
+def test_of_two_starts_at_once_the_one_whose_pod_was_made_first_goes_on(replica):
+    replica.kit.in_force.now = replica.kit.rules(per_user=1)
 
     async def steps():
         await replica.adoption.begin()
@@ -579,8 +572,8 @@ def test_of_two_starts_at_once_the_one_whose_pod_was_made_first_goes_on(replica,
 
 
 @pytest.mark.parametrize("others", [[pod()], []])
-def test_where_the_order_is_not_known_all_that_there_is_counts(replica, kit, others):
-    kit.kernels.rules = kit.rules(per_user=1)
+def test_where_the_order_is_not_known_all_that_there_is_counts(replica, others):
+    replica.kit.in_force.now = replica.kit.rules(per_user=1)
 
     async def steps():
         await replica.adoption.begin()
@@ -600,8 +593,8 @@ def test_where_the_order_is_not_known_all_that_there_is_counts(replica, kit, oth
     run(steps())
 
 
-def test_a_kernel_that_has_started_before_its_place_was_known_ends_where_it_has_none(replica, kit):
-    kit.kernels.rules = kit.rules(per_user=1)
+def test_a_kernel_that_has_started_before_its_place_was_known_ends_where_it_has_none(replica):
+    replica.kit.in_force.now = replica.kit.rules(per_user=1)
 
     async def steps():
         await replica.adoption.begin()
@@ -621,8 +614,8 @@ def test_a_kernel_that_has_started_before_its_place_was_known_ends_where_it_has_
     run(steps())
 
 
-def test_a_kernel_that_is_deleted_before_its_place_was_known_leaves_nothing(replica, kit):
-    kit.kernels.rules = kit.rules(per_user=1)
+def test_a_kernel_that_is_deleted_before_its_place_was_known_leaves_nothing(replica):
+    replica.kit.in_force.now = replica.kit.rules(per_user=1)
 
     async def steps():
         await replica.adoption.begin()
@@ -641,8 +634,8 @@ def test_a_kernel_that_is_deleted_before_its_place_was_known_leaves_nothing(repl
     run(steps())
 
 
-def test_a_place_that_cant_be_asked_for_is_none(replica, kit):
-    kit.kernels.rules = kit.rules(per_user=1)
+def test_a_place_that_cant_be_asked_for_is_none(replica):
+    replica.kit.in_force.now = replica.kit.rules(per_user=1)
 
     async def steps():
         await replica.adoption.begin()
@@ -655,8 +648,8 @@ def test_a_place_that_cant_be_asked_for_is_none(replica, kit):
     run(steps())
 
 
-def test_a_kernel_that_is_being_ended_takes_nobodys_place(replica, kit):
-    kit.kernels.rules = kit.rules(per_user=1)
+def test_a_kernel_that_is_being_ended_takes_nobodys_place(replica):
+    replica.kit.in_force.now = replica.kit.rules(per_user=1)
 
     async def steps():
         await replica.adoption.begin()

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import pytest
 
 from enterprise_gateway.errors import ClusterNotSynced
-from enterprise_gateway.kernels.cluster_sync import ClusterSync
+from enterprise_gateway.replicas.cluster_sync import ClusterSync
 
 
 class Cluster:

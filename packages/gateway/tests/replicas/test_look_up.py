@@ -1,7 +1,7 @@
 import pytest
 
 from enterprise_gateway.errors import Unavailable
-from enterprise_gateway.kernels.look_up import LookUpBudget
+from enterprise_gateway.replicas.look_up import LookUpBudget
 
 
 @pytest.fixture
