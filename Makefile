@@ -87,8 +87,8 @@ e2e: $(STAMP) ## tests against a cluster (KUBECONFIG), a Docker engine and conta
 package: ## four wheels and three PEX files into dist/ (Pants)
 	./pants package ::
 
-images: ## container images from PEX files (ARGS='--registry … --tag … --push'; build-support/build_images --help)
-	./pants package packages/gateway:pex packages/kip:pex deploy/images:kernel-py
+images: ## container images from PEX files (ARGS='--kernels r --registry … --push'; build-support/build_images --help)
+	./pants package packages/gateway:pex packages/kip:pex deploy/images::
 	build-support/build_images $(ARGS)
 
 reproducible: ## whether the last commit makes the same wheels and PEX files twice, byte for byte

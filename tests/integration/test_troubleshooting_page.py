@@ -36,7 +36,7 @@ SPEAKERS = {
     "cluster/objects/start.py": ("_refusal",),
     "cluster/watch/pod_watch.py": ("_timeout_words",),
     "provisioners/exits.py": ("exit_words",),
-    "gateway.py": ("problems",),
+    "readiness.py": ("problems",),
     "web/base.py": ("_words_for", "where_the_api_is_described"),
     "kernels/culling.py": ("cull_reason",),
     "websocket/rate_limit.py": ("_limited_by",),

@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 __all__ = ["BASE_IMAGE", "IMAGES", "require_docker", "running"]
 
 BASE_IMAGE = os.environ.get("BASE_IMAGE", "python:3.11-slim-bookworm")
-IMAGES = {"enterprise-gateway": GATEWAY_IMAGE, "kernel-image-puller": PULLER_IMAGE, "kernel-py": IMAGE}
+IMAGES = {
+    "enterprise-gateway": GATEWAY_IMAGE,
+    "kernel-image-puller": PULLER_IMAGE,
+    "kernel-py": IMAGE,
+    "kernel-r": "elyra/kernel-r:dev",
+}
 
 
 def require_docker() -> docker.DockerClient:

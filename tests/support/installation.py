@@ -21,7 +21,8 @@ __all__ = ["IMAGE", "NAME", "Cluster", "Installation", "address_for_pods", "requ
 
 NAME = "python_kubernetes"
 IMAGE = os.environ.get("EG_E2E_KERNEL_IMAGE", "elyra/kernel-py:dev")
-_KERNELSPEC = Path(__file__).parents[2] / "deploy" / "kernelspecs" / NAME
+_KERNELSPECS = Path(__file__).parents[2] / "deploy" / "kernelspecs"
+_KERNELSPEC = _KERNELSPECS / NAME
 _DOCUMENTS = """
 ---
 apiVersion: v1
@@ -149,6 +150,16 @@ class Installation:
         if template is not None:
             (target / "scripts" / "kernel-pod.yaml.j2").unlink()
             (target / "scripts" / dialect).write_text(template)
+        return name
+
+    def deliver(self, name: str, *, env: Mapping[str, str] | None = None) -> str:
+        """Install a kernelspec as it is delivered, but for some of its variables, and return its name."""
+        target = self._workspace.data / "kernels" / name
+        if not target.exists():
+            shutil.copytree(_KERNELSPECS / name, target)
+        spec = json.loads((target / "kernel.json").read_text())
+        spec["env"] |= env or {}
+        (target / "kernel.json").write_text(json.dumps(spec))
         return name
 
     def gateway(

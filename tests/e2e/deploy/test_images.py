@@ -20,16 +20,18 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(180)]
 
 _MEGABYTE = 1_000_000
-_SIZES = {"enterprise-gateway": 120, "kernel-image-puller": 110, "kernel-py": 90}
+_SIZES = {"enterprise-gateway": 120, "kernel-image-puller": 110, "kernel-py": 90, "kernel-r": 180}
 _PROGRAMS = {
     "enterprise-gateway": "/opt/enterprise-gateway/bin/python",
     "kernel-image-puller": "/opt/kernel-image-puller/bin/python",
     "kernel-py": "/opt/kernel/bin/python",
+    "kernel-r": "/opt/kernel/bin/python",
 }
+_KERNELS = [name for name in IMAGES if name.startswith("kernel-") and name != "kernel-image-puller"]
 _UNCOMPILED = """
 import importlib.util, pathlib, sys
 modules = list(pathlib.Path(sys.prefix, "lib").rglob("*.py"))
-assert len(modules) > 100, sys.prefix
+assert len(modules) > 50, sys.prefix
 print([str(each) for each in modules if not pathlib.Path(importlib.util.cache_from_source(each)).exists()])
 """
 # Becomes the kernel's own first process, once it has the connection that a gateway would give it.
@@ -100,9 +102,10 @@ def test_the_puller_goes_on_in_a_strict_container_and_ends_at_once_when_told_to(
         _ends_by_itself(container)
 
 
-def test_a_kernel_listens_in_a_strict_container_and_ends_at_once_when_told_to(engine: docker.DockerClient) -> None:
-    with running(engine, IMAGES["kernel-py"], entrypoint=[_PROGRAMS["kernel-py"], "-c", _LAUNCH]) as container:
-        wait_until(lambda: b"listening" in _executed(container, _PROGRAMS["kernel-py"], _CONNECT), 60)
+@pytest.mark.parametrize("name", _KERNELS)
+def test_a_kernel_listens_in_a_strict_container_and_ends_at_once_when_told_to(engine: docker.DockerClient, name: str) -> None:
+    with running(engine, IMAGES[name], entrypoint=[_PROGRAMS[name], "-c", _LAUNCH]) as container:
+        wait_until(lambda: b"listening" in _executed(container, _PROGRAMS[name], _CONNECT), 60)
         _ends_by_itself(container, 128 + signal.SIGTERM)
 
 

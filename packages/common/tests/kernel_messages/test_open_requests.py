@@ -38,12 +38,12 @@ def test_what_was_seen_of_a_request_is_known_of_it(requests):
 
 def test_what_the_kernel_is_done_with_and_did_not_answer_can_be_taken_once(requests):
     done, _ = send(requests, "a"), send(requests, "b")
-    assert requests.take_unanswered("a") is None
+    assert requests.take_half_answered("a") is None
     for name in "ab":
         is_done = requests.seen("iopub", "status", request_id=name, content=b'{"execution_state": "idle"}')
         assert is_done
     requests.replied("b")
-    assert [requests.take_unanswered(name) for name in "abac"] == [done, None, None, None]
+    assert [requests.take_half_answered(name) for name in "abac"] == [done, None, None, None]
     assert len(requests) == 0
 
 
@@ -51,6 +51,14 @@ def test_the_idle_of_what_was_answered_leaves_nothing_to_wait_for(requests):
     send(requests, "a")
     requests.replied("a")
     assert not requests.seen("iopub", "status", request_id="a", content=b'{"execution_state": "idle"}')
+
+
+def test_what_was_aborted_without_an_idle_can_be_taken_and_what_ran_waits_for_its_output(requests):
+    aborted, _ = send(requests, "a"), send(requests, "b")
+    assert requests.seen("shell", "execute_reply", request_id="a", content=b'{"status": "aborted"}')
+    assert not requests.seen("shell", "execute_reply", request_id="b", content=b'{"status": "ok"}')
+    assert requests.take_half_answered("a") is aborted
+    assert len(requests) == 1
 
 
 def test_all_are_taken_once(requests):

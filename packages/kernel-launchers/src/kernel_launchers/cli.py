@@ -12,6 +12,7 @@ from kernel_launchers.languages import python, r, scala
 from kernel_launchers.options import Options, read_options
 from kernel_launchers.signals import end_on_sigterm
 from kernel_launchers.supervisor.supervisor import Supervisor
+from kernel_launchers.traits import KernelTraits, traits_of
 
 __all__ = ["main"]
 
@@ -70,14 +71,13 @@ def _run_for_gateways(
 
     with temporary_folder() as folder:
         path = os.path.join(folder, "connection.json")  # noqa: PTH118  a path of the pod, as it was given
-        command, variables = _kernel(options, path, environment)
+        command, variables, traits = _kernel(options, path, environment)
         keeper = LinkedKernel(
             settings=settings,
             connection_path=path,
             key=info["key"],
             kernel_name=str(info.get("kernel_name", "")),
-            # What others can is theirs to know; a port of the loopback interface every kernel can listen on.
-            unix_sockets=not (options.command or options.kernelspec) and options.language == "python",
+            traits=traits,
         )
         return Supervisor(command, environment={**environment, **variables}, grace=options.termination_grace, keeper=keeper).run()
 
@@ -97,12 +97,14 @@ def _run_and_tell(options: Options, environment: Dict[str, str]) -> int:
 
 
 def _supervisor(options: Options, connection_file: str, environment: Dict[str, str]) -> Supervisor:
-    command, variables = _kernel(options, connection_file, environment)
+    command, variables, _ = _kernel(options, connection_file, environment)
     return Supervisor(command, environment={**environment, **variables}, grace=options.termination_grace)
 
 
-def _kernel(options: Options, connection_file: str, environment: Dict[str, str]) -> Tuple[List[str], Dict[str, str]]:
-    """Return the command of the kernel, and what it adds to the environment."""
+def _kernel(
+    options: Options, connection_file: str, environment: Dict[str, str]
+) -> Tuple[List[str], Dict[str, str], KernelTraits]:
+    """Return the command of the kernel, what it adds to the environment, and what the kernel can."""
     places = {"{connection_file}": connection_file, "{kernel_id}": options.kernel_id}
     if options.connection_file is not None:
         # A gateway that fills the place in itself knows the mounted file only.
@@ -112,10 +114,12 @@ def _kernel(options: Options, connection_file: str, environment: Dict[str, str])
 
         kernelspec = find_kernelspec(options.kernelspec, environment)
         places["{resource_dir}"] = kernelspec.folder
-        return _filled_in(kernelspec.argv, places), kernelspec.variables
+        traits = traits_of(kernelspec.language, interrupt_mode=kernelspec.interrupt_mode)
+        return _filled_in(kernelspec.argv, places), kernelspec.variables, traits
     if options.command:
-        return _filled_in(options.command, places), {}
-    return _COMMANDS[options.language](options, connection_file), {}
+        return _filled_in(options.command, places), {}, traits_of(options.language)
+    traits = traits_of(options.language)._replace(unix_sockets=options.language == "python")
+    return _COMMANDS[options.language](options, connection_file), {}, traits
 
 
 def _filled_in(command: Sequence[str], places: Mapping[str, str]) -> List[str]:

@@ -20,6 +20,8 @@ class Kernelspec(NamedTuple):
     argv: List[str]
     variables: Dict[str, str]
     """The environment of its kernel, with the variables filled in that it names."""
+    language: str = ""
+    interrupt_mode: str = "signal"
 
 
 def find_kernelspec(name: str, environment: Mapping[str, str]) -> Kernelspec:
@@ -63,4 +65,10 @@ def _kernelspec(path: str, content: Any, environment: Mapping[str, str]) -> Kern
         name: _VARIABLE.sub(lambda match: environment.get(match.group(1) or match.group(2), match.group(0)), value)
         for name, value in variables.items()
     }
-    return Kernelspec(folder=os.path.dirname(path), argv=argv, variables=filled)  # noqa: PTH120  as above
+    return Kernelspec(
+        folder=os.path.dirname(path),  # noqa: PTH120  as above
+        argv=argv,
+        variables=filled,
+        language=str(content.get("language", "")),
+        interrupt_mode=str(content.get("interrupt_mode", "signal")),
+    )

@@ -68,13 +68,20 @@ def test_a_kernel_that_is_gone_owes_nobody_anything(requests):
 
 def test_what_a_kernel_is_done_with_without_a_reply_is_answered_once(requests):
     requests.sent("shell", *message("a", kind="usage_request"), session_id="mine")
-    assert requests.answer_unanswered("a") == []
+    assert requests.answer_the_rest("a") == []
     assert requests.seen("iopub", Headers("s", "status", "a", ""), b'{"execution_state": "idle"}')
-    (answer,) = requests.answer_unanswered("a")
+    (answer,) = requests.answer_the_rest("a")
     assert (answer.channel, answer.recipient, headers_of(answer.parts).msg_type) == ("shell", "mine", "usage_reply")
     assert json.loads(answer.parts[3])["ename"] == "NoReplyError"
-    assert requests.answer_unanswered("a") == []
+    assert requests.answer_the_rest("a") == []
     assert len(requests) == 0
+
+
+def test_what_a_kernel_aborts_without_a_word_is_said_to_be_over(requests):
+    requests.sent("shell", *message("a"), session_id="mine")
+    assert requests.seen("shell", Headers("r", "execute_reply", "a", ""), b'{"status": "aborted"}')
+    (answer,) = requests.answer_the_rest("a")
+    assert (answer.channel, json.loads(answer.parts[3])) == ("iopub", {"execution_state": "idle"})
 
 
 def test_frames_that_are_no_message_are_nothing(signer):

@@ -10,6 +10,7 @@ __all__ = ["OpenRequest", "OpenRequests"]
 
 _MOST_REQUESTS = 4096
 _MOST_BYTES = 4 << 20
+_LONGEST_ABORTED = 512
 
 
 class OpenRequest:
@@ -98,16 +99,19 @@ class OpenRequests:
             request.ended = True
             self._forget_answered(request_id, request)
 
-    def take_unanswered(self, request_id: str) -> Optional[OpenRequest]:
-        """Return a request that the kernel is done with and didn't answer, and forget it."""
+    def take_half_answered(self, request_id: str) -> Optional[OpenRequest]:
+        """Return a request of which only the reply or only the idle status was seen, and forget it."""
         request = self._find(request_id)
-        if request is None or request.replied or not request.ended:
+        if request is None or request.replied == request.ended:
             return None
         self._remove(bounded_id(request_id))
         return request
 
     def seen(self, channel: str, message_type: str, *, request_id: str, content: bytes) -> bool:
-        """Take note of what a message of the kernel says of a request; tell whether it is done with it but for the reply.
+        """Take note of what a message of the kernel says of a request; tell whether that was the end of it but for one half.
+
+        The reply may come after the idle status. The idle status comes behind all output, however long that takes, but for a
+        request that was aborted, which has none.
 
         Parameters
         ----------
@@ -118,7 +122,8 @@ class OpenRequests:
         """
         if channel in {"shell", "control"}:
             self.replied(request_id)
-        elif channel == "iopub" and message_type == "status":
+            return _was_aborted(content) and self._find(request_id) is not None
+        if channel == "iopub" and message_type == "status":
             if b'"busy"' in content:
                 self.began(request_id)
             elif b'"idle"' in content:
@@ -150,3 +155,8 @@ class OpenRequests:
         request = self._requests.pop(key, None)
         if request is not None:
             self._bytes -= len(request.header)
+
+
+def _was_aborted(content: bytes) -> bool:
+    # The reply of a request that ran may be of any size; this one is not. IRkernel's status is "abort", as it once was called.
+    return len(content) < _LONGEST_ABORTED and b'"abort' in content

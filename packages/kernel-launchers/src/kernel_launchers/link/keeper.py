@@ -9,6 +9,7 @@ import zmq
 from enterprise_gateway_common.connection import SupervisorSettings
 from enterprise_gateway_common.supervisor_protocol import KernelPhase
 from kernel_launchers.errors import NotInstalled
+from kernel_launchers.link.control_service import ControlService
 from kernel_launchers.link.gateways import Gateways
 from kernel_launchers.link.kernel_log import KernelLog
 from kernel_launchers.link.kernel_sockets import KernelSockets
@@ -20,6 +21,7 @@ from kernel_launchers.link.storage import LogEntry
 from kernel_launchers.link.usage_reports import UsageReports
 from kernel_launchers.supervisor.supervisor import Supervisor
 from kernel_launchers.supervisor.usage import UsageMeter
+from kernel_launchers.traits import KernelTraits
 
 if TYPE_CHECKING:
     from kernel_launchers.supervisor.loop import Timer
@@ -37,7 +39,7 @@ _ENDED = "The kernel ended."
 _FULL = 0.75
 # That a cell begins may wait so long for what it says first: they go out together, which costs both ends half.
 _BEGINNING_SECONDS = 0.003
-# A kernel's reply may come after it said that it is done: they go by two sockets.
+# The two halves of an answer, reply and idle status, go by two sockets.
 _REPLY_SECONDS = 2.0
 
 
@@ -54,6 +56,8 @@ class Keeper:
         Runs the kernel, and has started it.
     connection
         Returns the connection file of the kernel that was started last.
+    traits
+        What the kernel can.
 
     Raises
     ------
@@ -68,6 +72,7 @@ class Keeper:
         key: str,
         supervisor: Supervisor,
         connection: "Callable[[], Mapping[str, Any]]",
+        traits: KernelTraits,
     ) -> None:
         if not zmq.has("curve"):
             raise NotInstalled("the image's pyzmq was built without CURVE, by which gateways are authenticated")
@@ -92,6 +97,8 @@ class Keeper:
         supervisor.loop.use(ZmqPoller())
         self._context: "zmq.Context[Any]" = zmq.Context()
         meter = UsageMeter()
+        self._traits = traits
+        self._control = ControlService(requests=self._requests, interrupt=self._interrupt, usage=lambda: meter.latest)
         self._gateways = Gateways(
             context=self._context,
             loop=supervisor.loop,
@@ -191,8 +198,10 @@ class Keeper:
         recipient = None if channel == "iopub" else self._requests.recipient(headers)
         if self._requests.seen(channel, headers, parts[3]):
             self._supervisor.loop.call_later(
-                _REPLY_SECONDS, lambda: self._append(*self._requests.answer_unanswered(headers.parent_id))
+                _REPLY_SECONDS, lambda: self._append(*self._requests.answer_the_rest(headers.parent_id))
             )
+        if not self._traits.serves_control:
+            self._control.seen(headers, parts[3])
         self._said_more = self._said_more or not _only_begins(headers, parts)
         self._log.append(LogEntry(channel, parts, recipient=recipient, message_type=headers.msg_type))
 
@@ -227,6 +236,12 @@ class Keeper:
         if parts is None or headers is None or not self._requests.is_new(headers, session_id=session_id):
             taken()
             return
+        if channel == "control" and not self._traits.serves_control:
+            answers = self._control.answers(headers, parts, session_id=session_id)
+            if answers is not None:
+                self._append(*answers)
+                taken()
+                return
         self._note_shutdown(channel, headers, parts)
         request = self._requests.sent(channel, headers, parts, session_id=session_id)
         if request is not None:
@@ -249,11 +264,17 @@ class Keeper:
         if name == "interrupt":
             if self._phase is KernelPhase.EXITED:
                 return "the kernel has ended"
-            self._supervisor.interrupt()
+            self._interrupt()
             return None
         if name == "restart":
             return self._restart(int(fields["life"]), reason=fields.get("reason"), now=bool(fields.get("now")))
         return f"the supervisor doesn't know the command {name}"
+
+    def _interrupt(self) -> None:
+        if self._traits.interrupted_by_message:
+            self._kernel.send("control", self._signer.sign(self._signer.make("interrupt_request", {})))
+        else:
+            self._supervisor.interrupt()
 
     def _restart(self, life: int, *, reason: Optional[str], now: bool) -> Optional[str]:
         """Begin to restart the kernel; twice the same is done once."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Dict, Optional
 
 from enterprise_gateway_common.connection import SupervisorSettings
 from kernel_launchers.link.loopback import write_loopback_file
+from kernel_launchers.traits import KernelTraits
 
 if TYPE_CHECKING:
     from kernel_launchers.link.keeper import Keeper
@@ -27,18 +28,18 @@ class LinkedKernel:
         Where the kernel's own connection file is written.
     key, kernel_name
         What stands in it.
-    unix_sockets
-        Whether the kernel can listen on sockets of the file system.
+    traits
+        What the kernel can.
     """
 
     def __init__(
-        self, *, settings: SupervisorSettings, connection_path: str, key: str, kernel_name: str, unix_sockets: bool = False
+        self, *, settings: SupervisorSettings, connection_path: str, key: str, kernel_name: str, traits: KernelTraits
     ) -> None:
         self._settings = settings
         self._path = connection_path
         self._key = key
         self._kernel_name = kernel_name
-        self._unix_sockets = unix_sockets
+        self._traits = traits
         self._starts = 0
         self._info: Dict[str, Any] = {}
         self._keeper: "Optional[Keeper]" = None
@@ -50,7 +51,7 @@ class LinkedKernel:
             self._path,
             key=self._key,
             kernel_name=self._kernel_name,
-            unix_sockets=self._unix_sockets,
+            unix_sockets=self._traits.unix_sockets,
             start=self._starts,
         )
 
@@ -64,7 +65,13 @@ class LinkedKernel:
         """
         from kernel_launchers.link.keeper import Keeper
 
-        self._keeper = Keeper(settings=self._settings, key=self._key, supervisor=supervisor, connection=lambda: self._info)
+        self._keeper = Keeper(
+            settings=self._settings,
+            key=self._key,
+            supervisor=supervisor,
+            connection=lambda: self._info,
+            traits=self._traits,
+        )
 
     def kernel_ended(self, cause: Optional[str], *, final: bool) -> bool:
         """Take note of the kernel's end; tell whether it may be started again."""

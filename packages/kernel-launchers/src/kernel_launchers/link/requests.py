@@ -65,20 +65,20 @@ class Requests:
         return self._open.session_of(headers.parent_id) or headers.parent_session
 
     def seen(self, channel: str, headers: Headers, content: bytes) -> bool:
-        """Take note of what the kernel says of a request; tell whether it is done with it but for the reply."""
+        """Take note of what the kernel says of a request; tell whether it is done with it and one half of the answer lacks."""
         return self._open.seen(channel, headers.msg_type, request_id=headers.parent_id, content=content)
 
     def answer_all(self, cause: str) -> List[LogEntry]:
         """Return what every request that is open still lacks, and forget them: the kernel is gone."""
         return [entry for request in self._open.take_all() for entry in self._answers(request, name=DEAD_KERNEL, cause=cause)]
 
-    def answer_unanswered(self, request_id: str) -> List[LogEntry]:
-        """Return the reply to a request that the kernel is done with and still hasn't answered, and forget the request.
+    def answer_the_rest(self, request_id: str) -> List[LogEntry]:
+        """Return the half of the answer that the kernel still hasn't given to a request that it is done with, and forget it.
 
-        Kernels leave requests unanswered that they don't know, and ipykernel the cell that an interrupt reaches before its code
-        begins.
+        Kernels leave requests without a reply that they don't know, and ipykernel the cell that an interrupt reaches before its
+        code begins; IRkernel leaves those without an idle status that it aborts.
         """
-        request = self._open.take_unanswered(request_id)
+        request = self._open.take_half_answered(request_id)
         return [] if request is None else self._answers(request, name=NO_REPLY, cause=_UNANSWERED)
 
     def _answers(self, request: OpenRequest, *, name: str, cause: str) -> List[LogEntry]:

@@ -1,0 +1,21 @@
+"""In what kernels differ that speak the same protocol, as far as who stands between them and their clients has to know."""
+
+from typing import NamedTuple
+
+__all__ = ["KernelTraits", "traits_of"]
+
+
+class KernelTraits(NamedTuple):
+    """What a kernel can."""
+
+    unix_sockets: bool = False
+    """Whether it can listen on sockets of the file system; a port of the loopback interface every kernel can listen on."""
+    serves_control: bool = True
+    """Whether it answers what comes on its control channel; IRkernel heeds an order to end there, and nothing else."""
+    interrupted_by_message: bool = False
+    """Whether it wants to be interrupted by a message, and not by a signal."""
+
+
+def traits_of(language: str, *, interrupt_mode: str = "signal") -> KernelTraits:
+    """Return what is known of any kernel of a language."""
+    return KernelTraits(serves_control=language.lower() != "r", interrupted_by_message=interrupt_mode == "message")

@@ -1,0 +1,30 @@
+"""deploy/kernelspecs: what its files have in common, and what each must have."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from enterprise_gateway_common.kernelspec_metadata import kernelspec_images
+
+FOLDER = Path(__file__).parents[2] / "deploy" / "kernelspecs"
+KERNELSPECS = sorted(path.parent for path in FOLDER.glob("*/kernel.json"))
+TEMPLATE = FOLDER / "python_kubernetes" / "scripts" / "kernel-pod.yaml.j2"
+
+
+@pytest.mark.parametrize("folder", KERNELSPECS, ids=lambda folder: folder.name)
+def test_all_kernelspecs_have_one_template(folder):
+    template = folder / "scripts" / "kernel-pod.yaml.j2"
+    assert template.read_bytes() == TEMPLATE.read_bytes(), f"cp {TEMPLATE} {template}"
+
+
+@pytest.mark.parametrize("folder", KERNELSPECS, ids=lambda folder: folder.name)
+def test_a_kernelspec_has_logos_a_name_for_people_an_image_and_a_way_to_be_interrupted(folder):
+    spec = json.loads((folder / "kernel.json").read_text())
+    assert {"logo-32x32.png", "logo-64x64.png", "logo-svg.svg"} <= {path.name for path in folder.iterdir()}
+    assert spec["display_name"].endswith("on Kubernetes")
+    assert spec["interrupt_mode"] in {"message", "signal"}
+    assert spec["language"]
+    assert all(image.image.startswith("elyra/kernel-") for image in kernelspec_images(spec))

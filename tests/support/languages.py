@@ -1,0 +1,71 @@
+"""What a kernel of each language is asked in tests: the same of all, in its own words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["LANGUAGES", "Language"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Language:
+    """One kernelspec that is delivered, and code for its kernel."""
+
+    kernelspec: str
+    name: str
+    """As the kernel itself calls it, in lower case."""
+    hello: str
+    """Prints `hello, world` with a letter outside of ASCII behind it: `é`."""
+    remember: str
+    """Binds `kept` to 42."""
+    recall: str
+    """Prints `kept`, or fails."""
+    value: str
+    """Ends with the value 42, which is shown."""
+    error: str
+    """Fails with `wrong` in its message."""
+    picture: tuple[str, str]
+    """Shows something, and the MIME type of it."""
+    complete: tuple[str, str]
+    """A beginning, and one of its completions."""
+    inspect: tuple[str, str]
+    """A name, and a word of what is known of it."""
+    incomplete: str
+    asks: str
+    """Asks for a line with the prompt `name? `, and prints `hello, ` and the line."""
+    loop: str
+    """Prints `begun` and never ends by itself; does nothing but compute."""
+    child: str
+    """Prints `begun` and waits for a child that sleeps for ten minutes."""
+    crash: str
+    """Ends the kernel's process by SIGKILL."""
+    process: str
+    """Prints the number of the kernel's process."""
+    write: str
+    """Writes a file `kept.txt` into the working directory."""
+    read: str
+    """Prints `true` where that file is there, whatever the case."""
+
+
+_R = Language(
+    kernelspec="R_kubernetes",
+    name="r",
+    hello='cat("hello, world \\u00e9\\n")',
+    remember="kept <- 42",
+    recall='cat(kept, "\\n")',
+    value="6 * 7",
+    error='stop("wrong")',
+    picture=("plot(1:3)", "image/png"),
+    complete=("read.cs", "read.csv"),
+    inspect=("read.csv", "read"),
+    incomplete="f <- function(x) {",
+    asks='cat("hello,", readline("name? "), "\\n")',
+    loop='cat("begun\\n"); flush(stdout()); while (TRUE) {}',
+    child='cat("begun\\n"); flush(stdout()); system("sleep 600")',
+    crash='system(paste("kill -9", Sys.getpid()))',
+    process='cat(Sys.getpid(), "\\n")',
+    write='cat("x", file = "kept.txt")',
+    read='cat(file.exists("kept.txt"), "\\n")',
+)
+
+LANGUAGES = {"R": _R}
