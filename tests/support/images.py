@@ -27,6 +27,7 @@ IMAGES = {
     "kernel-py": IMAGE,
     "kernel-r": "elyra/kernel-r:dev",
 }
+"""Those that every run has."""
 
 
 def require_docker() -> docker.DockerClient:

@@ -152,13 +152,15 @@ class Installation:
             (target / "scripts" / dialect).write_text(template)
         return name
 
-    def deliver(self, name: str, *, env: Mapping[str, str] | None = None) -> str:
-        """Install a kernelspec as it is delivered, but for some of its variables, and return its name."""
+    def deliver(self, name: str, *, env: Mapping[str, str] | None = None, image: str | None = None) -> str:
+        """Install a kernelspec as it is delivered, but for some of its variables and its image, and return its name."""
         target = self._workspace.data / "kernels" / name
         if not target.exists():
             shutil.copytree(_KERNELSPECS / name, target)
         spec = json.loads((target / "kernel.json").read_text())
         spec["env"] |= env or {}
+        if image is not None:
+            spec["metadata"]["kernel_provisioner"]["config"]["image_name"] = image
         (target / "kernel.json").write_text(json.dumps(spec))
         return name
 

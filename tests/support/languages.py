@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 __all__ = ["LANGUAGES", "Language"]
 
@@ -68,4 +68,31 @@ _R = Language(
     read='cat(file.exists("kept.txt"), "\\n")',
 )
 
-LANGUAGES = {"R": _R}
+_PYTHON = Language(
+    kernelspec="python_kubernetes",
+    name="python",
+    hello='print("hello, world \\u00e9")',
+    remember="kept = 42",
+    recall="print(kept)",
+    value="6 * 7",
+    error='raise ValueError("wrong")',
+    picture=('from IPython.display import HTML; HTML("<b>bold</b>")', "text/html"),
+    complete=("prin", "print"),
+    inspect=("print", "Prints"),
+    incomplete="def f(x):",
+    asks='print("hello,", input("name? "))',
+    loop='print("begun", flush=True)\nwhile True: pass',
+    child='import subprocess; print("begun", flush=True); subprocess.run(["sleep", "600"])',
+    crash="import os; os.kill(os.getpid(), 9)",
+    process="import os; print(os.getpid())",
+    write='open("kept.txt", "w").close()',
+    read='import os; print(os.path.exists("kept.txt"))',
+)
+
+_TENSORFLOW = replace(
+    _PYTHON,
+    kernelspec="python_tf_kubernetes",
+    value="import tensorflow as tf; float(tf.reduce_sum(tf.matmul(tf.ones((1, 6)), 7 * tf.ones((6, 1)))))",
+)
+
+LANGUAGES = {"R": _R, "python": _PYTHON, "TensorFlow": _TENSORFLOW}
