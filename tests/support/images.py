@@ -26,6 +26,7 @@ IMAGES = {
     "kernel-image-puller": PULLER_IMAGE,
     "kernel-py": IMAGE,
     "kernel-r": "elyra/kernel-r:dev",
+    "kernel-scala": "elyra/kernel-scala:dev",
 }
 """Those that every run has."""
 

@@ -95,4 +95,25 @@ _TENSORFLOW = replace(
     value="import tensorflow as tf; float(tf.reduce_sum(tf.matmul(tf.ones((1, 6)), 7 * tf.ones((6, 1)))))",
 )
 
-LANGUAGES = {"R": _R, "python": _PYTHON, "TensorFlow": _TENSORFLOW}
+_SCALA = Language(
+    kernelspec="scala_kubernetes",
+    name="scala",
+    hello='println("hello, world \\u00e9")',
+    remember="val kept = 42",
+    recall="println(kept)",
+    value="6 * 7",
+    error='throw new RuntimeException("wrong")',
+    picture=('kernel.display.html("<b>bold</b>")', "text/html"),
+    complete=("List(1).ma", "map"),
+    inspect=("scala.math.Pi", "Double"),
+    incomplete="def f(x: Int) = {",
+    asks='println("hello, " + scala.io.StdIn.readLine("name? "))',
+    loop='println("begun"); while (true) {}',
+    child='import scala.sys.process._; println("begun"); "sleep 600".!',
+    crash='import scala.sys.process._; Seq("sh", "-c", s"kill -9 ${ProcessHandle.current.pid}").!',
+    process="println(ProcessHandle.current.pid)",
+    write='java.nio.file.Files.writeString(java.nio.file.Path.of("kept.txt"), "x")',
+    read='println(new java.io.File("kept.txt").exists)',
+)
+
+LANGUAGES = {"R": _R, "scala": _SCALA, "python": _PYTHON, "TensorFlow": _TENSORFLOW}

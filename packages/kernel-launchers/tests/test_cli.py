@@ -191,7 +191,7 @@ def test_the_supervisor_is_small_and_has_one_thread(kernel):
     [
         (["--language", "cobol"], 2, "--language"),
         (["--language", "r"], 3, "R isn't installed"),
-        (["--language", "scala"], 3, "no Java or no Toree"),
+        (["--language", "scala"], 3, "has no Java"),
         (["--spark-context-initialization-mode", "lazy"], 3, "pyspark isn't installed"),
         (["--spark-context-initialization-mode", "eager", "--cluster-type", "dask"], 2, "dask"),
         (["/no/such/file"], 1, "can't be read"),

@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(180)]
 
 _MEGABYTE = 1_000_000
-_SIZES = {"enterprise-gateway": 120, "kernel-image-puller": 110, "kernel-py": 90, "kernel-r": 180}
+_SIZES = {"enterprise-gateway": 120, "kernel-image-puller": 110, "kernel-py": 90, "kernel-r": 180, "kernel-scala": 330}
 _PROGRAMS = {
     "enterprise-gateway": "/opt/enterprise-gateway/bin/python",
     "kernel-image-puller": "/opt/kernel-image-puller/bin/python",
     "kernel-py": "/opt/kernel/bin/python",
     "kernel-r": "/opt/kernel/bin/python",
+    "kernel-scala": "/opt/kernel/bin/python",
 }
 _KERNELS = [name for name in IMAGES if name.startswith("kernel-") and name != "kernel-image-puller"]
 _UNCOMPILED = """

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.support.servers import Server
 
 # Those whose images are small enough for every run; E2E_LANGUAGES names others, or "all".
-_ALWAYS = ("R",)
+_ALWAYS = ("R", "scala")
 
 
 def _chosen() -> list[str]:

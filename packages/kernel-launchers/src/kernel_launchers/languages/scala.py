@@ -1,25 +1,32 @@
-"""The command of a Scala kernel (Apache Toree)."""
+"""The command of a Scala kernel: the one that comes with this package, or Apache Toree where the image names its jar."""
 
 import os
 from typing import List
 
 from kernel_launchers.errors import NotInstalled
+from kernel_launchers.languages import python
 from kernel_launchers.options import Options
 
 __all__ = ["command"]
 
+_KERNEL_CLASS = "kernel_launchers.scala.kernel.ScalaKernel"
 
-def command(_options: Options, connection_file: str) -> List[str]:
+
+def command(options: Options, connection_file: str) -> List[str]:
     """Return the command of a kernel.
 
     Raises
     ------
     NotInstalled
-        The image has no Java or no Toree.
+        The image has no Java, or not what TOREE_JAR names.
     """
     import shutil
 
     java, toree = shutil.which("java"), os.environ.get("TOREE_JAR", "")
-    if java is None or not os.path.isfile(toree):  # noqa: PTH113  a path of the pod, as it was given
-        raise NotInstalled("the kernel is one of Scala, and its image has no Java or no Toree (TOREE_JAR names its jar)")
+    if java is None:
+        raise NotInstalled("the kernel is one of Scala, and its image has no Java")
+    if not toree:
+        return python.command(options._replace(kernel_class=_KERNEL_CLASS), connection_file)
+    if not os.path.isfile(toree):  # noqa: PTH113  a path of the pod, as it was given
+        raise NotInstalled(f"TOREE_JAR names {toree}, which isn't there; without it the kernel is this package's own")
     return [java, "-cp", toree, "org.apache.toree.Main", "--profile", connection_file]

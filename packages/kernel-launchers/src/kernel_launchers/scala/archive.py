@@ -1,0 +1,24 @@
+"""Writes down the classes of a Scala session, so that every later one of this image begins with them: `python -m … .archive`."""
+
+from kernel_launchers.scala.interpreter import Interpreter
+from kernel_launchers.scala.jvm import Jvm, archive, classpath
+
+__all__ = ["main"]
+
+_CELLS = ("6 * 7", 'println(List(1, 2).map(_ + 1).mkString(" "))', "def f(x: Int): String = x.toString")
+
+
+def main() -> None:
+    """Run a session and keep its classes."""
+    jvm = Jvm(classpath(), text=lambda _name, _text: None, frame=lambda _kind, _parts: None, keep_classes=True)
+    interpreter = Interpreter(jvm)
+    for cell in _CELLS:
+        interpreter.run(cell)
+    interpreter.complete("List(1).ma", 10)
+    jvm.end()
+    if not archive().is_file():
+        raise SystemExit(f"{archive()} wasn't written")
+
+
+if __name__ == "__main__":
+    main()
