@@ -36,6 +36,10 @@ def _environment() -> set[str]:
 ENVIRONMENT = _environment()
 
 
+# A file, and what a Scala kernel's cells can use.
+NO_VALUES = {"kernel.json", "kernel.display", "kernel.display.html", "kernel.input", "kernel.jars"}
+
+
 def _exists(path: str) -> bool:
     value: Any = VALUES
     for key in path.split("."):
@@ -55,5 +59,5 @@ def test_environment_variables_exist(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_values_of_the_chart_exist(page):
-    named = set(re.findall(rf"`((?:{SECTIONS})\.[A-Za-z.]+[A-Za-z])\b", page.read_text())) - {"kernel.json"}
+    named = set(re.findall(rf"`((?:{SECTIONS})\.[A-Za-z.]+[A-Za-z])\b", page.read_text())) - NO_VALUES
     assert not [path for path in named if not _exists(path)]

@@ -41,9 +41,9 @@ def main(arguments: Optional[Sequence[str]] = None, environment: Optional[Mappin
 
 def _run(options: Options, environment: Dict[str, str]) -> int:
     if options.spark_mode != "none":
-        from kernel_launchers import spark
+        from kernel_launchers.spark.check import check
 
-        spark.check(options)
+        check(options)
     if options.connection_file is None:
         return _run_and_tell(options, environment)
     info = check_file(options.connection_file)

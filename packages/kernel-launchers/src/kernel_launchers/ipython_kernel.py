@@ -16,19 +16,19 @@ __all__ = ["main"]
 
 
 def main() -> int:
-    """Return the exit status of the kernel whose connection file and class the command line names."""
-    connection_file, kernel_class = sys.argv[1:]
+    """Return the exit status of the kernel whose connection file, class and Spark mode the command line names."""
+    connection_file, kernel_class, spark_mode = sys.argv[1:]
     # IPython reads the command line too.
     del sys.argv[1:]
     try:
-        return _run(connection_file, kernel_class)
+        return _run(connection_file, kernel_class, spark_mode)
     except LaunchRefused as refusal:
         # The supervisor tells it on: the kernel's last words are in the termination message.
         sys.stderr.write(f"launch-kernel: {refusal}\n")
         return refusal.status
 
 
-def _run(connection_file: str, kernel_class: str) -> int:
+def _run(connection_file: str, kernel_class: str, spark_mode: str) -> int:
     _prepare_home()
     try:
         from ipykernel.kernelapp import IPKernelApp
@@ -50,8 +50,12 @@ def _run(connection_file: str, kernel_class: str) -> int:
             super().log_connection_info()  # type: ignore[no-untyped-call]  # ipykernel has no types here
             self.log_level = level
 
+    # Before the kernel takes what is written there for its cells' output.
+    log = os.dup(2)
     application = PodKernelApp.instance(kernel_class=_kernel_class(kernel_class))
     application.initialize(["-f", connection_file])  # type: ignore[no-untyped-call]  # ipykernel has no types here
+    if spark_mode != "none":
+        _prepare_spark(application.shell, log, eager=spark_mode == "eager")
     # Not before: half of a kernel's sockets can't be closed. Until here SIGTERM ends the process at once, as it does by itself.
     end_on_sigterm(before=_end_the_loop)
     try:
@@ -59,6 +63,15 @@ def _run(connection_file: str, kernel_class: str) -> int:
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(bool(end.code))
     return 0
+
+
+def _prepare_spark(shell: Any, log: int, *, eager: bool) -> None:  # noqa: ANN401  IPython's
+    from kernel_launchers.spark.session import SparkSessions, make_session
+
+    sessions = SparkSessions(shell.user_ns, make=lambda: make_session(log))
+    sessions.install(shell)
+    if eager:
+        sessions.begin_beside()
 
 
 def _end_the_loop(status: int) -> None:

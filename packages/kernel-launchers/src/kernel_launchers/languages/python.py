@@ -15,4 +15,4 @@ _PROGRAM = (
 
 def command(options: Options, connection_file: str) -> List[str]:
     """Return the command of a kernel in this interpreter."""
-    return [sys.executable, "-c", _PROGRAM, connection_file, options.kernel_class]
+    return [sys.executable, "-c", _PROGRAM, connection_file, options.kernel_class, options.spark_mode]

@@ -1,4 +1,4 @@
-"""Spark's part of a start: its options are the same for every language, whether or not the image has Spark."""
+"""Whether a start asks for a Spark session that this launcher can make."""
 
 import importlib.util
 
@@ -9,7 +9,7 @@ __all__ = ["check"]
 
 
 def check(options: Options) -> None:
-    """Return when the start asks for no Spark.
+    """Return when the start asks for no Spark, or for what there is.
 
     Raises
     ------
@@ -20,9 +20,12 @@ def check(options: Options) -> None:
     """
     if options.spark_mode == "none":
         return
-    if options.cluster_type == "spark" and importlib.util.find_spec("pyspark") is None:
+    if options.cluster_type != "spark":
+        raise InvalidOptions(f"this launcher makes no session on a cluster of type {options.cluster_type}; use the mode none")
+    if importlib.util.find_spec("pyspark") is None:
         raise NotInstalled(
             f"the kernel asks for a Spark session (--spark-context-initialization-mode {options.spark_mode}), and pyspark isn't "
             "installed in its image; use an image that has it, or the mode none"
         )
-    raise InvalidOptions(f"this launcher makes no session on a cluster of type {options.cluster_type}; use the mode none")
+    if options.language != "python" or options.command or options.kernelspec:
+        raise InvalidOptions("this launcher makes a Spark session for Python kernels of its own only; use the mode none")

@@ -1,0 +1,154 @@
+"""What Spark is told of a kernel that is its driver: pure, from the kernel's environment to the arguments of spark-submit."""
+
+import re
+import shlex
+from typing import Any, Dict, List, Mapping, NamedTuple, Tuple
+
+from kernel_launchers.errors import InvalidOptions
+
+__all__ = ["Driver", "executor_template", "submit_arguments"]
+
+_VARIABLE = re.compile(r"\$\{(\w+)\}|\$(\w+)")
+_APP = "enterprise-gateway"
+_DRIVER_PORT, _BLOCK_MANAGER_PORT = 22321, 22322
+_EXECUTORS = "2"
+# Variables of a start, and the setting that each is.
+_SIZES = (
+    ("KERNEL_EXECUTORS", "spark.executor.instances"),
+    ("KERNEL_EXECUTOR_CORES", "spark.executor.cores"),
+    ("KERNEL_EXECUTOR_MEMORY", "spark.executor.memory"),
+    ("KERNEL_EXECUTOR_CPUS", "spark.kubernetes.executor.request.cores"),
+    ("KERNEL_EXECUTOR_CPUS_LIMIT", "spark.kubernetes.executor.limit.cores"),
+)
+_OPTIONS = ("SPARK_OPTS", "KERNEL_EXTRA_SPARK_OPTS")
+
+
+class Driver(NamedTuple):
+    """The kernel's pod, as its executors have to know it."""
+
+    pod: str
+    namespace: str
+    address: str
+    image: str
+    """Of the executors."""
+    kernel_id: str
+    template: str
+    """The path of the executors' template."""
+
+
+def submit_arguments(driver: Driver, environment: Mapping[str, str]) -> List[str]:
+    """Return the arguments of spark-submit: what the kernelspec and the client say, under what must be as it is.
+
+    Raises
+    ------
+    InvalidOptions
+        An option can't be read.
+    """
+    own, rest = _options(environment)
+    defaults = {
+        "spark.app.name": f"kernel-{driver.kernel_id}",
+        "spark.executor.instances": _EXECUTORS,
+        "spark.executor.cores": "1",
+        "spark.executor.memory": "1g",
+        "spark.kubernetes.executor.podNamePrefix": driver.pod[:200],
+        # An executor that nobody could take the blocks of isn't given back without it.
+        "spark.dynamicAllocation.shuffleTracking.enabled": "true",
+        "spark.scheduler.mode": "FAIR",
+        **{setting: environment[variable] for variable, setting in _SIZES if environment.get(variable)},
+    }
+    fixed = {
+        "spark.master": own.get("spark.master") or _master(environment),
+        "spark.submit.deployMode": "client",
+        "spark.kubernetes.namespace": driver.namespace,
+        "spark.kubernetes.driver.pod.name": driver.pod,
+        # Both: executors of Spark 4.3 are told 0.0.0.0 otherwise (SPARK-58748).
+        "spark.driver.host": driver.address,
+        "spark.driver.bindAddress": driver.address,
+        "spark.driver.port": str(_DRIVER_PORT),
+        "spark.driver.blockManager.port": str(_BLOCK_MANAGER_PORT),
+        "spark.kubernetes.container.image": driver.image,
+        "spark.kubernetes.executor.podTemplateFile": driver.template,
+        "spark.kubernetes.executor.label.app": _APP,
+        "spark.kubernetes.executor.label.component": "worker",
+        "spark.kubernetes.executor.label.kernel_id": driver.kernel_id,
+        # What a kernel has no rights to make, and needs not.
+        "spark.kubernetes.executor.disableConfigMap": "true",
+        "spark.kubernetes.driver.reusePersistentVolumeClaim": "false",
+        "spark.kubernetes.driver.ownPersistentVolumeClaim": "false",
+        "spark.ui.showConsoleProgress": "false",
+    }
+    if not fixed["spark.master"].startswith("k8s://"):
+        for name in [name for name in fixed if name.startswith("spark.kubernetes.")]:
+            del fixed[name]
+    settings = {**defaults, **own, **fixed}
+    confs = [word for name, value in sorted(settings.items()) for word in ("--conf", f"{name}={value}")]
+    return [*rest, *confs, "pyspark-shell"]
+
+
+def _options(environment: Mapping[str, str]) -> "Tuple[Dict[str, str], List[str]]":
+    """Return the settings that were given, and the options that aren't settings."""
+    settings: Dict[str, str] = {}
+    rest: List[str] = []
+    for variable in _OPTIONS:
+        try:
+            words = shlex.split(environment.get(variable, ""))
+        except ValueError as error:
+            raise InvalidOptions(f"{variable} can't be read: {error}") from None
+        filled = [_VARIABLE.sub(lambda match: environment.get(match[1] or match[2], ""), word) for word in words]
+        names = iter(filled)
+        for name in names:
+            option, equals, value = name.partition("=")
+            if not option.startswith("--"):
+                raise InvalidOptions(f"{variable}: {name} is no option")
+            if not equals and option not in _FLAGS:
+                value = next(names, "")
+            if option == "--conf":
+                setting, _, text = value.partition("=")
+                settings[setting.strip()] = text
+            elif option in _SETTINGS:
+                settings[_SETTINGS[option]] = value
+            elif option not in _IGNORED:
+                rest += [option] if option in _FLAGS else [option, value]
+    return settings, rest
+
+
+_SETTINGS = {
+    "--master": "spark.master",
+    "--name": "spark.app.name",
+    "--num-executors": "spark.executor.instances",
+    "--executor-memory": "spark.executor.memory",
+    "--executor-cores": "spark.executor.cores",
+    "--driver-memory": "spark.driver.memory",
+}
+# The kernel is the driver, whatever older kernelspecs say.
+_IGNORED = frozenset({"--deploy-mode", "--class"})
+_FLAGS = frozenset({"--verbose", "--supervise"})
+
+
+def _master(environment: Mapping[str, str]) -> str:
+    host = environment.get("KUBERNETES_SERVICE_HOST", "kubernetes.default.svc")
+    shown = f"[{host}]" if ":" in host else host
+    return f"k8s://https://{shown}:{environment.get('KUBERNETES_SERVICE_PORT', '443')}"
+
+
+def executor_template(*, user: int, group: int) -> "Dict[str, Any]":
+    """Return the pod that executors are made from: with no more rights than the kernel's own, and no account's token."""
+    container = {
+        "name": "executor",
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "spec": {
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": user,
+                "runAsGroup": group,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "containers": [container],
+        },
+    }

@@ -1,0 +1,82 @@
+"""What Spark is told, of what the kernelspec, the client and the pod say."""
+
+from itertools import pairwise
+
+import pytest
+
+from kernel_launchers.errors import InvalidOptions
+from kernel_launchers.spark.submit import Driver, executor_template, submit_arguments
+
+DRIVER = Driver(
+    pod="ada-kernel",
+    namespace="ada",
+    address="10.0.0.1",
+    image="elyra/kernel-spark-py:dev",
+    kernel_id="k",
+    template="template.json",
+)
+IN_A_POD = {"KUBERNETES_SERVICE_HOST": "10.96.0.1", "KUBERNETES_SERVICE_PORT": "443", "KERNEL_ID": "k"}
+
+
+def told(**environment):
+    arguments = submit_arguments(DRIVER, {**IN_A_POD, **environment})
+    assert arguments[-1] == "pyspark-shell"
+    settings = dict(value.split("=", 1) for option, value in pairwise(arguments) if option == "--conf")
+    return settings, [word for word in arguments[:-1] if word != "--conf" and word.partition("=")[0] not in settings]
+
+
+def test_the_kernel_is_the_driver_and_its_executors_are_marked_as_its_own():
+    settings, rest = told()
+    assert rest == []
+    assert settings["spark.master"] == "k8s://https://10.96.0.1:443"
+    assert settings["spark.submit.deployMode"] == "client"
+    assert settings["spark.driver.host"] == settings["spark.driver.bindAddress"] == "10.0.0.1"
+    assert settings["spark.kubernetes.driver.pod.name"] == "ada-kernel"
+    assert {name: settings[f"spark.kubernetes.executor.label.{name}"] for name in ("app", "component", "kernel_id")} == {
+        "app": "enterprise-gateway",
+        "component": "worker",
+        "kernel_id": "k",
+    }
+
+
+def test_options_of_a_kernelspec_of_enterprise_gateway_make_a_driver_in_client_mode():
+    opts = (
+        "--master k8s://https://${KUBERNETES_SERVICE_HOST}:${KUBERNETES_SERVICE_PORT} --deploy-mode cluster "
+        "--name ${KERNEL_USERNAME}-${KERNEL_ID} --conf spark.kubernetes.submission.waitAppCompletion=false "
+        "--conf spark.driver.host=elsewhere --executor-memory 2g"
+    )
+    settings, rest = told(SPARK_OPTS=opts, KERNEL_USERNAME="ada; rm -rf /", KERNEL_EXTRA_SPARK_OPTS="--conf 'spark.x=a b'")
+    assert rest == []
+    assert settings["spark.submit.deployMode"] == "client"
+    assert settings["spark.driver.host"] == "10.0.0.1"
+    assert settings["spark.app.name"] == "ada; rm -rf /-k"
+    assert (settings["spark.x"], settings["spark.executor.memory"]) == ("a b", "2g")
+
+
+def test_sizes_are_those_of_the_start_and_options_win_over_them():
+    settings, _ = told(KERNEL_EXECUTORS="4", KERNEL_EXECUTOR_MEMORY="3g", KERNEL_EXTRA_SPARK_OPTS="--num-executors=5")
+    assert (settings["spark.executor.instances"], settings["spark.executor.memory"]) == ("5", "3g")
+
+
+def test_jars_and_the_like_are_passed_on():
+    _, rest = told(SPARK_OPTS="--jars /opt/a.jar,/opt/b.jar --verbose")
+    assert rest == ["--jars", "/opt/a.jar,/opt/b.jar", "--verbose"]
+
+
+def test_a_master_of_this_machine_knows_nothing_of_pods():
+    settings, _ = told(SPARK_OPTS="--master local[2]")
+    assert settings["spark.master"] == "local[2]"
+    assert not [name for name in settings if name.startswith("spark.kubernetes.driver")]
+
+
+@pytest.mark.parametrize(("opts", "words"), [("--conf 'a", "can't be read"), ("notebook.py", "is no option")])
+def test_what_cannot_be_read_is_told(opts, words):
+    with pytest.raises(InvalidOptions, match=words):
+        told(SPARK_OPTS=opts)
+
+
+def test_an_executor_has_no_more_rights_than_the_kernel_and_no_token():
+    spec = executor_template(user=1000, group=100)["spec"]
+    assert spec["automountServiceAccountToken"] is False
+    assert spec["securityContext"]["runAsUser"] == 1000
+    assert spec["containers"][0]["securityContext"]["capabilities"] == {"drop": ["ALL"]}

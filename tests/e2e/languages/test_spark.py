@@ -1,0 +1,118 @@
+"""Spark from Python, as its kernelspec is delivered: the kernel is the driver, and its executors are pods on other nodes too."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from tests.support.installation import Cluster, Installation, require_cluster
+from tests.support.kernel_socket import KernelSocket, text_of
+from tests.support.waiting import wait_until
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400), pytest.mark.usefixtures("spark")]
+
+NAME = "spark_python_kubernetes"
+_ROLE = Path(__file__).parents[3] / "deploy" / "helm" / "enterprise-gateway" / "templates" / "kernels" / "role.yaml"
+_SESSION_SECONDS = 120
+
+
+@pytest.fixture(scope="module")
+def installation(spark, tmp_path_factory):
+    require_cluster()
+    made = Installation(folder=tmp_path_factory.mktemp("spark"), cluster=Cluster())
+    made.deliver(NAME)
+    # The chart's own role: that these rights are enough is a part of what is tested.
+    rules = yaml.safe_load(_ROLE.read_text().split("rules:", 1)[1].split("{{-", 1)[0])
+    name = f"{made.cluster.instance}-kernel"
+    role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": name}, "rules": rules}
+    made.cluster.kubectl("apply", "-f", "-", input=json.dumps(role))
+    yield made
+    made.close()
+    subprocess.run(["kubectl", "delete", "clusterrole", name], check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def server(installation):
+    return installation.gateway(KERNEL_CLUSTER_ROLE=f"{installation.cluster.instance}-kernel").start()
+
+
+@pytest.fixture(scope="module")
+def kernel_id(server):
+    return server.start_kernel(NAME)
+
+
+@pytest.fixture
+def client(server, kernel_id):
+    with KernelSocket(server, kernel_id) as opened:
+        yield opened
+
+
+def executors(installation, kernel_id):
+    pods = installation.cluster.pods(kernel_id)
+    return [pod for pod in pods if pod["metadata"]["labels"].get("component") == "worker"]
+
+
+def test_no_session_is_made_before_a_cell_names_one(client, installation, kernel_id):
+    assert text_of(client.run("print('spark' in globals())")) == "False\n"
+    assert executors(installation, kernel_id) == []
+
+
+def test_a_sum_is_computed_by_executors_on_two_nodes(client, installation, kernel_id):
+    told = client.run("print(spark.range(10_000_000).selectExpr('sum(id)').first()[0])", _SESSION_SECONDS)
+    assert text_of(told) == "49999995000000\n"
+    wait_until(lambda: len({pod["spec"].get("nodeName") for pod in executors(installation, kernel_id)}) == 2, timeout=60)
+    for pod in executors(installation, kernel_id):
+        assert pod["metadata"]["labels"]["app"] == "enterprise-gateway"
+        assert pod["metadata"]["ownerReferences"][0]["name"] == next(
+            each["metadata"]["name"]
+            for each in installation.cluster.pods(kernel_id)
+            if each not in executors(installation, kernel_id)
+        )
+        assert pod["spec"]["automountServiceAccountToken"] is False
+        assert pod["spec"]["securityContext"]["runAsNonRoot"] is True
+
+
+def test_executors_are_no_kernels(server, client, kernel_id):
+    client.run("spark.range(3).count()", _SESSION_SECONDS)
+    assert server.kernel_ids() == {kernel_id}
+
+
+def test_a_function_of_the_notebook_runs_on_executors(client):
+    code = "factor = 7\nprint(spark.range(4).rdd.map(lambda row: row[0] * factor).collect())"
+    assert text_of(client.run(code, _SESSION_SECONDS)) == "[0, 7, 14, 21]\n"
+
+
+def test_an_interrupt_ends_the_cell_and_its_jobs_and_the_next_cell_gets_its_own_answer(client, server, kernel_id):
+    client.run("spark", _SESSION_SECONDS)
+    sent = client.execute(
+        "import time\nprint('begun', flush=True)\nspark.range(4, numPartitions=4).rdd.map(lambda _: time.sleep(300)).count()"
+    )
+    client.wait_for(lambda message: message.type == "stream" and "begun" in message.content["text"], 60)
+    assert server.request("POST", f"/api/kernels/{kernel_id}/interrupt", json={}).status_code == 204
+    reply = next(message for message in client.collect(sent, 20) if message.type == "execute_reply")
+    assert reply.content["ename"] == "KeyboardInterrupt"
+    assert text_of(client.run("print(spark.range(11).count(), sc.statusTracker().getActiveJobsIds())", 60)) == "11 []\n"
+
+
+def test_a_session_that_cannot_be_made_says_why_and_leaves_the_kernel_well(installation, server):
+    kernel_id = server.start_kernel(NAME, env={"KERNEL_EXTRA_SPARK_OPTS": "--conf spark.executor.memory=none"})
+    with KernelSocket(server, kernel_id) as client:
+        reply = next(message for message in client.run("spark", _SESSION_SECONDS) if message.type == "execute_reply")
+        assert reply.content["ename"] == "SparkSessionFailed"
+        assert reply.content["evalue"].endswith("Executor memory must be a positive number")
+        assert text_of(client.run("print(6 * 7)")) == "42\n"
+    server.stop_kernel(kernel_id)
+
+
+def test_a_restart_and_the_end_of_a_kernel_end_its_executors(installation, server, kernel_id, client):
+    client.run("spark.range(3).count()", _SESSION_SECONDS)
+    before = {pod["metadata"]["uid"] for pod in executors(installation, kernel_id)}
+    assert before
+    assert server.request("POST", f"/api/kernels/{kernel_id}/restart", json={}).status_code == 200
+    wait_until(lambda: not before & {pod["metadata"]["uid"] for pod in executors(installation, kernel_id)}, timeout=60)
+    assert text_of(client.run("print(spark.range(5).count())", _SESSION_SECONDS)) == "5\n"
+    server.stop_kernel(kernel_id)
+    wait_until(lambda: executors(installation, kernel_id) == [], timeout=30)
