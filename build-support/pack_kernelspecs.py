@@ -29,8 +29,8 @@ class PackedFile(NamedTuple):
     mode: int
 
 
-def packed(source: Path, *, images: str, tag: str) -> dict[str, PackedFile]:
-    """Return every file of all kernelspecs, by its path.
+def packed(source: Path, *, images: str, tag: str, only: frozenset[str] = frozenset()) -> dict[str, PackedFile]:
+    """Return every file of the kernelspecs, by its path.
 
     Parameters
     ----------
@@ -38,9 +38,12 @@ def packed(source: Path, *, images: str, tag: str) -> dict[str, PackedFile]:
         Registry and organization before an image's name.
     tag
         The images' tag.
+    only
+        Leave out kernelspecs with other images than these; nothing for none.
     """
     files = {}
-    for file in sorted(path for path in source.rglob("*") if path.is_file() and path.name != "README.md"):
+    folders = [spec.parent for spec in sorted(source.glob("*/kernel.json")) if not only or only >= _images(spec)]
+    for file in sorted(path for folder in folders for path in folder.rglob("*") if path.is_file()):
         content = file.read_bytes()
         if file.name == "kernel.json":
             text = _OURS.sub(lambda match: f"{images}/{match['name']}:{tag}", content.decode())
@@ -50,6 +53,10 @@ def packed(source: Path, *, images: str, tag: str) -> dict[str, PackedFile]:
         mode = 0o755 if file.stat().st_mode & stat.S_IXUSR else 0o644
         files[file.relative_to(source).as_posix()] = PackedFile(content, mode)
     return files
+
+
+def _images(spec: Path) -> set[str]:
+    return {match["name"] for match in _OURS.finditer(spec.read_text())}
 
 
 def write_folder(files: dict[str, PackedFile], folder: Path) -> None:
@@ -81,12 +88,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--images", default="elyra", help="registry and organization before an image's name (elyra)")
     parser.add_argument("--tag", default="dev", help="the images' tag (dev)")
+    parser.add_argument("--only", default="", help="leave out kernelspecs with other images than these: kernel-py,kernel-r")
     parser.add_argument("--folder", type=Path, help="write them into this folder, which is emptied first")
     parser.add_argument("--archive", type=Path, help="write them into this .tar.gz")
     options = parser.parse_args()
     if not (options.folder or options.archive):
         parser.error("say where to: --folder, --archive, or both")
-    files = packed(_KERNELSPECS, images=options.images, tag=options.tag)
+    files = packed(_KERNELSPECS, images=options.images, tag=options.tag, only=frozenset(filter(None, options.only.split(","))))
     if options.folder:
         write_folder(files, options.folder)
     if options.archive:

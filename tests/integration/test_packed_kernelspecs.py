@@ -26,6 +26,11 @@ def test_images_are_named_as_they_are_where_nodes_pull_them(tmp_path: Path) -> N
     assert image == "registry.example.com/team/kernel-py:1.2"
 
 
+def test_only_kernelspecs_whose_images_there_are_can_be_packed(tmp_path: Path) -> None:
+    _pack("--folder", tmp_path / "out", "--only", "kernel-py,kernel-r")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"python_kubernetes", "R_kubernetes"}
+
+
 def test_what_was_in_the_folder_before_is_gone(tmp_path: Path) -> None:
     (tmp_path / "kernels" / "old").mkdir(parents=True)
     _pack("--folder", tmp_path / "kernels")
