@@ -197,13 +197,17 @@ class Keeper:
             return
         recipient = None if channel == "iopub" else self._requests.recipient(headers)
         if self._requests.seen(channel, headers, parts[3]):
-            self._supervisor.loop.call_later(
-                _REPLY_SECONDS, lambda: self._append(*self._requests.answer_the_rest(headers.parent_id))
-            )
+            self._supervisor.loop.call_later(_REPLY_SECONDS, lambda: self._answer_the_rest(headers.parent_id))
         if not self._traits.serves_control:
             self._control.seen(headers, parts[3])
         self._said_more = self._said_more or not _only_begins(headers, parts)
         self._log.append(LogEntry(channel, parts, recipient=recipient, message_type=headers.msg_type))
+
+    def _answer_the_rest(self, request_id: str) -> None:
+        # What has been said may not have been read: nothing is while the log is about to run over.
+        self._kernel.read_replies()
+        self._append(*self._requests.answer_the_rest(request_id))
+        self._pass_on()
 
     def _pass_on(self) -> None:
         if self._said_more:

@@ -106,6 +106,11 @@ class KernelSockets:
             for channel in self._sockets:
                 self._watch(channel)
 
+    def read_replies(self) -> None:
+        """Take in the replies that wait, though nothing is read otherwise."""
+        for channel in ("control", "shell"):
+            self._read(channel)
+
     def _work(self, channel: str) -> None:
         if self._unsent.get(channel):
             self._write(channel)
