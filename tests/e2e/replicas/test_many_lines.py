@@ -129,7 +129,7 @@ def test_a_page_that_is_loaded_again_finds_every_line_with_the_execution(replica
     kernel_id = one.start_kernel(NAME)
     with KernelSocket(one, kernel_id) as page:
         sent = page.execute(PRINT)
-        page.wait_for(lambda message: message.type == "stream" and "50\n" in message.content["text"])
+        page.wait_for(lambda message: message.type == "stream" and "50" in message.content["text"])
     time.sleep(3)
     # A page that is loaded again is another session.
     with KernelSocket(other, kernel_id) as page:

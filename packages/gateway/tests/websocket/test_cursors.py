@@ -53,7 +53,8 @@ def test_a_session_that_comes_back_gets_each_line_once_and_in_order(gateway, con
     client = connect(protocol=protocol)
     sent = client.execute(
         "import time, pathlib\n"
-        "for i in range(50): print(i, flush=True); time.sleep(0.002)\n"
+        # Each line by one write: what `print` adds to it a kernel may send as a message of its own.
+        "for i in range(50): print(f'{i}\\n', end='', flush=True); time.sleep(0.002)\n"
         f"while not pathlib.Path({str(gate)!r}).exists(): time.sleep(0.002)\n"
         "for i in range(50, 100): print(i, flush=True); time.sleep(0.002)\n"
     )
