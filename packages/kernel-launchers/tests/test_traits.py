@@ -8,6 +8,7 @@ from kernel_launchers.traits import KernelTraits, traits_of
     [
         ("R", "signal", KernelTraits(serves_control=False)),
         ("python", "signal", KernelTraits()),
+        ("r", "message", KernelTraits(serves_control=False)),
         ("c++", "message", KernelTraits(interrupted_by_message=True)),
         ("", "anything", KernelTraits()),
     ],

@@ -18,4 +18,5 @@ class KernelTraits(NamedTuple):
 
 def traits_of(language: str, *, interrupt_mode: str = "signal") -> KernelTraits:
     """Return what is known of any kernel of a language."""
-    return KernelTraits(serves_control=language.lower() != "r", interrupted_by_message=interrupt_mode == "message")
+    serves_control = language.lower() != "r"
+    return KernelTraits(serves_control=serves_control, interrupted_by_message=serves_control and interrupt_mode == "message")

@@ -51,6 +51,9 @@ def test_an_interrupt_is_done(kit):
 
 def test_what_the_kernel_said_of_itself_is_said_again(kit):
     assert kit.content("kernel_info_request")["status"] == "error"
+    for broken in (b"{", b"[]", b"[" * 100_000):
+        kit.service.seen(Headers("r", "kernel_info_reply", "x", ""), broken)
+        assert kit.content("kernel_info_request")["status"] == "error"
     kit.service.seen(Headers("r", "kernel_info_reply", "x", ""), json.dumps(INFO).encode())
     assert kit.content("kernel_info_request") == INFO
 

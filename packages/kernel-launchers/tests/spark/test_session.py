@@ -36,6 +36,10 @@ def made():
         ("spark.range(3)", {"spark"}),
         ("def f():\n    return sc.parallelize([1])", {"sc"}),
         ("spark = 1", set()),
+        ("spark = SparkSession.builder.getOrCreate()\nspark.range(3)", set()),
+        ("spark = spark.newSession()", {"spark"}),
+        ("from mine import sql\nsql('x')", set()),
+        ("def f(sc):\n    return sc.x", set()),
         ("x.spark; 'sql'", set()),
         ("sql('select 1')", {"sql"}),
     ],
@@ -53,9 +57,19 @@ def test_a_session_is_made_once_and_its_names_are_the_real_things(made):
 
 
 def test_what_a_user_has_bound_stays(made):
-    made.namespace["sql"] = "the user's"
+    made.namespace["sql"] = made.namespace["spark"] = "the user's"
     made.sessions.begin()
-    assert made.namespace["sql"] == "the user's"
+    assert made.namespace["sql"] == made.namespace["spark"] == "the user's"
+    assert made.namespace["sc"] == "context"
+
+
+def test_names_that_were_deleted_come_again_with_the_same_session(made):
+    made.sessions.begin()
+    first = made.namespace["spark"]
+    made.namespace.clear()
+    made.sessions.begin()
+    assert made.namespace["spark"] is first
+    assert made.count == 1
 
 
 def test_a_failure_is_told_in_its_words_and_the_next_cell_tries_again(made):

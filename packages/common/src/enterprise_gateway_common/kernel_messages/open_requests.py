@@ -1,5 +1,6 @@
 """Which requests a kernel still owes an answer, so that each gets one although the kernel dies."""
 
+import json
 from collections import OrderedDict
 from typing import List, Optional
 
@@ -158,5 +159,12 @@ class OpenRequests:
 
 
 def _was_aborted(content: bytes) -> bool:
-    # The reply of a request that ran may be of any size; this one is not. IRkernel's status is "abort", as it once was called.
-    return len(content) < _LONGEST_ABORTED and b'"abort' in content
+    # The reply of a request that ran may be of any size; this one is not.
+    if len(content) >= _LONGEST_ABORTED or b'"abort' not in content:
+        return False
+    try:
+        reply = json.loads(content)
+    except ValueError:
+        return False
+    # IRkernel's word is "abort", as it once was called.
+    return isinstance(reply, dict) and reply.get("status") in {"abort", "aborted"}

@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence
 
 from enterprise_gateway_common.kernel_messages.error_replies import NO_REPLY, error_reply
@@ -41,7 +42,10 @@ class ControlService:
     def seen(self, headers: Headers, content: bytes) -> None:
         """Take note of what the kernel says of itself on another channel."""
         if headers.msg_type == "kernel_info_reply":
-            self._kernel_info = json.loads(content)
+            # It is the kernel's, which may send whatever it likes.
+            with suppress(ValueError, RecursionError):
+                info = json.loads(content)
+                self._kernel_info = info if isinstance(info, dict) else None
 
     def answers(self, headers: Headers, parts: Sequence[bytes], *, session_id: str) -> "Optional[List[LogEntry]]":
         """Return the answer to a request, with the statuses around it; `None` for an order to end, which the kernel heeds."""

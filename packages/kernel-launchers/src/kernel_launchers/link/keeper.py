@@ -240,7 +240,7 @@ class Keeper:
         if parts is None or headers is None or not self._requests.is_new(headers, session_id=session_id):
             taken()
             return
-        if channel == "control" and not self._traits.serves_control:
+        if channel == "control" and not self._traits.serves_control and self._phase is not KernelPhase.EXITED:
             answers = self._control.answers(headers, parts, session_id=session_id)
             if answers is not None:
                 self._append(*answers)

@@ -1,6 +1,7 @@
 """The Spark session of a Python kernel: made when a cell first names it, or beside the kernel's start."""
 
 import ast
+import builtins
 import importlib
 import json
 import logging
@@ -12,7 +13,7 @@ import sys
 import tempfile
 import threading
 from collections import deque
-from typing import Any, Callable, Deque, Dict, List, Optional
+from typing import Any, Callable, Deque, Dict, List, Optional, Set
 
 from kernel_launchers.errors import InvalidOptions
 from kernel_launchers.spark.submit import Driver, executor_template, submit_arguments
@@ -25,6 +26,7 @@ NAMES = frozenset({"spark", "sc", "sql", "sqlContext", "sqlCtx"})
 _BEGIN = "__begin_spark_session__"
 _NOTICE_SECONDS = 3.0
 _LINES = 200
+_LAST_SECONDS = 2.0
 _THREAD = re.compile(r'^Exception in thread "[^"]*" ')
 _THROWN = re.compile(r"[\w.$]+(?:Exception|Error)\b")
 _SECRETS = "/var/run/secrets/kubernetes.io/serviceaccount"
@@ -39,9 +41,20 @@ class SparkSessionFailed(Exception):
 
 
 def names_of(tree: ast.AST) -> "frozenset[str]":
-    """Return those of Spark's names that code uses and doesn't bind itself before."""
-    names = [node for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id in NAMES]
-    return frozenset(node.id for node in names if isinstance(node.ctx, ast.Load))
+    """Return those of Spark's names that code uses and doesn't bind itself before.
+
+    A cell that makes a session of its own, as `spark = SparkSession.builder…`, wants no other one.
+    """
+    used: Set[str] = set()
+    bound: Set[str] = set()
+    for statement in getattr(tree, "body", []):
+        nodes = list(ast.walk(statement))
+        parameters = {node.arg for node in nodes if isinstance(node, ast.arg)}
+        names = [node for node in nodes if isinstance(node, ast.Name) and node.id in NAMES]
+        used |= {node.id for node in names if isinstance(node.ctx, ast.Load)} - bound - parameters
+        bound |= {node.id for node in names if isinstance(node.ctx, ast.Store)}
+        bound |= {node.asname or node.name for node in nodes if isinstance(node, ast.alias)}
+    return frozenset(used)
 
 
 class SparkSessions:
@@ -69,6 +82,7 @@ class SparkSessions:
         self._say = say
         self._lock = threading.Lock()
         self._eager: Optional[threading.Thread] = None
+        self._session: Any = None
 
     def begin_beside(self) -> None:
         """Make the session in the background; the first cell that names it waits for it."""
@@ -101,9 +115,9 @@ class SparkSessions:
 
     def _begin(self) -> None:
         with self._lock:
-            if "spark" in self._namespace:
-                return
-            session = self._make()
+            if self._session is None or self._session.sparkContext is None:
+                self._session = self._make()
+            session = self._session
             context = session.sparkContext
             made = {"spark": session, "sc": context, "sql": session.sql, "sqlContext": session, "sqlCtx": session}
             for name, value in made.items():
@@ -114,8 +128,8 @@ class SparkSessions:
     def install(self, shell: Any) -> None:  # noqa: ANN401  IPython's
         """Have a shell make the session before the first cell that names it, and end Spark's jobs with a cell that ends."""
         self._namespace = shell.user_ns
-        shell.user_ns_hidden[_BEGIN] = self.begin
-        shell.user_ns[_BEGIN] = self.begin
+        # Not among the user's names, of which `%reset` leaves none.
+        setattr(builtins, _BEGIN, self.begin)
         shell.ast_transformers.append(self)
         logging.getLogger().addFilter(_is_no_interrupt)
         shell.events.register("post_run_cell", self._cell_ended)
@@ -128,8 +142,10 @@ class SparkSessions:
         return tree
 
     def _cell_ended(self, result: Any) -> None:  # noqa: ANN401  IPython's
-        if isinstance(getattr(result, "error_in_exec", None), KeyboardInterrupt) and "spark" in self._namespace:
-            cancel_jobs(self._namespace["spark"])
+        if isinstance(getattr(result, "error_in_exec", None), KeyboardInterrupt) and "pyspark" in sys.modules:
+            context = _active_context()
+            if context is not None:
+                cancel_jobs(context)
 
 
 def _is_no_interrupt(record: logging.LogRecord) -> bool:
@@ -137,9 +153,12 @@ def _is_no_interrupt(record: logging.LogRecord) -> bool:
     return not record.getMessage().startswith("KeyboardInterrupt while sending command")
 
 
-def cancel_jobs(session: Any) -> None:  # noqa: ANN401  a SparkSession
+def _active_context() -> Any:  # noqa: ANN401  a SparkContext, whoever made it
+    return importlib.import_module("pyspark").SparkContext._active_spark_context  # noqa: SLF001  nothing else tells
+
+
+def cancel_jobs(context: Any) -> None:  # noqa: ANN401  a SparkContext
     """End all jobs of a session whose cell was interrupted in the middle of a call to Java."""
-    context = session.sparkContext
     client = context._gateway._gateway_client  # noqa: SLF001  there is no other way to this thread's connection
     # The answer to the call that was interrupted still comes by its connection; the next call must not read it.
     connection = client.get_thread_connection() if hasattr(client, "get_thread_connection") else None
@@ -167,7 +186,8 @@ class JavaLog:
         self._log = log
         self._tail: Deque[str] = deque(maxlen=_LINES)
         self._reading, self.descriptor = os.pipe()
-        threading.Thread(target=self._copy, name="Spark log", daemon=True).start()
+        self._thread = threading.Thread(target=self._copy, name="Spark log", daemon=True)
+        self._thread.start()
 
     def _copy(self) -> None:
         with os.fdopen(self._reading, errors="replace") as lines:
@@ -175,8 +195,13 @@ class JavaLog:
                 self._tail.append(line.rstrip())
                 os.write(self._log, line.encode())
 
+    def close(self) -> None:
+        """Leave the writing to Java: with its end ends the reading."""
+        os.close(self.descriptor)
+
     def cause(self) -> str:
-        """Return the first line of the last exception, where one was written."""
+        """Return the first line of the last exception, where one was written, once Java has ended."""
+        self._thread.join(_LAST_SECONDS)
         lines = list(self._tail)
         found = next((line for line in reversed(lines) if _THROWN.search(line) and not line.startswith("\tat")), "")
         return _THREAD.sub("", found)
@@ -201,17 +226,27 @@ def make_session(log: int) -> Any:  # noqa: ANN401  a SparkSession
     except InvalidOptions as error:
         raise SparkSessionFailed(str(error)) from None
     java_gateway, pyspark = importlib.import_module("pyspark.java_gateway"), importlib.import_module("pyspark")
+    session_class = importlib.import_module("pyspark.sql").SparkSession
+    if _active_context() is not None:
+        # The notebook made one of its own.
+        return session_class.builder.getOrCreate()
     java_log, gateway = JavaLog(log), None
     try:
-        gateway = java_gateway.launch_gateway(popen_kwargs={"stderr": java_log.descriptor})
-        context = pyspark.SparkContext(gateway=gateway)
-        return importlib.import_module("pyspark.sql").SparkSession(context)
-    except Exception as error:
+        try:
+            gateway = java_gateway.launch_gateway(popen_kwargs={"stderr": java_log.descriptor})
+        finally:
+            java_log.close()
+        return session_class(pyspark.SparkContext(gateway=gateway))
+    except BaseException as error:  # an interrupt too must leave nothing behind
+        words = _words(error)
         if gateway is not None:
-            # Else the next try would find its ports taken.
+            # Else the next try would speak with this one, and find its ports taken.
             gateway.shutdown()
             gateway.proc.kill()
-        raise SparkSessionFailed(f"Spark can't be started: {java_log.cause() or _words(error)}") from error
+            pyspark.SparkContext._gateway = pyspark.SparkContext._jvm = None  # noqa: SLF001  pyspark forgets it nowhere itself
+        if not isinstance(error, Exception):
+            raise
+        raise SparkSessionFailed(f"Spark can't be started: {java_log.cause() or words}") from error
 
 
 def _words(error: BaseException) -> str:
