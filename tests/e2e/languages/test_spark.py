@@ -107,6 +107,32 @@ def test_a_session_that_cannot_be_made_says_why_and_leaves_the_kernel_well(insta
     server.stop_kernel(kernel_id)
 
 
+def test_a_session_that_failed_leaves_the_next_try_nothing_in_the_way(installation):
+    # Without the right to make pods.
+    server = installation.gateway(KERNEL_CLUSTER_ROLE="").start()
+    kernel_id = server.start_kernel(NAME)
+    with KernelSocket(server, kernel_id) as client:
+        for _ in range(2):
+            reply = next(message for message in client.run("spark", _SESSION_SECONDS) if message.type == "execute_reply")
+            assert reply.content["ename"] == "SparkSessionFailed"
+            assert "forbidden" in reply.content["evalue"] or "waiting for backend" in reply.content["evalue"]
+    server.stop_kernel(kernel_id)
+    server.stop()
+
+
+def test_a_session_that_the_notebook_makes_itself_is_the_only_one_and_in_the_cluster(server):
+    kernel_id = server.start_kernel(NAME)
+    code = (
+        "from pyspark.sql import SparkSession\n"
+        "spark = SparkSession.builder.config('spark.mine', 'yes').getOrCreate()\n"
+        "print(spark.conf.get('spark.mine'), spark.sparkContext.master.partition(':')[0], spark.range(3).count())"
+    )
+    with KernelSocket(server, kernel_id) as client:
+        assert text_of(client.run(code, _SESSION_SECONDS)) == "yes k8s 3\n"
+        assert text_of(client.run("print(sc is spark.sparkContext, sql('select 7').first()[0])", _SESSION_SECONDS)) == "True 7\n"
+    server.stop_kernel(kernel_id)
+
+
 def test_a_restart_and_the_end_of_a_kernel_end_its_executors(installation, server, kernel_id, client):
     client.run("spark.range(3).count()", _SESSION_SECONDS)
     before = {pod["metadata"]["uid"] for pod in executors(installation, kernel_id)}

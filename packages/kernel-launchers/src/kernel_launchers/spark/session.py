@@ -133,6 +133,11 @@ class SparkSessions:
         shell.ast_transformers.append(self)
         logging.getLogger().addFilter(_is_no_interrupt)
         shell.events.register("post_run_cell", self._cell_ended)
+        try:
+            tell_spark()
+        except SparkSessionFailed as error:
+            # The first cell that wants a session is told.
+            logging.getLogger(__name__).warning("Spark can't be prepared: %s", error)
 
     def visit(self, tree: ast.AST) -> ast.AST:
         """Return a cell that makes the session first, where it names one that isn't there."""
@@ -207,6 +212,21 @@ class JavaLog:
         return _THREAD.sub("", found)
 
 
+def tell_spark() -> None:
+    """Have every session of this process be one of this kernel, also one that the notebook makes by itself.
+
+    Raises
+    ------
+    SparkSessionFailed
+        An option can't be read.
+    """
+    environment = dict(os.environ)
+    try:
+        os.environ["PYSPARK_SUBMIT_ARGS"] = shlex.join(submit_arguments(_driver(environment), environment))
+    except InvalidOptions as error:
+        raise SparkSessionFailed(str(error)) from None
+
+
 def make_session(log: int) -> Any:  # noqa: ANN401  a SparkSession
     """Return a new Spark session of this kernel.
 
@@ -220,11 +240,7 @@ def make_session(log: int) -> Any:  # noqa: ANN401  a SparkSession
     SparkSessionFailed
         Spark can't be started.
     """
-    environment = dict(os.environ)
-    try:
-        os.environ["PYSPARK_SUBMIT_ARGS"] = shlex.join(submit_arguments(_driver(environment), environment))
-    except InvalidOptions as error:
-        raise SparkSessionFailed(str(error)) from None
+    tell_spark()
     java_gateway, pyspark = importlib.import_module("pyspark.java_gateway"), importlib.import_module("pyspark")
     session_class = importlib.import_module("pyspark.sql").SparkSession
     if _active_context() is not None:
