@@ -118,7 +118,9 @@ def _kernel(
         return _filled_in(kernelspec.argv, places), kernelspec.variables, traits
     if options.command:
         return _filled_in(options.command, places), {}, traits_of(options.language)
-    traits = traits_of(options.language)._replace(unix_sockets=options.language == "python")
+    # IPython's kernel and those that are made of its parts.
+    unix_sockets = options.language == "python" or (options.language == "scala" and not environment.get("TOREE_JAR"))
+    traits = traits_of(options.language)._replace(unix_sockets=unix_sockets)
     return _COMMANDS[options.language](options, connection_file), {}, traits
 
 

@@ -8,6 +8,7 @@ import tempfile
 from contextlib import suppress
 from typing import Any, Type
 
+from kernel_launchers import pod_log
 from kernel_launchers.errors import InvalidOptions, LaunchRefused, NotInstalled
 from kernel_launchers.folders import prepare_temporary_folder
 from kernel_launchers.signals import end_on_sigterm
@@ -51,11 +52,11 @@ def _run(connection_file: str, kernel_class: str, spark_mode: str) -> int:
             self.log_level = level
 
     # Before the kernel takes what is written there for its cells' output.
-    log = os.dup(2)
+    pod_log.keep()
     application = PodKernelApp.instance(kernel_class=_kernel_class(kernel_class))
     application.initialize(["-f", connection_file])  # type: ignore[no-untyped-call]  # ipykernel has no types here
     if spark_mode != "none":
-        _prepare_spark(application.shell, log, eager=spark_mode == "eager")
+        _prepare_spark(application, eager=spark_mode == "eager")
     # Not before: half of a kernel's sockets can't be closed. Until here SIGTERM ends the process at once, as it does by itself.
     end_on_sigterm(before=_end_the_loop)
     try:
@@ -65,11 +66,17 @@ def _run(connection_file: str, kernel_class: str, spark_mode: str) -> int:
     return 0
 
 
-def _prepare_spark(shell: Any, log: int, *, eager: bool) -> None:  # noqa: ANN401  IPython's
+def _prepare_spark(application: Any, *, eager: bool) -> None:  # noqa: ANN401  ipykernel's
+    if application.shell is None:
+        # Not IPython's: Scala in Spark's own JVM.
+        application.kernel.begin_sessions(eager=eager)
+        return
+    from kernel_launchers.spark.java_log import JavaLog
     from kernel_launchers.spark.session import SparkSessions, make_session
 
-    sessions = SparkSessions(shell.user_ns, make=lambda: make_session(log))
-    sessions.install(shell)
+    log = JavaLog(pod_log.descriptor())
+    sessions = SparkSessions(application.shell.user_ns, make=lambda: make_session(log))
+    sessions.install(application.shell, log)
     if eager:
         sessions.begin_beside()
 

@@ -6,7 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from kernel_launchers.spark.session import SparkSessionFailed, SparkSessions, names_of
+from kernel_launchers.spark.own import SparkSessionFailed
+from kernel_launchers.spark.session import SparkSessions, names_of
 
 
 class Made:

@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 
 from kernel_launchers.errors import InvalidOptions
-from kernel_launchers.spark.submit import Driver, executor_template, submit_arguments
+from kernel_launchers.spark.submit import Driver, executor_template, submission
 
 DRIVER = Driver(
     pod="ada-kernel",
@@ -19,7 +19,7 @@ IN_A_POD = {"KUBERNETES_SERVICE_HOST": "10.96.0.1", "KUBERNETES_SERVICE_PORT": "
 
 
 def told(**environment):
-    arguments = submit_arguments(DRIVER, {**IN_A_POD, **environment})
+    arguments = submission(DRIVER, {**IN_A_POD, **environment}).arguments
     assert arguments[-1] == "pyspark-shell"
     settings = dict(value.split("=", 1) for option, value in pairwise(arguments) if option == "--conf")
     return settings, [word for word in arguments[:-1] if word != "--conf" and word.partition("=")[0] not in settings]

@@ -1,4 +1,4 @@
-"""The command of a Scala kernel: the one that comes with this package, or Apache Toree where the image names its jar."""
+"""The command of a Scala kernel: of this package, with Spark where it is there, or Apache Toree where the image names its jar."""
 
 import os
 from typing import List
@@ -10,6 +10,7 @@ from kernel_launchers.options import Options
 __all__ = ["command"]
 
 _KERNEL_CLASS = "kernel_launchers.scala.kernel.ScalaKernel"
+_SPARK_KERNEL_CLASS = "kernel_launchers.spark.scala_kernel.SparkScalaKernel"
 
 
 def command(options: Options, connection_file: str) -> List[str]:
@@ -20,13 +21,15 @@ def command(options: Options, connection_file: str) -> List[str]:
     NotInstalled
         The image has no Java, or not what TOREE_JAR names.
     """
+    import importlib.util
     import shutil
 
     java, toree = shutil.which("java"), os.environ.get("TOREE_JAR", "")
     if java is None:
         raise NotInstalled("the kernel is one of Scala, and its image has no Java")
     if not toree:
-        return python.command(options._replace(kernel_class=_KERNEL_CLASS), connection_file)
+        kernel_class = _KERNEL_CLASS if importlib.util.find_spec("pyspark") is None else _SPARK_KERNEL_CLASS
+        return python.command(options._replace(kernel_class=kernel_class), connection_file)
     if not os.path.isfile(toree):  # noqa: PTH113  a path of the pod, as it was given
         raise NotInstalled(f"TOREE_JAR names {toree}, which isn't there; without it the kernel is this package's own")
     return [java, "-cp", toree, "org.apache.toree.Main", "--profile", connection_file]

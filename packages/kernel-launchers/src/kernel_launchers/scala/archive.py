@@ -1,7 +1,8 @@
 """Writes down the classes of a Scala session, so that every later one of this image begins with them: `python -m … .archive`."""
 
 from kernel_launchers.scala.interpreter import Interpreter
-from kernel_launchers.scala.jvm import Jvm, archive, classpath
+from kernel_launchers.scala.jvm import Jvm
+from kernel_launchers.scala.own_jvm import archive, classpath, start
 
 __all__ = ["main"]
 
@@ -10,7 +11,7 @@ _CELLS = ("6 * 7", 'println(List(1, 2).map(_ + 1).mkString(" "))', "def f(x: Int
 
 def main() -> None:
     """Run a session and keep its classes."""
-    jvm = Jvm(classpath(), text=lambda _name, _text: None, frame=lambda _kind, _parts: None, keep_classes=True)
+    jvm = Jvm(start(classpath(), keep_classes=True), text=lambda _name, _text: None, frame=lambda _kind, _parts: None)
     interpreter = Interpreter(jvm)
     for cell in _CELLS:
         interpreter.run(cell)

@@ -4,9 +4,10 @@ import re
 import tempfile
 import threading
 from pathlib import Path
-from typing import Any, List, NamedTuple, Tuple
+from typing import Any, Callable, List, NamedTuple, Optional, Tuple
 
-from kernel_launchers.scala.jvm import Jvm, JvmFailed
+from kernel_launchers.jvm_process import JvmFailed
+from kernel_launchers.scala.jvm import Jvm
 
 __all__ = ["Interpreter", "Outcome", "error_of"]
 
@@ -34,17 +35,20 @@ class Interpreter:
     ----------
     jvm
         Where.
-    settings
-        Of the compiler.
+    folder
+        Where the classes of cells are written to; `None` for a new one.
+    interrupting
+        Called first when a cell is interrupted.
     """
 
-    def __init__(self, jvm: Jvm, settings: "Tuple[str, ...]" = ()) -> None:
+    def __init__(self, jvm: Jvm, *, folder: Optional[str] = None, interrupting: Callable[[], object] = lambda: None) -> None:
         self._jvm = jvm
+        self._interrupting = interrupting
         classes = jvm.classes
         interpreter = classes.scala.tools.nsc.interpreter
-        self._folder = tempfile.mkdtemp(prefix="scala-classes-")
+        classes_folder = folder or tempfile.mkdtemp(prefix="scala-classes-")
         configuration = classes.scala.tools.nsc.Settings()
-        options = self._list("-usejavacp", "-Yrepl-class-based", "-Yrepl-outdir", self._folder, *settings)
+        options = self._list("-usejavacp", "-Yrepl-class-based", "-Yrepl-outdir", classes_folder)
         configuration.processArguments(options, True)
         self._said = classes.java.io.StringWriter()
         reporter = interpreter.shell.ReplReporterImpl(configuration, classes.java.io.PrintWriter(self._said, True))
@@ -92,26 +96,40 @@ class Interpreter:
     def run(self, code: str) -> Outcome:
         """Run a cell and return when it has ended and all that it printed was told."""
         self._jvm.expect_end()
-        self._interrupted = False
-        self._finished.clear()
-        try:
-            result = str(self._main.interpret(code).toString())
-        except Exception as error:
-            if self._jvm.has_ended():
-                raise JvmFailed(f"the Java virtual machine ended with status {self._jvm.status}") from error
-            result = "Error"
-        finally:
-            self._finished.set()
+        result = self._interpreted(code)
         said = self._take_said()
         self._api.mark()
         self._jvm.wait_for_end(_OUTPUT_SECONDS)
-        if result == "Success":
-            return Outcome(ok=True, shown=said)
+        return Outcome(ok=True, shown=said) if result == "Success" else self._failure(result, said)
+
+    def run_quietly(self, code: str) -> Outcome:
+        """Run code of the kernel's own between cells: what the interpreter says of its values is nobody's."""
+        result = self._interpreted(code)
+        said = self._take_said()
+        return Outcome(ok=True, shown="") if result == "Success" else self._failure(result, said)
+
+    def _interpreted(self, code: str) -> str:
+        self._interrupted = False
+        self._finished.clear()
+        try:
+            return str(self._main.interpret(code).toString())
+        except Exception as error:
+            if self._jvm.has_ended():
+                raise JvmFailed(f"the Java virtual machine ended with status {self._jvm.status}") from error
+            return "Error"
+        finally:
+            self._finished.set()
+
+    def _failure(self, result: str, said: str) -> Outcome:
         if result == "Incomplete":
             return Outcome(ok=False, shown="", error_name="SyntaxError", error_words="The code isn't complete.")
         if self._interrupted:
             return Outcome(ok=False, shown=said, error_name="Interrupted", error_words="The cell was interrupted.")
         return Outcome(False, said, *error_of(said))
+
+    def add_jars(self, paths: "List[str]") -> None:
+        """Make the classes of jars known."""
+        self._api.addJars(paths)
 
     def flush(self) -> None:
         """Let what a cell has printed without a line's end be seen."""
@@ -124,6 +142,7 @@ class Interpreter:
     def interrupt(self) -> None:
         """End the cell that runs; returns when it has ended, or was ordered to."""
         self._interrupted = True
+        self._interrupting()
         self._api.interrupt()
         if self._finished.wait(_CHILDREN_SECONDS):
             return

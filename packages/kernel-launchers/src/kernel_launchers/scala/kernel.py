@@ -14,8 +14,11 @@ from typing import Any, Callable, Dict, List, Optional, Union
 
 from ipykernel.kernelbase import Kernel
 
+from kernel_launchers import pod_log
+from kernel_launchers.jvm_process import JvmFailed, JvmProcess
 from kernel_launchers.scala.interpreter import Interpreter, Outcome
-from kernel_launchers.scala.jvm import Jvm, JvmFailed, classpath
+from kernel_launchers.scala.jvm import Jvm
+from kernel_launchers.scala.own_jvm import classpath, start
 
 __all__ = ["ScalaKernel"]
 
@@ -59,10 +62,22 @@ class ScalaKernel(Kernel):
         # At once: it takes longer than everything else of the start, and nobody needs it before the first cell.
         self._starting = self._pool.submit(self._start)
 
+    def start_jvm(self) -> JvmProcess:
+        """Start the JVM whose interpreter runs the cells."""
+        return start(classpath())
+
+    def make_interpreter(self, jvm: Jvm) -> Interpreter:
+        """Return the interpreter of a JVM."""
+        return Interpreter(jvm)
+
+    def run_cell(self, interpreter: Interpreter, code: str) -> Outcome:
+        """Run a cell, in the one thread that the interpreter is used by."""
+        return interpreter.run(code)
+
     def _start(self) -> Interpreter:
-        self._jvm = Jvm(classpath(), text=self._printed, frame=self._framed)
+        self._jvm = Jvm(self.start_jvm(), text=self._printed, frame=self._framed)
         try:
-            interpreter = Interpreter(self._jvm)
+            interpreter = self.make_interpreter(self._jvm)
         except Exception as error:
             raise JvmFailed(f"the Scala interpreter can't be used: {error}") from error
         self.language_info["version"] = interpreter.version
@@ -89,6 +104,10 @@ class ScalaKernel(Kernel):
         self._wire.send(self.iopub_socket, kind, content, parent=self._parent, ident=topic)
 
     def _printed(self, name: str, text: str) -> None:
+        if not self._starting.done():
+            # Of the JVM's own start: no cell has said it.
+            os.write(pod_log.descriptor(), text.encode())
+            return
         if name != "stdout":
             self._publish("stream", {"name": name, "text": text})
             return
@@ -206,7 +225,7 @@ class ScalaKernel(Kernel):
 
     def _run(self, code: str) -> Outcome:
         interpreter = self._starting.result()
-        return interpreter.run(_JARS.sub(lambda match: f"kernel.jars({json.dumps(match[1])})", code))
+        return self.run_cell(interpreter, _JARS.sub(lambda match: f"kernel.jars({json.dumps(match[1])})", code))
 
     async def _flush_now_and_then(self) -> None:
         while True:

@@ -75,6 +75,10 @@ class KernelApi(
     interpreter.addUrlsToClassPath(files.map(_.toURI.toURL): _*)
   }
 
+  /** The same of those that the kernel knows of when it starts; others aren't files of this machine. */
+  def addJars(paths: java.util.List[String]): Unit =
+    jars(scala.jdk.javaapi.CollectionConverters.asScala(paths).toSeq.filter(new java.io.File(_).isFile): _*)
+
   /** Returns where completion begins, and what completes the code there. */
   def complete(code: String, cursor: Int): Array[String] = {
     import scala.tools.nsc.interpreter.shell.{Accumulator, ReplCompletion}

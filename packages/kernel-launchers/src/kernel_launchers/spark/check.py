@@ -27,5 +27,7 @@ def check(options: Options) -> None:
             f"the kernel asks for a Spark session (--spark-context-initialization-mode {options.spark_mode}), and pyspark isn't "
             "installed in its image; use an image that has it, or the mode none"
         )
-    if options.language != "python" or options.command or options.kernelspec:
-        raise InvalidOptions("this launcher makes a Spark session for Python kernels of its own only; use the mode none")
+    if options.command or options.kernelspec:
+        raise InvalidOptions(
+            "this launcher makes Spark sessions for its own kernels of Python, R and Scala only; use the mode none"
+        )

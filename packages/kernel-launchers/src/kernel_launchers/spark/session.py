@@ -3,41 +3,27 @@
 import ast
 import builtins
 import importlib
-import json
 import logging
 import os
-import re
 import shlex
-import socket
 import sys
-import tempfile
 import threading
-from collections import deque
-from typing import Any, Callable, Deque, Dict, List, Optional, Set
+from typing import Any, Callable, Dict, Optional, Set
 
-from kernel_launchers.errors import InvalidOptions
-from kernel_launchers.spark.submit import Driver, executor_template, submit_arguments
+from kernel_launchers.jvm_process import JvmProcess
+from kernel_launchers.spark import driver_jvm
+from kernel_launchers.spark.context import waits_for_executors
+from kernel_launchers.spark.executors import ExecutorWatch, causes_of_waiting
+from kernel_launchers.spark.java_log import JavaLog
+from kernel_launchers.spark.own import NOTICE_SECONDS, STARTING, SparkSessionFailed, own_submission
+from kernel_launchers.spark.submit import Submission
 
-__all__ = ["NAMES", "JavaLog", "SparkSessionFailed", "SparkSessions", "make_session", "names_of"]
+__all__ = ["NAMES", "SparkSessions", "make_session", "names_of", "tell_spark"]
 
 NAMES = frozenset({"spark", "sc", "sql", "sqlContext", "sqlCtx"})
 """What a cell names when it wants Spark."""
 
 _BEGIN = "__begin_spark_session__"
-_NOTICE_SECONDS = 3.0
-_LINES = 200
-_LAST_SECONDS = 2.0
-_THREAD = re.compile(r'^Exception in thread "[^"]*" ')
-_THROWN = re.compile(r"[\w.$]+(?:Exception|Error)\b")
-_SECRETS = "/var/run/secrets/kubernetes.io/serviceaccount"
-
-
-class SparkSessionFailed(Exception):
-    """There is no session; the text says why."""
-
-    def _render_traceback_(self) -> List[str]:
-        # Its stack is this module's, in which no user finds anything.
-        return [f"{type(self).__name__}: {self}"]
 
 
 def names_of(tree: ast.AST) -> "frozenset[str]":
@@ -104,7 +90,7 @@ class SparkSessions:
         SparkSessionFailed
             There can be none.
         """
-        notice = threading.Timer(_NOTICE_SECONDS, self._say, ["The Spark session is being started …"])
+        notice = threading.Timer(NOTICE_SECONDS, self._say, [STARTING])
         notice.start()
         try:
             if self._eager is not None:
@@ -125,9 +111,12 @@ class SparkSessions:
 
     # ------------------------------------------------------------------------------------------------------ in IPython
 
-    def install(self, shell: Any) -> None:  # noqa: ANN401  IPython's
+    def install(self, shell: Any, log: JavaLog) -> None:  # noqa: ANN401  IPython's
         """Have a shell make the session before the first cell that names it, and end Spark's jobs with a cell that ends."""
         self._namespace = shell.user_ns
+        watch = ExecutorWatch(stalled=self._is_stalled, causes=lambda: causes_of_waiting(log), say=self._say)
+        shell.events.register("pre_run_cell", lambda _info: watch.cell_begins())
+        shell.events.register("post_run_cell", lambda _result: watch.cell_ended())
         # Not among the user's names, of which `%reset` leaves none.
         setattr(builtins, _BEGIN, self.begin)
         shell.ast_transformers.append(self)
@@ -138,6 +127,12 @@ class SparkSessions:
         except SparkSessionFailed as error:
             # The first cell that wants a session is told.
             logging.getLogger(__name__).warning("Spark can't be prepared: %s", error)
+
+    def _is_stalled(self) -> bool:
+        if self._lock.locked():
+            return True
+        context = _active_context() if "pyspark" in sys.modules else None
+        return context is not None and waits_for_executors(context._jsc.sc())  # noqa: SLF001  Python's part tells less
 
     def visit(self, tree: ast.AST) -> ast.AST:
         """Return a cell that makes the session first, where it names one that isn't there."""
@@ -178,41 +173,7 @@ def cancel_jobs(context: Any) -> None:  # noqa: ANN401  a SparkContext
 # --------------------------------------------------------------------------------------------------------------- making
 
 
-class JavaLog:
-    """Takes what Spark's JVM writes to where the pod's log is, and remembers the end of it.
-
-    Parameters
-    ----------
-    log
-        The descriptor of the pod's log: a notebook's cells aren't the place for it.
-    """
-
-    def __init__(self, log: int) -> None:
-        self._log = log
-        self._tail: Deque[str] = deque(maxlen=_LINES)
-        self._reading, self.descriptor = os.pipe()
-        self._thread = threading.Thread(target=self._copy, name="Spark log", daemon=True)
-        self._thread.start()
-
-    def _copy(self) -> None:
-        with os.fdopen(self._reading, errors="replace") as lines:
-            for line in lines:
-                self._tail.append(line.rstrip())
-                os.write(self._log, line.encode())
-
-    def close(self) -> None:
-        """Leave the writing to Java: with its end ends the reading."""
-        os.close(self.descriptor)
-
-    def cause(self) -> str:
-        """Return the first line of the last exception, where one was written, once Java has ended."""
-        self._thread.join(_LAST_SECONDS)
-        lines = list(self._tail)
-        found = next((line for line in reversed(lines) if _THROWN.search(line) and not line.startswith("\tat")), "")
-        return _THREAD.sub("", found)
-
-
-def tell_spark() -> None:
+def tell_spark() -> Submission:
     """Have every session of this process be one of this kernel, also one that the notebook makes by itself.
 
     Raises
@@ -220,82 +181,66 @@ def tell_spark() -> None:
     SparkSessionFailed
         An option can't be read.
     """
-    environment = dict(os.environ)
-    try:
-        os.environ["PYSPARK_SUBMIT_ARGS"] = shlex.join(submit_arguments(_driver(environment), environment))
-    except InvalidOptions as error:
-        raise SparkSessionFailed(str(error)) from None
+    told = own_submission()
+    os.environ["PYSPARK_SUBMIT_ARGS"] = shlex.join(told.arguments)
+    return told
 
 
-def make_session(log: int) -> Any:  # noqa: ANN401  a SparkSession
+def make_session(log: JavaLog) -> Any:  # noqa: ANN401  a SparkSession
     """Return a new Spark session of this kernel.
 
     Parameters
     ----------
     log
-        The descriptor of the pod's log.
+        Takes what Java logs.
 
     Raises
     ------
     SparkSessionFailed
         Spark can't be started.
     """
-    tell_spark()
+    told = tell_spark()
     java_gateway, pyspark = importlib.import_module("pyspark.java_gateway"), importlib.import_module("pyspark")
     session_class = importlib.import_module("pyspark.sql").SparkSession
     if _active_context() is not None:
         # The notebook made one of its own.
         return session_class.builder.getOrCreate()
-    java_log, gateway = JavaLog(log), None
+    jvm, gateway, descriptor = None, None, log.open()
     try:
         try:
-            gateway = java_gateway.launch_gateway(popen_kwargs={"stderr": java_log.descriptor})
+            jvm = driver_jvm.start(told, stderr=descriptor)
         finally:
-            java_log.close()
+            os.close(descriptor)
+        gateway = _connected(java_gateway, jvm)
         return session_class(pyspark.SparkContext(gateway=gateway))
     except BaseException as error:  # an interrupt too must leave nothing behind
         words = _words(error)
         if gateway is not None:
             # Else the next try would speak with this one, and find its ports taken.
             gateway.shutdown()
-            gateway.proc.kill()
             pyspark.SparkContext._gateway = pyspark.SparkContext._jvm = None  # noqa: SLF001  pyspark forgets it nowhere itself
+        if jvm is not None:
+            jvm.process.kill()
         if not isinstance(error, Exception):
             raise
-        raise SparkSessionFailed(f"Spark can't be started: {java_log.cause() or words}") from error
+        raise SparkSessionFailed(f"Spark can't be started: {log.cause() or words}") from error
+
+
+def _connected(java_gateway: Any, jvm: JvmProcess) -> Any:  # noqa: ANN401  pyspark's
+    """Return pyspark's connection to a JVM, as if pyspark had started it."""
+    told = {"PYSPARK_GATEWAY_PORT": str(jvm.port), "PYSPARK_GATEWAY_SECRET": jvm.secret}
+    os.environ.update(told)
+    try:
+        gateway = java_gateway.launch_gateway()
+    finally:
+        # A session that the notebook makes later isn't to look for this one.
+        for name in told:
+            del os.environ[name]
+    gateway.proc = jvm.process
+    return gateway
 
 
 def _words(error: BaseException) -> str:
     """Return the first line of what went wrong, of Java's where it was in Java."""
     java = getattr(error, "java_exception", None)
     return str(java.toString() if java is not None else error).strip().split("\n", 1)[0]
-
-
-def _driver(environment: "Dict[str, str]") -> Driver:
-    template = os.path.join(tempfile.mkdtemp(prefix="spark-"), "executor-pod.json")  # noqa: PTH118  a text, as Spark takes it
-    with open(template, "w", encoding="utf-8") as file:  # noqa: PTH123  as above
-        # JSON is YAML.
-        json.dump(executor_template(user=os.getuid(), group=os.getgid()), file)
-    return Driver(
-        pod=environment.get("KERNEL_POD_NAME") or socket.gethostname(),
-        namespace=_namespace(environment),
-        address=environment.get("KERNEL_POD_IP") or _own_address(),
-        image=environment.get("KERNEL_EXECUTOR_IMAGE") or environment.get("KERNEL_IMAGE", ""),
-        kernel_id=environment.get("KERNEL_ID", ""),
-        template=template,
-    )
-
-
-def _namespace(environment: "Dict[str, str]") -> str:
-    try:
-        with open(f"{_SECRETS}/namespace", encoding="utf-8") as file:  # noqa: PTH123  as above
-            return file.read().strip()
-    except OSError:
-        return environment.get("KERNEL_NAMESPACE", "default")
-
-
-def _own_address() -> str:
-    try:
-        return socket.gethostbyname(socket.gethostname())
-    except OSError:
-        return "127.0.0.1"

@@ -6,7 +6,7 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Tuple
 
 from kernel_launchers.errors import InvalidOptions
 
-__all__ = ["Driver", "executor_template", "submit_arguments"]
+__all__ = ["Driver", "Submission", "executor_template", "submission"]
 
 _VARIABLE = re.compile(r"\$\{(\w+)\}|\$(\w+)")
 _APP = "enterprise-gateway"
@@ -36,8 +36,22 @@ class Driver(NamedTuple):
     """The path of the executors' template."""
 
 
-def submit_arguments(driver: Driver, environment: Mapping[str, str]) -> List[str]:
-    """Return the arguments of spark-submit: what the kernelspec and the client say, under what must be as it is.
+class Submission(NamedTuple):
+    """What spark-submit would be called with."""
+
+    settings: "Dict[str, str]"
+    options: List[str]
+    """Those that are no settings."""
+
+    @property
+    def arguments(self) -> List[str]:
+        """All of it as a command line has it, with the words that make the JVM one for Python to speak with."""
+        confs = [word for name, value in sorted(self.settings.items()) for word in ("--conf", f"{name}={value}")]
+        return [*self.options, *confs, "pyspark-shell"]
+
+
+def submission(driver: Driver, environment: Mapping[str, str]) -> Submission:
+    """Return what the kernelspec and the client say, under what must be as it is.
 
     Raises
     ------
@@ -80,9 +94,7 @@ def submit_arguments(driver: Driver, environment: Mapping[str, str]) -> List[str
     if not fixed["spark.master"].startswith("k8s://"):
         for name in [name for name in fixed if name.startswith("spark.kubernetes.")]:
             del fixed[name]
-    settings = {**defaults, **own, **fixed}
-    confs = [word for name, value in sorted(settings.items()) for word in ("--conf", f"{name}={value}")]
-    return [*rest, *confs, "pyspark-shell"]
+    return Submission({**defaults, **own, **fixed}, rest)
 
 
 def _options(environment: Mapping[str, str]) -> "Tuple[Dict[str, str], List[str]]":

@@ -1,6 +1,7 @@
 import pytest
 
-from kernel_launchers.scala.jvm import JvmFailed, classpath
+from kernel_launchers.jvm_process import JvmFailed
+from kernel_launchers.scala.own_jvm import classpath
 
 
 def test_an_image_without_scala_is_told_what_it_lacks(monkeypatch, tmp_path):

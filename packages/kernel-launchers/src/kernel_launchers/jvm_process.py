@@ -1,0 +1,27 @@
+"""A Java virtual machine that runs, as those who started it hand it on."""
+
+import signal
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import subprocess
+
+__all__ = ["JvmFailed", "JvmProcess", "ignore_interrupts"]
+
+
+class JvmFailed(Exception):
+    """There is no JVM, or not any more; the text says why."""
+
+
+class JvmProcess(NamedTuple):
+    """A JVM that Python can speak with by py4j."""
+
+    process: "subprocess.Popen[bytes]"
+    """It ends with this process, whose end of its standard input it reads."""
+    port: int
+    secret: str
+
+
+def ignore_interrupts() -> None:
+    """Ignore SIGINT in a process that becomes a JVM and would end by it: who interrupts the group means the cell."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

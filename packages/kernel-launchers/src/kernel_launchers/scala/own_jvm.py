@@ -1,0 +1,111 @@
+"""The JVM of a Scala kernel without Spark: Scala's own jars, and the classes of a session that has run before."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import List, Sequence
+
+from kernel_launchers.jvm_process import JvmFailed, JvmProcess, ignore_interrupts
+from kernel_launchers.scala.jvm import descriptor, py4j
+
+__all__ = ["archive", "classpath", "start"]
+
+_OPTIONS = (
+    # A notebook has the pod's memory for itself, and rarely more than one processor.
+    "-XX:MaxRAMPercentage=70",
+    "-XX:+UseSerialGC",
+    # What a start runs once is compiled lightly: with the defaults the second compiler takes a quarter of the time until the
+    # first result. Loops of users get there all the same.
+    "-XX:Tier4InvocationThreshold=50000",
+    "-XX:Tier4MinInvocationThreshold=6000",
+    "-XX:Tier4CompileThreshold=150000",
+    "-XX:+PerfDisableSharedMem",
+    "-Dfile.encoding=UTF-8",
+    "-Dsun.stdout.encoding=UTF-8",
+    "-Dsun.stderr.encoding=UTF-8",
+    "-Djava.awt.headless=true",
+)
+_LIBRARIES = "/opt/scala/lib"
+_READ_BYTES = 65536
+
+
+def _libraries() -> Path:
+    return Path(os.environ.get("SCALA_JARS") or _LIBRARIES)
+
+
+def archive() -> Path:
+    """Return where the classes of a session are kept that has run before; an image may be without."""
+    return _libraries() / "session.jsa"
+
+
+def classpath() -> List[str]:
+    """Return the jars of Scala, of py4j, and whatever else the image has: SCALA_JARS names the folder.
+
+    Raises
+    ------
+    JvmFailed
+        The image has no Scala.
+    """
+    folder = _libraries()
+    jars = sorted(str(path) for path in folder.glob("*.jar"))
+    if not any(Path(jar).name.startswith("scala-compiler") for jar in jars):
+        raise JvmFailed(
+            f"the kernel is one of Scala, and there is no Scala compiler in {folder} (SCALA_JARS names another folder)"
+        )
+    return [*jars, str(py4j().find_jar_path())]
+
+
+def start(jars: Sequence[str], *, keep_classes: bool = False) -> JvmProcess:
+    """Start a JVM and return when it answers.
+
+    Parameters
+    ----------
+    jars
+        Its class path.
+    keep_classes
+        Whether to write down, at its end, the classes that it has loaded by then.
+
+    Raises
+    ------
+    JvmFailed
+        It doesn't.
+    """
+    java = shutil.which("java")
+    if java is None:
+        raise JvmFailed("the kernel is one of Scala, and its image has no Java")
+    # One that doesn't fit any more is left aside by the JVM without a word.
+    classes = f"-XX:{'ArchiveClassesAtExit' if keep_classes else 'SharedArchiveFile'}={archive()}"
+    process = subprocess.Popen(  # noqa: S603  nothing of a user's
+        [
+            java,
+            *_OPTIONS,
+            *([classes] if keep_classes or archive().is_file() else []),
+            "-cp",
+            os.pathsep.join(jars),
+            "py4j.GatewayServer",
+            "--die-on-broken-pipe",
+            "--enable-auth",
+            "0",
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        bufsize=0,
+        preexec_fn=ignore_interrupts,  # noqa: PLW1509  before the first thread that could hold a lock
+    )
+    port, secret = _line(process), _line(process)
+    if not port.isdigit():
+        raise JvmFailed(f"the Java virtual machine didn't start: {port}")
+    return JvmProcess(process, int(port), secret)
+
+
+def _line(process: "subprocess.Popen[bytes]") -> str:
+    line = b""
+    while not line.endswith(b"\n"):
+        read = os.read(descriptor(process.stdout), 1)
+        if not read:
+            words = os.read(descriptor(process.stderr), _READ_BYTES).decode(errors="replace")
+            raise JvmFailed(f"the Java virtual machine ended with status {process.wait()}: {words.strip()}")
+        line += read
+    return line.decode().strip()
