@@ -17,7 +17,16 @@ from tests.support.servers import Product, Server, Workspace
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["IMAGE", "NAME", "Cluster", "Installation", "address_for_pods", "require_cluster", "template_with_documents"]
+__all__ = [
+    "IMAGE",
+    "NAME",
+    "Cluster",
+    "Installation",
+    "address_for_pods",
+    "delivered_template",
+    "require_cluster",
+    "template_with_documents",
+]
 
 NAME = "python_kubernetes"
 IMAGE = os.environ.get("EG_E2E_KERNEL_IMAGE", "elyra/kernel-py:dev")
@@ -53,9 +62,14 @@ def require_cluster() -> None:
     pytest.skip(reason)
 
 
+def delivered_template() -> str:
+    """Return the template that is delivered."""
+    return (_KERNELSPEC / "scripts" / "kernel-pod.yaml.j2").read_text()
+
+
 def template_with_documents() -> str:
     """Return the template that is delivered, with a ConfigMap and a Service beside the pod."""
-    return (_KERNELSPEC / "scripts" / "kernel-pod.yaml.j2").read_text() + _DOCUMENTS
+    return delivered_template() + _DOCUMENTS
 
 
 def address_for_pods() -> str:

@@ -172,7 +172,12 @@ class FakeApi:
         ]
         version = self._history[-1][0] if self._history else 0
         self.watch_error = None
-        return web.json_response({"items": items, "metadata": {"resourceVersion": str(version)}})
+        metadata = {"resourceVersion": str(version)}
+        begin = int(request.query.get("continue", "0"))
+        end = begin + int(request.query.get("limit", len(items)))
+        if end < len(items):
+            metadata["continue"] = str(end)
+        return web.json_response({"items": items[begin:end], "metadata": metadata})
 
     async def _watch(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "application/json"})

@@ -7,6 +7,7 @@ import pytest
 
 from enterprise_gateway.cluster.objects.store import KernelStore
 from enterprise_gateway.cluster.pods.annotations import Cause, Ending
+from enterprise_gateway.cluster.pods.state import pod_state
 from enterprise_gateway.deadline import Deadline
 from enterprise_gateway_common import labels
 from enterprise_gateway_common.connection import connection_file
@@ -42,8 +43,8 @@ def seen(pod):
 
 async def store_of(cluster):
     informer = cluster.informer()
-    items, _ = await cluster.client.list("Pod", None, label_selector=SELECTOR, deadline=Deadline(5))
-    informer._take_list(items)
+    listed, _ = await cluster.client.list_as("Pod", None, pod_state, label_selector=SELECTOR, deadline=Deadline(5))
+    informer._take_list(listed)
     cluster.api.requests.clear()
     return KernelStore(client=cluster.client, pods=informer, label_selector=SELECTOR)
 

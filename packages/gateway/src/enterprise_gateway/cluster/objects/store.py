@@ -5,10 +5,10 @@ A gateway that didn't start a kernel reads its record and goes on with it; nothi
 
 import json
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from enterprise_gateway.cluster.api.client import ClusterClient, Document
 from enterprise_gateway.cluster.pods.annotations import ending_of, was_started
@@ -30,6 +30,8 @@ from enterprise_gateway_common.connection import (
 __all__ = ["KernelRecord", "KernelStore"]
 
 _log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _CALL_SECONDS = 30.0
 _LOOK_UP_SECONDS = 5.0
@@ -73,15 +75,15 @@ class KernelStore:
         self._namespaces = tuple(namespaces)
 
     async def records(self) -> dict[PodKey, KernelRecord]:
-        """Return the record of every kernel that has a whole one, by its pod. One call, however many there are."""
-        by_launch = {_launch_of(secret): secret for secret in await self._listed("Secret")}
-        found = {}
-        for pod in list(self._pods.objects.values()):
-            secret = by_launch.get((pod.namespace, pod.kernel_id, pod.launch_id))
-            record = None if secret is None else _record(pod, secret)
-            if record is not None:
-                found[pod.key] = record
-        return found
+        """Return the record of every kernel that has a whole one, by its pod. One list, however many there are."""
+        pods = {(pod.namespace, pod.kernel_id, pod.launch_id): pod for pod in self._pods.objects.values()}
+
+        def record_of(secret: Document) -> KernelRecord | None:
+            pod = pods.get(_launch_of(secret))
+            return None if pod is None else _record(pod, secret)
+
+        records = await self._listed("Secret", record_of)
+        return {record.pod.key: record for record in records if record is not None}
 
     async def record(self, pod: PodState) -> KernelRecord | None:
         """Return the record of one kernel; `None` where it isn't whole, which it may still become. One call.
@@ -106,8 +108,8 @@ class KernelStore:
         KubernetesError
             It can't be asked.
         """
-        pods = await self._listed("Pod", f",{labels.KERNEL_ID}={kernel_id}", seconds=_LOOK_UP_SECONDS)
-        return next((pod for pod in map(pod_state, pods) if not pod.deleting), None)
+        pods = await self._listed("Pod", pod_state, f",{labels.KERNEL_ID}={kernel_id}", seconds=_LOOK_UP_SECONDS)
+        return next((pod for pod in pods if not pod.deleting), None)
 
     async def all_pods(self) -> list[PodState]:
         """Return the pods of all kernels as the API server knows them this moment. One call for each namespace.
@@ -117,7 +119,7 @@ class KernelStore:
         KubernetesError
             It can't be asked.
         """
-        return list(map(pod_state, await self._listed("Pod", seconds=_LOOK_UP_SECONDS)))
+        return await self._listed("Pod", pod_state, seconds=_LOOK_UP_SECONDS)
 
     async def mark(self, pod: PodState, annotations: Mapping[str, str], *, seconds: float = _CALL_SECONDS) -> None:
         """Write something on a kernel's pod, which every replica then sees; not on a later pod of the same name.
@@ -150,8 +152,7 @@ class KernelStore:
         homes = {(pod.namespace, pod.kernel_id) for pod in pods}
         # Where the namespaces are given, none is made, and nothing is to be seen of others.
         for kind in ("Secret",) if self._namespaces else ("Namespace", "Secret"):
-            for item in await self._listed(kind):
-                metadata = item["metadata"]
+            for metadata in await self._listed(kind, _metadata_of):
                 home = metadata["name"] if kind == "Namespace" else metadata["namespace"]
                 belongs = (home, (metadata.get("labels") or {}).get(labels.KERNEL_ID)) in homes
                 if belongs or "deletionTimestamp" in metadata or _age(metadata["creationTimestamp"], now) < older_than:
@@ -168,12 +169,19 @@ class KernelStore:
             return None
         return f"{kind} {name}"
 
-    async def _listed(self, kind: str, more: str = "", *, seconds: float = _CALL_SECONDS) -> list[Document]:
-        deadline, found = Deadline(seconds), []
+    async def _listed(
+        self, kind: str, convert: Callable[[Document], T], more: str = "", *, seconds: float = _CALL_SECONDS
+    ) -> list[T]:
+        deadline, selector, found = Deadline(seconds), self._selector + more, []
         for namespace in self._namespaces or (None,):
-            items, _ = await self._client.list(kind, namespace, label_selector=self._selector + more, deadline=deadline)
-            found += items
+            made, _ = await self._client.list_as(kind, namespace, convert, label_selector=selector, deadline=deadline)
+            found += made
         return found
+
+
+def _metadata_of(item: Document) -> Document:
+    metadata: Document = item["metadata"]
+    return metadata
 
 
 def _launch_of(secret: Document) -> tuple[str, str, str]:

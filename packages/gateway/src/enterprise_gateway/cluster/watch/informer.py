@@ -187,10 +187,14 @@ class Informer(Generic[T]):
     async def _follow(self) -> None:
         """List where that is needed, then watch until the watch ends; raise only where nothing came of it."""
         if self._version is None:
-            items, self._version = await self._client.list(
-                self._kind, self._namespace, label_selector=self._selector, deadline=Deadline(_LIST_SECONDS, clock=self._clock)
+            listed, self._version = await self._client.list_as(
+                self._kind,
+                self._namespace,
+                self._convert,
+                label_selector=self._selector,
+                deadline=Deadline(_LIST_SECONDS, clock=self._clock),
             )
-            self._take_list(items)
+            self._take_list(listed)
             self._in_contact()
         began, served = self._clock(), False
         try:
@@ -217,8 +221,8 @@ class Informer(Generic[T]):
                 raise KubernetesUnavailable("the watch ended at once", kind=self._kind)
             await self._sleep(_BREATH_SECONDS)
 
-    def _take_list(self, items: list[Document]) -> None:
-        listed = {made.key: made for made in map(self._convert, items)}
+    def _take_list(self, made_of_all: list[T]) -> None:
+        listed = {made.key: made for made in made_of_all}
         self.in_order = False
         for key in [key for key in self._objects if key not in listed]:
             del self._objects[key]
