@@ -38,11 +38,18 @@ class Product(StrEnum):
     GATEWAY = "enterprise-gateway"
     PEER = "kernel-gateway"
     JUPYTER_SERVER = "jupyter-server"
+    JUPYTERLAB = "jupyterlab"
 
     @property
     def module(self) -> str:
         """What `python -m` starts."""
-        return {Product.GATEWAY: "enterprise_gateway", Product.PEER: "kernel_gateway"}.get(self, "jupyter_server")
+        modules = {Product.GATEWAY: "enterprise_gateway", Product.PEER: "kernel_gateway", Product.JUPYTERLAB: "jupyterlab"}
+        return modules.get(self, "jupyter_server")
+
+    @property
+    def has_arguments(self) -> bool:
+        """Whether its settings are arguments, as Jupyter Server's are, and not variables."""
+        return self in {Product.JUPYTER_SERVER, Product.JUPYTERLAB}
 
     @property
     def probe(self) -> str:
@@ -112,6 +119,8 @@ class Server:
         Further variables, as they are.
     tls
         Serve with TLS, to clients with a certificate of the authority only.
+    interpreter
+        Of the environment that the product is installed in.
     """
 
     product: Product
@@ -123,6 +132,7 @@ class Server:
     environment: Mapping[str, str] = field(default_factory=dict)
     arguments: Sequence[str] = ()
     tls: TlsFiles | None = None
+    interpreter: str = sys.executable
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     @property
@@ -157,7 +167,7 @@ class Server:
         # Appended, so that the log of a server that is started again tells of both lives.
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", self.product.module, *self._arguments()],
+                [self.interpreter, "-m", self.product.module, *self._arguments()],
                 env=clean_environment(self.workspace) | self._settings() | dict(self.environment),
                 cwd=self.workspace.root,
                 stdin=subprocess.DEVNULL,
@@ -168,7 +178,7 @@ class Server:
         return self
 
     def _arguments(self) -> list[str]:
-        if self.product is not Product.JUPYTER_SERVER:
+        if not self.product.has_arguments:
             return list(self.arguments)
         own = {
             "ServerApp.ip": "127.0.0.1",
@@ -182,7 +192,7 @@ class Server:
         return [*(f"--{name}={value}" for name, value in own.items()), *self.arguments]
 
     def _settings(self) -> dict[str, str]:
-        if self.product is Product.JUPYTER_SERVER:
+        if self.product.has_arguments:
             return {}
         own = {"IP": "127.0.0.1", "PORT": str(self.port), "PORT_RETRIES": "0", "BASE_URL": self.base_url, "LIST_KERNELS": "True"}
         if self.token:
