@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import requests
 from puller_support import Fault, KernelspecsServer, push_image, wait_until
+from tests.support.jumping_clock import JumpingClock, faketime_library
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from puller_support import Containerd, FaultyRegistry, PullerProcess, Registry
 
@@ -138,26 +139,11 @@ def _lives(puller: PullerProcess) -> bool:
 @pytest.fixture
 def jumping_clock(need: Callable[[object, str], object], tmp_path: Path) -> tuple[dict[str, str], Callable[[int], None]]:
     """Returns the environment of a process whose wall clock can be set, and what sets it."""
-    found = os.environ.get("LIBFAKETIME") or next(
-        (str(path) for path in Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), ""
+    library = str(
+        need(faketime_library(), "libfaketime is not installed (Debian: faketime; or LIBFAKETIME=/path/to/libfaketime.so.1)")
     )
-    library = str(need(found, "libfaketime is not installed (Debian: faketime; or LIBFAKETIME=/path/to/libfaketime.so.1)"))
-    offset = tmp_path / "clock"
-
-    def set_clock(seconds: int) -> None:
-        new = offset.with_suffix(".new")
-        new.write_text(f"{seconds:+d}", encoding="utf-8")
-        new.rename(offset)
-
-    set_clock(0)
-    environment = {
-        "LD_PRELOAD": library,
-        "FAKETIME_TIMESTAMP_FILE": str(offset),
-        "FAKETIME_NO_CACHE": "1",
-        # The clock that only goes forward is never set on a real machine.
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-    }
-    return environment, set_clock
+    clock = JumpingClock(library, tmp_path / "clock")
+    return clock.environment, clock.set
 
 
 def test_a_clock_that_jumps_neither_hurries_nor_stops_anything(

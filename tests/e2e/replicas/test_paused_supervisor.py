@@ -5,18 +5,21 @@ from __future__ import annotations
 import os
 import signal
 import time
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING
 
 import pytest
+import websocket
 from tests.support.kernel_socket import KernelSocket, text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tests.support.installation import Installation
+    from tests.support.messages import Message
     from tests.support.servers import Server
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
@@ -67,6 +70,52 @@ def test_a_cell_goes_on_where_it_was_and_other_kernels_notice_nothing(gateway: S
         heard += client.collect(sent, timeout=60)
         assert text_of([message for message in heard if message.parent == sent.id]).split() == list(map(str, range(600)))
         assert text_of(client.run("print('on')")) == "on\n"
+
+
+def numbers(messages: list[Message], sent: Message) -> list[int]:
+    """Return the numbers that a cell printed."""
+    return [int(word) for word in text_of([one for one in messages if one.parent == sent.id]).split() if word.isdigit()]
+
+
+def test_a_slow_client_in_the_middle_of_the_log_goes_on_there_and_misses_nothing(gateway: Server) -> None:
+    kernel_id = gateway.start_kernel(NAME)
+    with KernelSocket(gateway, kernel_id) as fast, KernelSocket(gateway, kernel_id) as slow:
+        sent = fast.execute("for number in range(400): print(number, 'x' * 100_000, flush=True)")
+        fast.collect(sent, timeout=90)
+        # What it reads first is on its way to it already; what follows is fetched from the pod, page by page.
+        heard = list(slow.until(lambda message: message.type == "stream" and message.content["text"].startswith("50 ")))
+        with paused(kernel_id):
+            end = time.monotonic() + 10
+            with suppress(websocket.WebSocketTimeoutException):
+                while (left := end - time.monotonic()) > 0:
+                    heard.append(slow.receive(left))
+            assert 50 < max(numbers(heard, sent)) < 399
+        heard += slow.until(lambda message: message.parent == sent.id and message.content.get("execution_state") == "idle", 60)
+    assert numbers(heard, sent) == list(range(400))
+    assert text_of(heard, "stderr") == ""
+
+
+def test_a_session_that_changes_over_meanwhile_goes_on_at_the_other_replica_and_gets_every_line_once(
+    replicas: Callable[..., tuple[Server, Server]],
+) -> None:
+    one, other = replicas()
+    kernel_id = one.start_kernel(NAME)
+    client = KernelSocket(one, kernel_id)
+    sent = client.execute("import time\nfor number in range(300):\n    print(number, flush=True)\n    time.sleep(0.02)")
+    heard = list(client.until(lambda message: message.type == "stream" and message.content["text"].startswith("50")))
+    with ThreadPoolExecutor(1) as pool:
+        with paused(kernel_id):
+            changes_over = pool.submit(KernelSocket, other, kernel_id, session=client.session)
+            time.sleep(10)
+            assert not changes_over.done()
+        with suppress(websocket.WebSocketException, OSError, AssertionError):
+            while True:
+                heard.append(client.receive())
+        client.close()
+        with changes_over.result(30) as back:
+            heard += back.collect(sent, timeout=60)
+            assert text_of(back.run("print('on')")) == "on\n"
+    assert numbers(heard, sent) == list(range(300))
 
 
 def test_a_restart_gives_the_kernel_another_pod(gateway: Server) -> None:
