@@ -78,7 +78,7 @@ def main() -> None:
         settings = {"SHARED_NAMESPACE": "True", "NAMESPACE": cluster.namespace, "KERNEL_LAUNCH_TIMEOUT": "120"}
         one, other = (installation.gateway(**settings).start(90) for _ in range(2))
         try:
-            environment = {"KERNEL_CPUS": "0.01", "KERNEL_MEMORY": "16Mi"}
+            environment = {"KERNEL_MEMORY": "16Mi"}
             with ThreadPoolExecutor(_AT_ONCE) as executor:
                 kernels = list(executor.map(lambda _: one.start_kernel(_LIGHT, env=environment), range(kernel_count)))
             killed = [_measure([one, other], kernels, count, _one_is_killed) for _ in range(rounds)]

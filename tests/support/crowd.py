@@ -163,7 +163,8 @@ class ReturningCrowd:
             try:
                 writer.write(_upgrade(url, path, self._headers))
                 if b" 101 " not in await reader.readuntil(b"\r\n\r\n"):
-                    await asyncio.sleep(_RETURN_SECONDS)
+                    # It isn't ready, and asks to come again later.
+                    await asyncio.sleep(_AGAIN_SECONDS)
                     continue
                 writer.write(_question())
                 async for opcode, payload in _frames(reader):
