@@ -306,7 +306,13 @@ def pod():
 @pytest.fixture
 def plan():
     kernel = KernelFacts(
-        kernel_id="0b5c6f2e", kernel_name="python_kubernetes", username="alice", language="python", default_image="a/b"
+        kernel_id="0b5c6f2e",
+        kernel_name="python_kubernetes",
+        username="alice",
+        language="python",
+        default_image="a/b",
+        # With every object that a start can make.
+        starts_pods=True,
     )
     template = PodTemplate(
         "kind: Pod\nspec: {containers: [{name: kernel, image: x}]}\n---\n"

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from enterprise_gateway.errors import NotSupported
 
-__all__ = ["check_runs_in_image", "expects_phone_home", "pod_command"]
+__all__ = ["check_runs_in_image", "expects_phone_home", "pod_command", "runs_script_of_the_kernelspec"]
 
 _PLACEHOLDER = re.compile(r"\{([A-Za-z0-9_]+)\}")
 # Kernelspecs written for a launcher beside the gateway name it here; its work is done by this package.
@@ -36,12 +36,17 @@ def check_runs_in_image(command: Sequence[str]) -> None:
     NotSupported
         It is a script that submits the kernel to Spark from the gateway's machine.
     """
-    if any(_SCRIPT_OF_THE_KERNELSPEC.search(argument) for argument in command):
+    if runs_script_of_the_kernelspec(command):
         raise NotSupported(
             "The kernelspec's argv names its bin/run.sh, which submits the kernel to Spark from the gateway's machine; kernels "
             "of that kind aren't supported. Name the command of the kernel's image in argv, or leave argv empty to run the "
             "image's own."
         )
+
+
+def runs_script_of_the_kernelspec(argv: Sequence[str]) -> bool:
+    """Tell whether a command is the script by which older Spark kernelspecs submit their kernel."""
+    return any(_SCRIPT_OF_THE_KERNELSPEC.search(argument) for argument in argv)
 
 
 def expects_phone_home(argv: Sequence[str]) -> bool:

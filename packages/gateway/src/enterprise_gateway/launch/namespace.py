@@ -77,7 +77,7 @@ def namespace_document(*, name: str, labels: Mapping[str, str], annotations: Map
 
 
 def role_binding(*, cluster_role: str, namespace: str, service_account: str, labels: Mapping[str, str]) -> dict[str, Any]:
-    """Return what lets a kernel's service account act in its own namespace, as Spark's drivers must."""
+    """Return what lets a kernel that starts pods, as Spark's drivers do, act in its own namespace."""
     return {
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "RoleBinding",

@@ -14,6 +14,7 @@ from enterprise_gateway.launch.pod import ObjectMetadata, check_pod, complete_po
 from enterprise_gateway.launch.policy import Policy, check_request
 from enterprise_gateway.launch.request import LaunchRequest
 from enterprise_gateway.launch.secret import kernel_secret
+from enterprise_gateway.launch.spark import driver_variables
 from enterprise_gateway.launch.template import PodTemplate, render
 from enterprise_gateway_common import labels
 
@@ -36,7 +37,7 @@ class LaunchSettings:
     """As above where there are several: a client names one, and gets the first where it names none."""
     default_service_account: str = "default"
     kernel_cluster_role: str | None = "kernel-controller"
-    """Role that a kernel's service account gets in a namespace of its own; `None` for none."""
+    """Role that the service account of a kernel that starts pods gets in a namespace of its own; `None` for none."""
     image_pull_secrets: tuple[str, ...] = ()
     """Secrets of the gateway's namespace that namespaces of kernels get copies of."""
     default_image: str | None = None
@@ -131,17 +132,23 @@ def build_plan(  # noqa: PLR0913  each is a fact of its own, named at every call
     pod_template, others = split_documents(render(template, variables))
     described = annotations(request, own_namespace=place.create)
     labelled = kernel_labels(request, instance=settings.instance, launch_id=launch_id, component=labels.COMPONENT_KERNEL)
+    own = (
+        driver_variables(request, pod=names.pod, namespace=place.name, service_account=place.service_account)
+        if request.kernel.starts_pods
+        else {}
+    )
     metadata = ObjectMetadata(name=names.pod, namespace=place.name, labels=labelled, annotations=described)
     pod = complete_pod(
         pod_template,
         metadata=metadata,
-        environment={**request.environment, **facts},
+        environment={**request.environment, **facts, **own},
         command=command,
         service_account=place.service_account,
         connection_secret=names.secret if connection_file is not None else None,
         pull_secrets=settings.image_pull_secrets,
         node_selector=request.kernel.node_selector,
         image_pull_policy=request.kernel.image_pull_policy,
+        starts_pods=request.kernel.starts_pods,
     )
     pod = {**pod, "spec": prefer_nodes(pod["spec"], warm_nodes)}
     check_pod(pod, gateway_namespace=settings.gateway_namespace, gateway_service_account=settings.gateway_service_account)
@@ -157,7 +164,7 @@ def build_plan(  # noqa: PLR0913  each is a fact of its own, named at every call
     )
     _check_sizes(secret, pod)
     binding = None
-    if place.create and settings.kernel_cluster_role:
+    if place.create and request.kernel.starts_pods and settings.kernel_cluster_role:
         binding = role_binding(
             cluster_role=settings.kernel_cluster_role,
             namespace=place.name,

@@ -37,6 +37,7 @@ _MAXIMUM_DOCUMENTS = 16
 _GPU = "nvidia.com/gpu"
 _READABLE_BY_GROUP = 0o440
 _DEFAULT_GROUP = 100
+_POD_ADDRESS = {"name": "KERNEL_POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
 _OWN_RESTARTS = ("restartPolicy", "restartPolicyRules")
 
 Document = dict[str, Any]
@@ -84,6 +85,7 @@ def complete_pod(  # noqa: PLR0913  each is a fact of its own, named at every ca
     pull_secrets: Sequence[str] = (),
     node_selector: Mapping[str, str] = MappingProxyType({}),
     image_pull_policy: str | None = None,
+    starts_pods: bool = False,
 ) -> Document:
     """Return the pod of a kernel: the template's, with what every kernel's pod has.
 
@@ -97,6 +99,8 @@ def complete_pod(  # noqa: PLR0913  each is a fact of its own, named at every ca
         The Secret to mount as the kernel's connection file; `None` where the kernel chooses its own.
     node_selector, image_pull_policy
         What the kernelspec says beside its template, for who places its image; the template's own word wins.
+    starts_pods
+        Whether the kernel needs its account's token and its own address, for the pods that it starts.
 
     Raises
     ------
@@ -114,11 +118,12 @@ def complete_pod(  # noqa: PLR0913  each is a fact of its own, named at every ca
         **spec,
         "restartPolicy": "Never",
         "serviceAccountName": account,
-        # A kernel runs whatever its user likes: it gets a service account's token only where the template says so.
-        "automountServiceAccountToken": spec.get("automountServiceAccountToken", False),
+        # A kernel runs whatever its user likes: without pods to start it gets a service account's token only where the
+        # template says so.
+        "automountServiceAccountToken": spec.get("automountServiceAccountToken", starts_pods),
         "enableServiceLinks": spec.get("enableServiceLinks", False),
         "containers": [
-            _kernel_container(containers[0], environment, command, connection_secret),
+            _kernel_container(containers[0], environment, command, connection_secret, [_POD_ADDRESS] if starts_pods else []),
             *map(_any_container, containers[1:]),
         ],
     }
@@ -197,7 +202,11 @@ def _container_list(spec: Document, key: str) -> list[Document]:
 
 
 def _kernel_container(
-    container: Document, environment: Mapping[str, str], command: Sequence[str] | None, connection_secret: str | None
+    container: Document,
+    environment: Mapping[str, str],
+    command: Sequence[str] | None,
+    connection_secret: str | None,
+    of_pod: Sequence[Document],
 ) -> Document:
     container = _any_container(container)
     # What becomes of a kernel that ended is the gateway's to decide, and it does so by the pod.
@@ -212,8 +221,11 @@ def _kernel_container(
         mount = {"name": CONNECTION_VOLUME, "mountPath": CONNECTION_FOLDER, "readOnly": True}
         container["volumeMounts"] = [*(container.get("volumeMounts") or []), mount]
     # The kubelet expands $(NAME); a doubled $ comes out as one, so that every value reaches the kernel as it was given.
-    own = [{"name": name, "value": value.replace("$", "$$")} for name, value in sorted(variables.items())]
-    container["env"] = [*(entry for entry in written if entry.get("name") not in variables), *own]
+    texts = [{"name": name, "value": value.replace("$", "$$")} for name, value in sorted(variables.items())]
+    named = {entry["name"] for entry in of_pod}
+    own = [*(entry for entry in texts if entry["name"] not in named), *of_pod]
+    named |= variables.keys()
+    container["env"] = [*(entry for entry in written if entry.get("name") not in named), *own]
     if command is not None and not container.get("command"):
         check_runs_in_image(command)
         container["command"] = [argument.replace("$", "$$") for argument in command]

@@ -171,8 +171,10 @@ def check_request(
     uid = DEFAULT_UID if wanted.uid is None else asked.uid
     gid = DEFAULT_GID if wanted.gid is None else asked.gid
     check_ids(KernelVariables(uid=uid, gid=gid), uids=policy.prohibited_uids, gids=policy.prohibited_gids)
-    if asked.image not in {None, request.kernel.default_image} and not _matches(_image_names(request.image), policy.images):
-        raise PolicyViolation("KERNEL_IMAGE names an image that isn't allowed; leave it out to use the kernelspec's image.")
+    own_images = {None, request.kernel.default_image, request.kernel.executor_image}
+    for variable, image in (("KERNEL_IMAGE", asked.image), ("KERNEL_EXECUTOR_IMAGE", asked.executor_image)):
+        if image is not None and image not in own_images and not _matches(_image_names(image), policy.images):
+            raise PolicyViolation(f"{variable} names an image that isn't allowed; leave it out to use the kernelspec's image.")
     _check_namespace(asked.namespace, policy, gateway_namespace)
     account = asked.service_account
     if account is not None and (account == gateway_service_account or not _matches((account,), policy.service_accounts)):

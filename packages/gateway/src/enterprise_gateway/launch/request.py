@@ -40,6 +40,10 @@ class KernelFacts:
     language: str
     default_image: str | None = None
     """The kernelspec's image, or the gateway's for kernelspecs that name none."""
+    executor_image: str | None = None
+    """The kernelspec's image of the pods that its kernels start; `None` where it names none."""
+    starts_pods: bool = False
+    """Whether the kernel starts pods of its own, as a Spark driver does: see `spark.starts_pods`."""
     node_selector: Mapping[str, str] = field(default_factory=dict)
     """Labels of the nodes that the kernelspec's kernels go to, where its template names none."""
     image_pull_policy: str | None = None
@@ -84,6 +88,13 @@ class LaunchRequest:
         return self.wanted.image or self.kernel.default_image or ""
 
     @property
+    def executor_image(self) -> str:
+        """The image of the pods that the kernel starts: the kernel's own where nobody names another."""
+        own = self.kernel.executor_image
+        # A kernelspec that names one image twice means that driver and executors run the same, whichever the client chose.
+        return self.wanted.executor_image or (own if own != self.kernel.default_image else None) or self.image
+
+    @property
     def judged_names(self) -> list[str]:
         """The names of the variables that the policy judges, for the kernel's record."""
         return sorted(name for name in self.judged.environment if name.startswith(PREFIX))
@@ -97,11 +108,13 @@ class LaunchRequest:
         self,
         *,
         default_image: str | None,
+        executor_image: str | None = None,
+        starts_pods: bool = False,
         node_selector: Mapping[str, str] | None = None,
         image_pull_policy: str | None = None,
         mirror_working_dirs: bool = False,
     ) -> "LaunchRequest":
-        """Return the start with what the kernelspec's config and the settings say of pods.
+        """Return the start with what the kernelspec's config and argv and the settings say of pods.
 
         Raises
         ------
@@ -119,6 +132,8 @@ class LaunchRequest:
         kernel = dataclasses.replace(
             self.kernel,
             default_image=_kernelspec_image(default_image),
+            executor_image=_kernelspec_image(executor_image),
+            starts_pods=starts_pods,
             node_selector=dict(node_selector or {}),
             image_pull_policy=image_pull_policy,
         )
@@ -139,6 +154,7 @@ class LaunchRequest:
             "kernel_username": self.kernel.username,
             "kernel_language": self.kernel.language,
             "kernel_image": self.image,
+            "kernel_executor_image": self.executor_image,
             "kernel_uid": self.uid,
             "kernel_gid": self.gid,
             "kernel_working_dir": self.wanted.working_dir,

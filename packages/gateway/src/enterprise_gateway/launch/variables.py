@@ -88,6 +88,7 @@ class KernelVariables:
     uid: int | None = None
     gid: int | None = None
     image: str | None = None
+    executor_image: str | None = None
     namespace: str | None = None
     service_account: str | None = None
     pod_name_pattern: str | None = None
@@ -255,6 +256,7 @@ _READERS = {
     "KERNEL_UID": ("uid", _id),
     "KERNEL_GID": ("gid", _id),
     "KERNEL_IMAGE": ("image", _image),
+    "KERNEL_EXECUTOR_IMAGE": ("executor_image", _image),
     "KERNEL_NAMESPACE": ("namespace", lambda variable, text: _name_in(_DNS_LABEL, variable, text)),
     "KERNEL_SERVICE_ACCOUNT_NAME": ("service_account", lambda variable, text: _name_in(_DNS_SUBDOMAIN, variable, text)),
     "KERNEL_POD_NAME": ("pod_name_pattern", _as_written),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
-from traitlets import Dict, Enum, Unicode
+from traitlets import Bool, Dict, Enum, Unicode
 
 from enterprise_gateway.cluster.default_services import SharedServices, shared_services
 from enterprise_gateway.cluster.objects.store import KernelRecord
@@ -27,6 +27,7 @@ from enterprise_gateway.launch.command import expects_phone_home, pod_command
 from enterprise_gateway.launch.plan import build_plan
 from enterprise_gateway.launch.policy import Policy
 from enterprise_gateway.launch.request import LaunchRequest
+from enterprise_gateway.launch.spark import starts_pods
 from enterprise_gateway.launch.template import find_template
 from enterprise_gateway.provisioners.connection_strategy import ConnectionStrategy, MountedFile, PhoneHome
 from enterprise_gateway.provisioners.phases import LaunchPhases
@@ -50,6 +51,15 @@ class KubernetesProvisioner(KernelProvisionerBase):
     """Runs one kernel in a pod."""
 
     image_name = Unicode("", config=True, help="The kernel's image where the client names none.")
+
+    executor_image_name = Unicode("", config=True, help="Image of the pods that the kernel starts, where the client names none.")
+
+    starts_pods = Bool(
+        None,
+        allow_none=True,
+        config=True,
+        help="Whether the kernel starts pods of its own, as Spark's drivers do; unset to see by its executor image and argv.",
+    )
 
     node_selector = Dict(
         key_trait=Unicode(), value_trait=Unicode(), config=True, help="Labels of the nodes that the kernel's pod may run on."
@@ -153,6 +163,8 @@ class KubernetesProvisioner(KernelProvisionerBase):
         )
         return request.in_pod(
             default_image=self.image_name or launch.default_image,
+            executor_image=self.executor_image_name or None,
+            starts_pods=starts_pods(told=self.starts_pods, executor_image=self.executor_image_name, argv=self.kernel_spec.argv),
             node_selector=dict(self.node_selector),
             image_pull_policy=self.image_pull_policy or None,
             mirror_working_dirs=launch.mirror_working_dirs,

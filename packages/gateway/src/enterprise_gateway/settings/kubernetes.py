@@ -79,7 +79,8 @@ class KubernetesSettings:
         optional(text),
         environment=("EG_KERNEL_CLUSTER_ROLE",),
         group=_KUBERNETES,
-        help="Cluster role that a kernel's service account gets in a namespace that the gateway makes; empty for none.",
+        help="Cluster role that the service account of a kernel that starts pods (Spark) gets in a namespace that the gateway "
+        "makes for it; empty for none. Other kernels' accounts get nothing.",
     )
     puller_namespaces: tuple[str, ...] = setting(
         (),
