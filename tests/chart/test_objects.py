@@ -191,6 +191,55 @@ def test_with_fixed_namespaces_the_gateway_has_a_role_in_each_and_in_no_other(re
     assert env["EG_KERNEL_NAMESPACES"] == "a,b"
 
 
+@pytest.mark.parametrize("kernel", [{}, {"shareGatewayNamespace": True}])
+def test_the_account_of_spark_kernels_may_in_their_namespace_what_kernels_that_start_pods_need(
+    render: Callable[..., Rendering], kernel: dict[str, Any]
+) -> None:
+    rendering = render({"kernel": {**kernel, "sparkNamespace": "spark", "defaultServiceAccountName": "driver"}})
+    (bound,) = (each for each in rendering.of("RoleBinding") if each["metadata"]["name"] == "enterprise-gateway-spark")
+    (role,) = (each for each in rendering.of("Role") if each["metadata"]["name"] == "enterprise-gateway-spark")
+
+    (wide,) = (each for each in render().of("ClusterRole") if each["metadata"]["name"] == "kernel-controller")
+    assert role["rules"] == wide["rules"]
+    assert role["metadata"]["namespace"] == bound["metadata"]["namespace"] == "spark"
+    assert bound["roleRef"]["kind"] == "Role"
+    assert bound["subjects"] == [{"kind": "ServiceAccount", "name": "driver", "namespace": "spark"}]
+    env = rendering.one("Deployment")["spec"]["template"]["spec"]["containers"][0]["env"]
+    assert {"name": "EG_SPARK_NAMESPACE", "value": "spark"} in env
+
+
+def test_another_role_of_kernels_is_bound_in_the_namespace_of_spark_and_none_where_there_is_none(
+    render: Callable[..., Rendering],
+) -> None:
+    bound = render({"kernel": {"sparkNamespace": "spark", "clusterRole": "own"}}).of("RoleBinding")
+    assert [each["roleRef"]["name"] for each in bound if each["metadata"]["namespace"] == "spark"] == ["own"]
+    bound = render({"kernel": {"sparkNamespace": "spark", "clusterRole": ""}}).of("RoleBinding")
+    assert not [each for each in bound if each["metadata"]["namespace"] == "spark"]
+
+
+def test_a_gateway_without_rights_in_the_cluster_has_them_in_the_namespace_of_spark(render: Callable[..., Rendering]) -> None:
+    rendering = render({"kernel": {"shareGatewayNamespace": True, "sparkNamespace": "spark"}, "kip": {"enabled": False}})
+
+    assert not list(rendering.of("ClusterRole"))
+    bound = {(each["metadata"]["namespace"], each["metadata"]["name"]) for each in rendering.of("RoleBinding")}
+    assert {("enterprise-gateway", "enterprise-gateway-controller"), ("spark", "enterprise-gateway-controller")} <= bound
+
+
+def test_drivers_and_executors_reach_each_other_and_the_api_server_in_the_namespace_of_spark_alone(
+    render: Callable[..., Rendering],
+) -> None:
+    rendering = render({"kernel": {"namespaces": ["team"], "sparkNamespace": "spark"}})
+    pods = {
+        each["metadata"]["namespace"]: each["spec"]
+        for each in rendering.of("NetworkPolicy")
+        if each["metadata"]["name"] == "enterprise-gateway-kernels"
+    }
+
+    assert pods.keys() == {"team", "spark"}
+    assert [len(pods[name]["ingress"][0]["from"]) for name in ("team", "spark")] == [1, 2]
+    assert len(pods["spark"]["egress"]) == len(pods["team"]["egress"]) + 2
+
+
 def test_without_rbac_no_account_and_no_role_is_made(render: Callable[..., Rendering]) -> None:
     kinds = {each["kind"] for each in render({"global": {"rbac": False}}).objects}
 
@@ -245,6 +294,7 @@ def test_every_rule_of_a_policy_can_be_given_as_a_value(render: Callable[..., Re
     policy = {
         "images": ["a/*"],
         "namespaces": ["b"],
+        "spark_namespaces": ["d"],
         "service_accounts": ["c"],
         "volume_types": ["emptyDir"],
         "maximum_volumes": 3,

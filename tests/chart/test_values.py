@@ -239,6 +239,14 @@ def test_the_older_blocks_of_the_ingress_lead_to_the_gateway(
         pytest.param(
             {"deployment": {"extraEnv": {"EG_AUTH_TOKEN": "a"}}}, "which keep it in a Secret", id="token in the environment"
         ),
+        pytest.param(
+            {"kernel": {"sparkNamespace": "enterprise-gateway"}},
+            "kernel.sparkNamespace names the release's own",
+            id="Spark's home",
+        ),
+        pytest.param(
+            {"kernel": {"sparkNamespace": "a", "namespaces": ["a"]}}, "is one of kernel.namespaces", id="Spark among others"
+        ),
         pytest.param({"kernel": {"clusterRole": "cluster-admin"}}, "can't be given the role cluster-admin", id="administrators"),
         pytest.param(
             {"kernel": {"namespaces": ["enterprise-gateway"]}}, "names the release's own namespace", id="the gateway's namespace"

@@ -11,6 +11,10 @@ from enterprise_gateway.wiring_settings import cluster_connection, edge_of
         ({"kernel_cluster_role": "cluster-admin"}, "kernel_cluster_role"),
         ({"shared_namespace": True, "namespace": "a", "kernel_namespaces": ("b",)}, "kernel_namespaces"),
         ({"prohibited_local_ips": ("[",)}, "prohibited_local_ips"),
+        ({"spark_namespace": "a", "namespace": "a"}, "spark_namespace"),
+        ({"spark_namespace": "kube-system"}, "spark_namespace"),
+        ({"spark_namespace": "b", "kernel_namespaces": ("a", "b")}, "spark_namespace"),
+        ({"spark_namespace": "b", "puller_namespaces": ("b",)}, "spark_namespace"),
         ({"policy_file": "/nonexistent/policy.yaml"}, "policy_file"),
     ],
 )

@@ -70,10 +70,11 @@ namespace too, so that no two releases ever share an object.
 
 {{/* The namespaces, as a JSON list, outside of which the gateway has no rights; none where it makes a namespace for each kernel. */}}
 {{- define "eg.kernelHomes" -}}
+{{- $spark := compact (list .Values.kernel.sparkNamespace) -}}
 {{- if include "eg.sharesNamespace" . -}}
-{{- list .Release.Namespace | toJson -}}
+{{- concat (list .Release.Namespace) $spark | toJson -}}
 {{- else if .Values.kernel.fixedNamespaces -}}
-{{- .Values.kernel.namespaces | toJson -}}
+{{- concat .Values.kernel.namespaces $spark | toJson -}}
 {{- else -}}
 []
 {{- end -}}

@@ -103,3 +103,25 @@ def test_an_image_of_executors_is_the_policys_to_allow_as_the_kernels_is(make_pl
         make_plan(**own, KERNEL_EXECUTOR_IMAGE="evil/image")
     with pytest.raises(InvalidVariable, match="KERNEL_EXECUTOR_IMAGE is not a valid image reference"):
         make_plan(**own, KERNEL_EXECUTOR_IMAGE="No Image")
+
+
+def test_a_client_names_a_namespace_for_a_kernel_that_starts_pods_only_where_the_policy_says_so_of_such_kernels(make_plan):
+    with pytest.raises(PolicyViolation, match="KERNEL_NAMESPACE names a namespace that isn't allowed"):
+        make_plan(facts_of_kernelspec=DRIVER, policy=Policy(namespaces=("team-*",)), KERNEL_NAMESPACE="team-a")
+    with pytest.raises(PolicyViolation, match="KERNEL_NAMESPACE names a namespace that isn't allowed"):
+        make_plan(policy=Policy(spark_namespaces=("spark-*",)), KERNEL_NAMESPACE="spark-a")
+    plan = make_plan(facts_of_kernelspec=DRIVER, policy=Policy(spark_namespaces=("spark-*",)), KERNEL_NAMESPACE="spark-a")
+    assert (plan.namespace, plan.namespace_document, plan.role_binding) == ("spark-a", None, None)
+
+
+def test_the_settings_word_on_a_namespace_needs_no_policy(make_plan):
+    settings = LaunchSettings(spark_namespace="spark", namespaces=("a", "b"))
+    assert settings.watched_namespaces == ("a", "b", "spark")
+    plan = make_plan(facts_of_kernelspec=DRIVER, settings=settings, KERNEL_NAMESPACE="spark")
+    assert (plan.namespace, plan.namespace_document, plan.role_binding) == ("spark", None, None)
+    with pytest.raises(PolicyViolation, match="of this kernelspec run in spark only"):
+        make_plan(facts_of_kernelspec=DRIVER, settings=settings, KERNEL_NAMESPACE="a")
+
+
+def test_a_namespace_for_drivers_leaves_a_gateway_that_makes_namespaces_with_a_view_of_all():
+    assert LaunchSettings(spark_namespace="spark").watched_namespaces == ()

@@ -25,6 +25,7 @@ def cluster_options(settings: GatewaySettings) -> ClusterOptions:
         gateway_service_account=settings.service_account_name or own_service_account(),
         shared_namespace=own if settings.shared_namespace else None,
         namespaces=settings.kernel_namespaces,
+        spark_namespace=settings.spark_namespace,
         default_service_account=settings.default_kernel_service_account_name,
         kernel_cluster_role=settings.kernel_cluster_role,
         image_pull_secrets=settings.kernel_image_pull_secrets,
@@ -38,7 +39,7 @@ def cluster_options(settings: GatewaySettings) -> ClusterOptions:
         max_launch_timeout=settings.max_kernel_launch_timeout,
         environment=environment_rules(settings),
         node_loss_grace=settings.node_loss_grace,
-        watched_namespaces=launch.only_namespaces,
+        watched_namespaces=launch.watched_namespaces,
         # Peers whoever may make a pod could say that a node has an image. Without a namespace of its own the gateway is a
         # program of somebody who may see all of the cluster.
         puller_namespaces=settings.puller_namespaces or ((own,) if own else launch.only_namespaces),

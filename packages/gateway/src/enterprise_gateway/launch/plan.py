@@ -35,6 +35,8 @@ class LaunchSettings:
     """Where all kernels run; `None` gives each a namespace of its own."""
     namespaces: tuple[str, ...] = ()
     """As above where there are several: a client names one, and gets the first where it names none."""
+    spark_namespace: str | None = None
+    """Where kernels that start pods run, and no others; `None` for a namespace of their own, where kernels have that."""
     default_service_account: str = "default"
     kernel_cluster_role: str | None = "kernel-controller"
     """Role that the service account of a kernel that starts pods gets in a namespace of its own; `None` for none."""
@@ -51,6 +53,12 @@ class LaunchSettings:
     def only_namespaces(self) -> tuple[str, ...]:
         """The namespaces that kernels run in; nothing where each gets one of its own."""
         return self.namespaces or ((self.shared_namespace,) if self.shared_namespace is not None else ())
+
+    @property
+    def watched_namespaces(self) -> tuple[str, ...]:
+        """The namespaces that may hold kernels; nothing where any may."""
+        own = () if self.spark_namespace is None else (self.spark_namespace,)
+        return (*self.only_namespaces, *own) if self.only_namespaces else ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,8 +118,7 @@ def build_plan(  # noqa: PLR0913  each is a fact of its own, named at every call
     """
     check_request(
         request,
-        # Named by the administrator already.
-        msgspec.structs.replace(policy, namespaces=(*policy.namespaces, *settings.namespaces)),
+        _with_own_namespaces(policy, settings),
         gateway_namespace=settings.gateway_namespace,
         gateway_service_account=settings.gateway_service_account,
     )
@@ -122,6 +129,7 @@ def build_plan(  # noqa: PLR0913  each is a fact of its own, named at every call
         only=settings.only_namespaces,
         default_service_account=settings.default_service_account,
         gateway_namespace=settings.gateway_namespace,
+        spark_namespace=settings.spark_namespace,
     )
     variables = {
         **request.template_variables(),
@@ -183,6 +191,16 @@ def build_plan(  # noqa: PLR0913  each is a fact of its own, named at every call
         documents=tuple(owned_documents(others, metadata=metadata)),
         pod=pod,
         labels=labelled,
+    )
+
+
+def _with_own_namespaces(policy: Policy, settings: LaunchSettings) -> Policy:
+    """Return a policy that allows the namespaces that the settings name: the administrator's word already."""
+    spark = () if settings.spark_namespace is None else (settings.spark_namespace,)
+    return msgspec.structs.replace(
+        policy,
+        namespaces=(*policy.namespaces, *settings.namespaces, *spark),
+        spark_namespaces=(*policy.spark_namespaces, *settings.namespaces, *spark),
     )
 
 

@@ -52,7 +52,9 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     images: tuple[str, ...] = ()
     """Patterns (`*`, `?`) for the full name of KERNEL_IMAGE, tag included; the kernelspec's own image always may."""
     namespaces: tuple[str, ...] = ()
-    """Patterns for KERNEL_NAMESPACE."""
+    """Patterns for KERNEL_NAMESPACE, but of kernels that start pods."""
+    spark_namespaces: tuple[str, ...] = ()
+    """Patterns for KERNEL_NAMESPACE of kernels that start pods, which can read every Secret of their namespace."""
     service_accounts: tuple[str, ...] = ()
     """Patterns for KERNEL_SERVICE_ACCOUNT_NAME."""
     volume_types: tuple[str, ...] = ("emptyDir",)
@@ -175,7 +177,8 @@ def check_request(
     for variable, image in (("KERNEL_IMAGE", asked.image), ("KERNEL_EXECUTOR_IMAGE", asked.executor_image)):
         if image is not None and image not in own_images and not _matches(_image_names(image), policy.images):
             raise PolicyViolation(f"{variable} names an image that isn't allowed; leave it out to use the kernelspec's image.")
-    _check_namespace(asked.namespace, policy, gateway_namespace)
+    allowed = policy.spark_namespaces if request.kernel.starts_pods else policy.namespaces
+    _check_namespace(asked.namespace, allowed, gateway_namespace)
     account = asked.service_account
     if account is not None and (account == gateway_service_account or not _matches((account,), policy.service_accounts)):
         raise PolicyViolation("KERNEL_SERVICE_ACCOUNT_NAME names a service account that isn't allowed.")
@@ -184,11 +187,11 @@ def check_request(
     _check_volumes(asked, policy)
 
 
-def _check_namespace(namespace: str | None, policy: Policy, gateway_namespace: str | None) -> None:
+def _check_namespace(namespace: str | None, allowed: tuple[str, ...], gateway_namespace: str | None) -> None:
     if namespace is None:
         return
     protected = namespace == gateway_namespace or namespace.startswith(SYSTEM_NAMESPACE_PREFIX)
-    if protected or not _matches((namespace,), policy.namespaces):
+    if protected or not _matches((namespace,), allowed):
         raise PolicyViolation("KERNEL_NAMESPACE names a namespace that isn't allowed; leave it out to get one.")
 
 

@@ -60,6 +60,15 @@ class KubernetesSettings:
         help="The only namespaces that kernels run in, where the gateway has a Role in each and none is to be made: a client "
         "names one by KERNEL_NAMESPACE and gets the first where it names none.",
     )
+    spark_namespace: str | None = setting(
+        None,
+        optional(text),
+        environment=("EG_SPARK_NAMESPACE",),
+        group=_KUBERNETES,
+        help="Existing namespace of kernels that start pods (Spark), and of no others; its account "
+        "default_kernel_service_account_name needs the rights of the role kernel-controller there. Without it they get a "
+        "namespace of their own each, and are refused where kernels share a namespace.",
+    )
     service_account_name: str | None = setting(
         None,
         optional(text),

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from enterprise_gateway.errors import KubernetesUnavailable, Unavailable
+from enterprise_gateway.launch.policy import SYSTEM_NAMESPACE_PREFIX
 
 if TYPE_CHECKING:
     from kubernetes.aio.client import Configuration
@@ -37,6 +38,8 @@ def check_cluster_settings(settings: "GatewaySettings") -> None:
         raise ValueError("shared_namespace needs a namespace: set it (EG_NAMESPACE), since this isn't a pod.")
     if settings.shared_namespace and settings.kernel_namespaces:
         raise ValueError("shared_namespace and kernel_namespaces exclude each other.")
+    if settings.spark_namespace is not None:
+        _check_spark_namespace(settings, settings.spark_namespace)
     if settings.kernel_cluster_role == _CLUSTER_ADMIN:
         raise ValueError("kernel_cluster_role: kernels can't be given the role cluster-admin.")
     for pattern in settings.prohibited_local_ips:
@@ -44,6 +47,16 @@ def check_cluster_settings(settings: "GatewaySettings") -> None:
             re.compile(pattern)
         except re.error as error:
             raise ValueError(f"prohibited_local_ips: {pattern} is no regular expression ({error}).") from error
+
+
+def _check_spark_namespace(settings: "GatewaySettings", name: str) -> None:
+    # There the account of a kernel makes pods, which may mount every Secret and take every account of the namespace.
+    if name == (settings.namespace or own_namespace()) or name.startswith(SYSTEM_NAMESPACE_PREFIX):
+        raise ValueError("spark_namespace can't be the gateway's own namespace or one of the system's.")
+    if name in settings.kernel_namespaces:
+        raise ValueError("spark_namespace can't be one of kernel_namespaces, where other kernels run.")
+    if name in settings.puller_namespaces:
+        raise ValueError("spark_namespace can't be one of puller_namespaces, where kernels may make no pods.")
 
 
 def find_cluster(environment: Mapping[str, str], *, kubeconfig: str | None = None) -> str | None:
