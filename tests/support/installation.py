@@ -178,6 +178,14 @@ class Installation:
         (target / "kernel.json").write_text(json.dumps(spec))
         return name
 
+    def write_kernelspec(self, name: str, spec: Mapping[str, Any], files: Mapping[str, str]) -> str:
+        """Install a kernelspec of one's own with some files beside its kernel.json, and return its name."""
+        target = self._workspace.data / "kernels" / name
+        for file, text in {"kernel.json": json.dumps(spec), **files}.items():
+            (target / file).parent.mkdir(parents=True, exist_ok=True)
+            (target / file).write_text(text)
+        return name
+
     def gateway(
         self, *, kubeconfig: Path | str | None = None, environment: Mapping[str, str] | None = None, **settings: str
     ) -> Server:

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from tests.support.installation import Cluster, Installation, require_cluster
 from tests.support.kernel_socket import KernelSocket, text_of
+from tests.support.older_spark import OLDER_TEMPLATE, older_spark_kernelspec
 from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400), pytest.mark.usefixtures("spark")]
@@ -130,6 +131,19 @@ def test_a_session_that_the_notebook_makes_itself_is_the_only_one_and_in_the_clu
     with KernelSocket(server, kernel_id) as client:
         assert text_of(client.run(code, _SESSION_SECONDS)) == "yes k8s 3\n"
         assert text_of(client.run("print(sc is spark.sparkContext, sql('select 7').first()[0])", _SESSION_SECONDS)) == "True 7\n"
+    server.stop_kernel(kernel_id)
+
+
+def test_a_kernelspec_of_enterprise_gateway_runs_with_no_more_changed_than_its_image(installation, server):
+    spec = older_spark_kernelspec("older_spark", "elyra/kernel-spark-py:dev")
+    installation.write_kernelspec("older_spark", spec, {"scripts/kernel-pod.yaml.j2": OLDER_TEMPLATE})
+    kernel_id = server.start_kernel("older_spark", env={"KERNEL_EXTRA_SPARK_OPTS": "--conf spark.mine=yes"})
+    with KernelSocket(server, kernel_id) as client:
+        told = client.run(
+            "print(spark.conf.get('spark.mine'), spark.range(1000).selectExpr('sum(id)').first()[0])", _SESSION_SECONDS
+        )
+        assert text_of(told) == "yes 499500\n"
+        assert executors(installation, kernel_id)
     server.stop_kernel(kernel_id)
 
 

@@ -69,7 +69,24 @@ def test_a_master_of_this_machine_knows_nothing_of_pods():
     assert not [name for name in settings if name.startswith("spark.kubernetes.driver")]
 
 
-@pytest.mark.parametrize(("opts", "words"), [("--conf 'a", "can't be read"), ("notebook.py", "is no option")])
+def test_what_an_older_kernelspec_leaves_to_the_gateway_or_to_cluster_mode_is_left_out():
+    opts = (
+        "--conf spark.kubernetes.executor.container.image=${KERNEL_EXECUTOR_IMAGE} --conf spark.kubernetes.namespace=${NOBODYS} "
+        "-c spark.kubernetes.authenticate.driver.serviceAccountName=${NOBODYS} --conf spark.kubernetes.driverEnv.X=true "
+        "--proxy-user ada -v ${KERNEL_EXTRA_SPARK_OPTS} ${NOBODYS} --supervise local:///usr/local/bin/kernel-launchers/launch.py"
+    )
+    settings, rest = told(
+        SPARK_OPTS=opts, KERNEL_EXECUTOR_IMAGE="a/executor", KERNEL_EXTRA_SPARK_OPTS="--jars /a.jar --conf spark.x=1"
+    )
+    assert rest == ["--verbose", "--jars", "/a.jar"]
+    assert settings["spark.kubernetes.executor.container.image"] == "a/executor"
+    assert settings["spark.kubernetes.namespace"] == "ada"
+    assert settings["spark.kubernetes.driverEnv.X"] == "true"
+    assert settings["spark.x"] == "1"
+    assert "spark.kubernetes.authenticate.driver.serviceAccountName" not in settings
+
+
+@pytest.mark.parametrize(("opts", "words"), [("--conf 'a", "can't be read"), ("notebook", "is no option")])
 def test_what_cannot_be_read_is_told(opts, words):
     with pytest.raises(InvalidOptions, match=words):
         told(SPARK_OPTS=opts)

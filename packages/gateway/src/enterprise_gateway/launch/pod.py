@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from enterprise_gateway.errors import LaunchFailed, PolicyViolation
-from enterprise_gateway.launch.command import check_runs_in_image
+from enterprise_gateway.launch.run_script import check_runs_in_image
 from enterprise_gateway_common import labels
 from enterprise_gateway_common.connection import CONNECTION_FILE, CONNECTION_FILE_VARIABLE, CONNECTION_FOLDER
 
@@ -227,7 +227,7 @@ def _kernel_container(
     named |= variables.keys()
     container["env"] = [*(entry for entry in written if entry.get("name") not in named), *own]
     if command is not None and not container.get("command"):
-        check_runs_in_image(command)
+        check_runs_in_image(command, environment)
         container["command"] = [argument.replace("$", "$$") for argument in command]
     return container
 

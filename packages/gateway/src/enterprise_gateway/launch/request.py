@@ -145,6 +145,10 @@ class LaunchRequest:
             )
         return completed
 
+    def with_environment(self, environment: Mapping[str, str]) -> "LaunchRequest":
+        """Return the start of a kernel that finds this environment."""
+        return dataclasses.replace(self, environment=environment)
+
     def template_variables(self) -> dict[str, Any]:
         """Return what a template can print: each KERNEL_* in lower case, those that are understood with their type."""
         variables: dict[str, Any] = {name.lower(): value for name, value in self.environment.items() if name.startswith(PREFIX)}

@@ -7,8 +7,8 @@ which kernels these are is the kernelspec's word alone: nothing that a client se
 from collections.abc import Sequence
 from itertools import pairwise
 
-from enterprise_gateway.launch.command import runs_script_of_the_kernelspec
 from enterprise_gateway.launch.request import LaunchRequest
+from enterprise_gateway.launch.run_script import runs_script_of_the_kernelspec
 
 __all__ = ["driver_variables", "starts_pods"]
 

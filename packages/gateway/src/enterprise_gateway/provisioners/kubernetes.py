@@ -27,6 +27,7 @@ from enterprise_gateway.launch.command import expects_phone_home, pod_command
 from enterprise_gateway.launch.plan import build_plan
 from enterprise_gateway.launch.policy import Policy
 from enterprise_gateway.launch.request import LaunchRequest
+from enterprise_gateway.launch.run_script import client_mode
 from enterprise_gateway.launch.spark import starts_pods
 from enterprise_gateway.launch.template import find_template
 from enterprise_gateway.provisioners.connection_strategy import ConnectionStrategy, MountedFile, PhoneHome
@@ -111,7 +112,9 @@ class KubernetesProvisioner(KernelProvisionerBase):
         policy = services.policy.current()
         deadline = self._deadline(request, services, policy)
         pods = self._kernel_pods(services)
-        wanted = self.connection or ("phone-home" if expects_phone_home(cmd) else "secret")
+        argv, environment = client_mode(cmd, request.environment)
+        request = request.with_environment(environment)
+        wanted = self.connection or ("phone-home" if expects_phone_home(argv) else "secret")
         strategy = await self._strategy(services, wanted)
         try:
             plan = build_plan(
@@ -119,7 +122,7 @@ class KubernetesProvisioner(KernelProvisionerBase):
                 policy=policy,
                 settings=services.options.launch,
                 template=find_template(Path(self.kernel_spec.resource_dir or "/nonexistent")),
-                command=pod_command(cmd, kernel_id=self.kernel_id, values=strategy.values),
+                command=pod_command(argv, kernel_id=self.kernel_id, values=strategy.values),
                 connection_file=strategy.connection_file(request.kernel.kernel_name),
                 facts=strategy.variables,
                 launch_id=secrets.token_hex(3),

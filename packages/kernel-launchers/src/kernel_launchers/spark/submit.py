@@ -106,22 +106,35 @@ def _options(environment: Mapping[str, str]) -> "Tuple[Dict[str, str], List[str]
             words = shlex.split(environment.get(variable, ""))
         except ValueError as error:
             raise InvalidOptions(f"{variable} can't be read: {error}") from None
-        filled = [_VARIABLE.sub(lambda match: environment.get(match[1] or match[2], ""), word) for word in words]
-        names = iter(filled)
+        # The client's options are read for themselves, wherever else they are named.
+        names = iter([_filled(word, environment) for word in words if word not in _CLIENTS_OPTIONS])
         for name in names:
             option, equals, value = name.partition("=")
+            option = _SHORT.get(option, option)
             if not option.startswith("--"):
-                raise InvalidOptions(f"{variable}: {name} is no option")
+                if not _APPLICATION.search(name):
+                    raise InvalidOptions(f"{variable}: {name} is no option")
+                continue
             if not equals and option not in _FLAGS:
                 value = next(names, "")
             if option == "--conf":
                 setting, _, text = value.partition("=")
-                settings[setting.strip()] = text
+                _keep(settings, setting.strip(), text)
             elif option in _SETTINGS:
-                settings[_SETTINGS[option]] = value
+                _keep(settings, _SETTINGS[option], value)
             elif option not in _IGNORED:
                 rest += [option] if option in _FLAGS else [option, value]
     return settings, rest
+
+
+def _filled(word: str, environment: Mapping[str, str]) -> str:
+    return _VARIABLE.sub(lambda match: environment.get(match[1] or match[2], ""), word)
+
+
+def _keep(settings: "Dict[str, str]", name: str, value: str) -> None:
+    # Spark takes an empty image, account or master for one; what is meant is a variable that isn't there.
+    if value:
+        settings[name] = value
 
 
 _SETTINGS = {
@@ -132,9 +145,13 @@ _SETTINGS = {
     "--executor-cores": "spark.executor.cores",
     "--driver-memory": "spark.driver.memory",
 }
-# The kernel is the driver, whatever older kernelspecs say.
-_IGNORED = frozenset({"--deploy-mode", "--class"})
+# The kernel is the driver, and runs as the pod's user, whatever older kernelspecs say.
+_IGNORED = frozenset({"--deploy-mode", "--class", "--proxy-user", "--supervise"})
 _FLAGS = frozenset({"--verbose", "--supervise"})
+_SHORT = {"-c": "--conf", "-v": "--verbose"}
+_CLIENTS_OPTIONS = frozenset({"${KERNEL_EXTRA_SPARK_OPTS}", "$KERNEL_EXTRA_SPARK_OPTS"})
+# What cluster mode submits: here it is the kernel itself, which runs already. And what is left of a variable that isn't there.
+_APPLICATION = re.compile(r"^(local://.*|.*\.(py|jar|R))?$")
 
 
 def _master(environment: Mapping[str, str]) -> str:
