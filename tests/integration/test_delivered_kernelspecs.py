@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from enterprise_gateway.launch.pod import split_documents
+from enterprise_gateway.launch.template import find_executor_template, find_template, render
 from enterprise_gateway_common.kernelspec_metadata import kernelspec_images
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "kernelspecs"
@@ -27,3 +29,28 @@ def test_a_kernelspec_has_logos_a_name_for_people_an_image_and_a_way_to_be_inter
     assert spec["interrupt_mode"] in {"message", "signal"}
     assert spec["language"]
     assert all(image.image.startswith("elyra/kernel-") for image in kernelspec_images(spec))
+
+
+@pytest.mark.parametrize("folder", KERNELSPECS, ids=lambda folder: folder.name)
+def test_those_of_spark_and_no_others_have_one_template_of_executors(folder):
+    template = find_executor_template(folder)
+    if folder.name.startswith("spark_"):
+        assert template == find_executor_template(FOLDER / "spark_python_kubernetes") is not None
+    else:
+        assert template is None
+
+
+def test_executors_run_as_the_kernel_does():
+    variables = {
+        "kernel_uid": 1234,
+        "kernel_gid": 500,
+        "kernel_volumes": [{"name": "a", "emptyDir": {}}],
+        "kernel_volume_mounts": [{"name": "a", "mountPath": "/a"}],
+    }
+    folder = FOLDER / "spark_python_kubernetes"
+    ((kernel, _),) = [split_documents(render(find_template(folder), variables))]
+    (executor,) = render(find_executor_template(folder), variables)
+    for part in ("securityContext", "volumes"):
+        assert executor["spec"][part] == kernel["spec"][part]
+    for part in ("securityContext", "volumeMounts"):
+        assert executor["spec"]["containers"][0][part] == kernel["spec"]["containers"][0][part]

@@ -61,7 +61,7 @@ def variables_read() -> set[str]:
     texts = [path.read_text() for place in places for path in place.rglob("*.py")]
     named = {name for text in texts for name in re.findall(r"[\"'](KERNEL_[A-Z_]+[A-Z])[\"']", text)}
     amounts = {f"KERNEL_{kind}{limit}" for kind in ("CPUS", "MEMORY", "GPUS") for limit in ("", "_LIMIT")}
-    return (named | amounts | {"KERNEL_CONNECTION_FILE"}) - NOT_VARIABLES
+    return (named | amounts | {"KERNEL_CONNECTION_FILE", "KERNEL_EXECUTOR_TEMPLATE"}) - NOT_VARIABLES
 
 
 def test_every_variable_of_the_code_is_on_the_page_and_no_other():

@@ -10,6 +10,8 @@ __all__ = [
     "CONNECTION_FILE",
     "CONNECTION_FILE_VARIABLE",
     "CONNECTION_FOLDER",
+    "EXECUTOR_TEMPLATE",
+    "EXECUTOR_TEMPLATE_VARIABLE",
     "PORTS",
     "InvalidConnectionInfo",
     "SupervisorSettings",
@@ -22,6 +24,10 @@ CONNECTION_FOLDER = "/var/run/kernel-connection"
 CONNECTION_FILE = "connection.json"
 CONNECTION_FILE_VARIABLE = "KERNEL_CONNECTION_FILE"
 """Environment variable of the pod that names the mounted connection file."""
+EXECUTOR_TEMPLATE = "executor-pod.json"
+"""File beside it, for kernels that start pods of their own: what these are made from, as JSON."""
+EXECUTOR_TEMPLATE_VARIABLE = "KERNEL_EXECUTOR_TEMPLATE"
+"""Environment variable of the pod that names that file."""
 
 PORTS = {"shell_port": 52317, "iopub_port": 52318, "stdin_port": 52319, "control_port": 52320, "hb_port": 52321}
 """Nothing else listens in the pod before its kernel does, so any five would do; these are no well-known service's."""

@@ -11,6 +11,7 @@ __all__ = [
     "COMPONENT",
     "COMPONENT_KERNEL",
     "COMPONENT_PULLER",
+    "COMPONENT_WORKER",
     "CULL_QUESTION_ANNOTATION",
     "DEFAULT_CONTAINER_ANNOTATION",
     "ENDING_ANNOTATION",
@@ -39,6 +40,7 @@ APP_VALUE = "enterprise-gateway"
 COMPONENT = "component"
 COMPONENT_KERNEL = "kernel"
 COMPONENT_PULLER = "kernel-image-puller"
+COMPONENT_WORKER = "worker"  # a pod that a kernel starts itself, such as Spark's executors
 KERNEL_ID = "kernel_id"
 
 NAME = "app.kubernetes.io/name"

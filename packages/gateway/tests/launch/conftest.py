@@ -36,12 +36,22 @@ def make_request():
 
 @pytest.fixture
 def make_plan(make_request):
-    def make(*, policy=None, settings=None, template=DEFAULT_TEMPLATE, command=("launch-kernel",), facts=None, **request):
+    def make(
+        *,
+        policy=None,
+        settings=None,
+        template=DEFAULT_TEMPLATE,
+        executor_template=None,
+        command=("launch-kernel",),
+        facts=None,
+        **request,
+    ):
         return build_plan(
             request=make_request(**request),
             policy=policy or Policy(),
             settings=settings or LaunchSettings(),
             template=template,
+            executor_template=executor_template,
             command=command,
             connection_file='{"key": "topsecret"}',
             facts=facts or {},

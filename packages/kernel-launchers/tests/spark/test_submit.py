@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 
 from kernel_launchers.errors import InvalidOptions
-from kernel_launchers.spark.submit import Driver, executor_template, submission
+from kernel_launchers.spark.submit import Driver, executor_template, merged_template, submission
 
 DRIVER = Driver(
     pod="ada-kernel",
@@ -97,3 +97,28 @@ def test_an_executor_has_no_more_rights_than_the_kernel_and_no_token():
     assert spec["automountServiceAccountToken"] is False
     assert spec["securityContext"]["runAsUser"] == 1000
     assert spec["containers"][0]["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+
+
+def test_a_kernelspecs_template_of_executors_counts_and_loses_nothing_that_it_leaves_out():
+    base = executor_template(user=1000, group=100)
+    written = {
+        "metadata": {"labels": {"team": "blue"}},
+        "spec": {
+            "automountServiceAccountToken": True,
+            "securityContext": {"runAsUser": 185, "fsGroup": 100},
+            "containers": [{"name": "mine", "securityContext": {"readOnlyRootFilesystem": True}}, {"name": "aide"}],
+        },
+    }
+    made = merged_template(written, base)
+    assert made["metadata"] == {"labels": {"team": "blue"}}
+    assert made["spec"]["automountServiceAccountToken"] is False
+    assert made["spec"]["securityContext"] == {**base["spec"]["securityContext"], "runAsUser": 185, "fsGroup": 100}
+    first, second = made["spec"]["containers"]
+    assert first["securityContext"] == {**base["spec"]["containers"][0]["securityContext"], "readOnlyRootFilesystem": True}
+    assert (first["name"], second) == ("mine", {"name": "aide"})
+
+
+def test_a_template_that_says_nothing_changes_nothing():
+    base = executor_template(user=1000, group=100)
+    assert merged_template({"spec": {"containers": [{"name": "executor"}]}}, base) == base
+    assert merged_template({"metadata": None}, base)["spec"] == base["spec"]

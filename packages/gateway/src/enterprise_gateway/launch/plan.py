@@ -8,15 +8,24 @@ import msgspec
 
 from enterprise_gateway.errors import LaunchRefused
 from enterprise_gateway.launch.affinity import prefer_nodes
+from enterprise_gateway.launch.executor import check_executor, executor_pod
 from enterprise_gateway.launch.names import KernelNames, annotations, kernel_labels, kernel_names
 from enterprise_gateway.launch.namespace import choose_namespace, namespace_document, role_binding
-from enterprise_gateway.launch.pod import ObjectMetadata, check_pod, complete_pod, owned_documents, split_documents
+from enterprise_gateway.launch.pod import (
+    MountedSecret,
+    ObjectMetadata,
+    check_pod,
+    complete_pod,
+    owned_documents,
+    split_documents,
+)
 from enterprise_gateway.launch.policy import Policy, check_request
 from enterprise_gateway.launch.request import LaunchRequest
 from enterprise_gateway.launch.secret import kernel_secret
 from enterprise_gateway.launch.spark import driver_variables
 from enterprise_gateway.launch.template import PodTemplate, render
 from enterprise_gateway_common import labels
+from enterprise_gateway_common.connection import CONNECTION_FILE, EXECUTOR_TEMPLATE
 
 __all__ = ["LaunchPlan", "LaunchSettings", "build_plan"]
 
@@ -87,6 +96,7 @@ def build_plan(  # noqa: PLR0913  each is a fact of its own, named at every call
     policy: Policy,
     settings: LaunchSettings,
     template: PodTemplate,
+    executor_template: PodTemplate | None = None,
     command: Sequence[str] | None,
     connection_file: str | None,
     facts: Mapping[str, str],
@@ -98,6 +108,8 @@ def build_plan(  # noqa: PLR0913  each is a fact of its own, named at every call
 
     Parameters
     ----------
+    executor_template
+        The kernelspec's, of the pods that its kernels start; `None` where it has none.
     connection_file
         Text of the connection file to mount; `None` where the kernel tells its own connection.
     facts
@@ -146,13 +158,28 @@ def build_plan(  # noqa: PLR0913  each is a fact of its own, named at every call
         else {}
     )
     metadata = ObjectMetadata(name=names.pod, namespace=place.name, labels=labelled, annotations=described)
+    executor = (
+        executor_pod(
+            executor_template,
+            variables,
+            of_kernel=labelled,
+            pull_secrets=settings.image_pull_secrets,
+            node_selector=request.kernel.node_selector,
+        )
+        if request.kernel.starts_pods
+        else None
+    )
+    mounted = [
+        *([CONNECTION_FILE] if connection_file is not None else []),
+        *([EXECUTOR_TEMPLATE] if executor is not None else []),
+    ]
     pod = complete_pod(
         pod_template,
         metadata=metadata,
         environment={**request.environment, **facts, **own},
         command=command,
         service_account=place.service_account,
-        connection_secret=names.secret if connection_file is not None else None,
+        secret=MountedSecret(name=names.secret, keys=mounted),
         pull_secrets=settings.image_pull_secrets,
         node_selector=request.kernel.node_selector,
         image_pull_policy=request.kernel.image_pull_policy,
@@ -160,6 +187,8 @@ def build_plan(  # noqa: PLR0913  each is a fact of its own, named at every call
     )
     pod = {**pod, "spec": prefer_nodes(pod["spec"], warm_nodes)}
     check_pod(pod, gateway_namespace=settings.gateway_namespace, gateway_service_account=settings.gateway_service_account)
+    if executor is not None:
+        check_executor(executor, kernel_pod=pod)
     secret = kernel_secret(
         name=names.secret,
         namespace=place.name,
@@ -169,6 +198,7 @@ def build_plan(  # noqa: PLR0913  each is a fact of its own, named at every call
         environment=request.environment,
         judged=request.judged_names,
         gateway_key=gateway_key,
+        executor_template=executor,
     )
     _check_sizes(secret, pod)
     binding = None

@@ -9,12 +9,19 @@ from typing import Any
 from enterprise_gateway.errors import LaunchFailed, PolicyViolation
 from enterprise_gateway.launch.run_script import check_runs_in_image
 from enterprise_gateway_common import labels
-from enterprise_gateway_common.connection import CONNECTION_FILE, CONNECTION_FILE_VARIABLE, CONNECTION_FOLDER
+from enterprise_gateway_common.connection import (
+    CONNECTION_FILE,
+    CONNECTION_FILE_VARIABLE,
+    CONNECTION_FOLDER,
+    EXECUTOR_TEMPLATE,
+    EXECUTOR_TEMPLATE_VARIABLE,
+)
 
 __all__ = [
     "AUTOSCALER_ANNOTATIONS",
     "CONNECTION_VOLUME",
     "OWNED_KINDS",
+    "MountedSecret",
     "ObjectMetadata",
     "check_pod",
     "complete_pod",
@@ -53,6 +60,17 @@ class ObjectMetadata:
     annotations: Mapping[str, str]
 
 
+@dataclass(frozen=True, kw_only=True)
+class MountedSecret:
+    """What a kernel's container finds of the kernel's Secret, as files."""
+
+    name: str
+    keys: Sequence[str]
+
+
+_FILE_VARIABLES = {CONNECTION_FILE: CONNECTION_FILE_VARIABLE, EXECUTOR_TEMPLATE: EXECUTOR_TEMPLATE_VARIABLE}
+
+
 def split_documents(documents: Sequence[Document]) -> tuple[Document, list[Document]]:
     """Return a template's pod and its other documents.
 
@@ -81,7 +99,7 @@ def complete_pod(  # noqa: PLR0913  each is a fact of its own, named at every ca
     environment: Mapping[str, str],
     command: Sequence[str] | None,
     service_account: str,
-    connection_secret: str | None,
+    secret: MountedSecret,
     pull_secrets: Sequence[str] = (),
     node_selector: Mapping[str, str] = MappingProxyType({}),
     image_pull_policy: str | None = None,
@@ -95,8 +113,9 @@ def complete_pod(  # noqa: PLR0913  each is a fact of its own, named at every ca
         Whole environment of the kernel; it wins over variables of the same name in the template.
     command
         What runs in the kernel's container where the template doesn't say; `None` for what its image runs.
-    connection_secret
-        The Secret to mount as the kernel's connection file; `None` where the kernel chooses its own.
+    secret
+        The Secret of the kernel's connection file, which isn't there where the kernel chooses its own, and of the template
+        of the pods that the kernel starts.
     node_selector, image_pull_policy
         What the kernelspec says beside its template, for who places its image; the template's own word wins.
     starts_pods
@@ -123,7 +142,7 @@ def complete_pod(  # noqa: PLR0913  each is a fact of its own, named at every ca
         "automountServiceAccountToken": spec.get("automountServiceAccountToken", starts_pods),
         "enableServiceLinks": spec.get("enableServiceLinks", False),
         "containers": [
-            _kernel_container(containers[0], environment, command, connection_secret, [_POD_ADDRESS] if starts_pods else []),
+            _kernel_container(containers[0], environment, command, secret, [_POD_ADDRESS] if starts_pods else []),
             *map(_any_container, containers[1:]),
         ],
     }
@@ -135,8 +154,8 @@ def complete_pod(  # noqa: PLR0913  each is a fact of its own, named at every ca
         spec["containers"][0].setdefault("imagePullPolicy", image_pull_policy)
     if pull_secrets:
         spec["imagePullSecrets"] = [*spec.get("imagePullSecrets", []), *({"name": secret} for secret in pull_secrets)]
-    if connection_secret is not None:
-        spec["volumes"] = [*(spec.get("volumes") or []), _connection_volume(connection_secret)]
+    if secret.keys:
+        spec["volumes"] = [*(spec.get("volumes") or []), _connection_volume(secret)]
         # The Secret's files belong to root and the pod's group; without a group the kernel's user couldn't read them.
         spec["securityContext"] = {"fsGroup": _DEFAULT_GROUP, **_mapping(spec, "securityContext")}
     described = _metadata(template, metadata)
@@ -205,7 +224,7 @@ def _kernel_container(
     container: Document,
     environment: Mapping[str, str],
     command: Sequence[str] | None,
-    connection_secret: str | None,
+    secret: MountedSecret,
     of_pod: Sequence[Document],
 ) -> Document:
     container = _any_container(container)
@@ -216,8 +235,8 @@ def _kernel_container(
     if not isinstance(written, list) or not all(isinstance(entry, dict) for entry in written):
         raise LaunchFailed("The kernelspec's pod template: env of the kernel's container isn't a list of variables.")
     variables = dict(environment)
-    if connection_secret is not None:
-        variables[CONNECTION_FILE_VARIABLE] = f"{CONNECTION_FOLDER}/{CONNECTION_FILE}"
+    variables |= {_FILE_VARIABLES[key]: f"{CONNECTION_FOLDER}/{key}" for key in secret.keys}
+    if secret.keys:
         mount = {"name": CONNECTION_VOLUME, "mountPath": CONNECTION_FOLDER, "readOnly": True}
         container["volumeMounts"] = [*(container.get("volumeMounts") or []), mount]
     # The kubelet expands $(NAME); a doubled $ comes out as one, so that every value reaches the kernel as it was given.
@@ -250,10 +269,10 @@ def _with_complete_resources(container: Document) -> Document:
     return {**container, "resources": {**resources, "requests": requests, "limits": limits}}
 
 
-def _connection_volume(secret: str) -> Document:
-    # Only the connection file: the Secret's other entries are the gateway's.
-    items = [{"key": CONNECTION_FILE, "path": CONNECTION_FILE}]
-    return {"name": CONNECTION_VOLUME, "secret": {"secretName": secret, "items": items, "defaultMode": _READABLE_BY_GROUP}}
+def _connection_volume(secret: MountedSecret) -> Document:
+    # Only these: the Secret's other entries are the gateway's.
+    items = [{"key": key, "path": key} for key in secret.keys]
+    return {"name": CONNECTION_VOLUME, "secret": {"secretName": secret.name, "items": items, "defaultMode": _READABLE_BY_GROUP}}
 
 
 def _mapping(document: Mapping[str, Any], key: str) -> Document:

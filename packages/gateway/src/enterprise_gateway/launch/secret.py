@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from enterprise_gateway_common.connection import CONNECTION_FILE
+from enterprise_gateway_common.connection import CONNECTION_FILE, EXECUTOR_TEMPLATE
 
 __all__ = ["GATEWAY_KEY", "LAUNCH_RECORD", "copied_pull_secret", "kernel_secret", "read_secret"]
 
@@ -18,7 +18,7 @@ GATEWAY_KEY = "gateway.key"
 _PULL_SECRET_TYPES = ("kubernetes.io/dockerconfigjson", "kubernetes.io/dockercfg")
 
 
-def kernel_secret(
+def kernel_secret(  # noqa: PLR0913  each is an entry of its own, named at the only call
     *,
     name: str,
     namespace: str,
@@ -28,6 +28,7 @@ def kernel_secret(
     environment: Mapping[str, str],
     judged: Sequence[str],
     gateway_key: str | None = None,
+    executor_template: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the Secret that, with the pod's annotations, is the whole record of a kernel.
 
@@ -39,6 +40,8 @@ def kernel_secret(
     data = {LAUNCH_RECORD: json.dumps({"environment": dict(environment), "judged": list(judged)}, sort_keys=True)}
     if connection_file is not None:
         data[CONNECTION_FILE] = connection_file
+    if executor_template is not None:
+        data[EXECUTOR_TEMPLATE] = json.dumps(executor_template, sort_keys=True)
     if gateway_key is not None:
         data[GATEWAY_KEY] = gateway_key
     return {

@@ -3,6 +3,7 @@
 Both print tokens (see `tokens`), so both give a tree whose shape is the template's alone.
 """
 
+import dataclasses
 import enum
 import functools
 import re
@@ -19,9 +20,10 @@ from enterprise_gateway.errors import LaunchFailed
 from enterprise_gateway.launch.documents import DocumentError, read_documents
 from enterprise_gateway.launch.tokens import TokenError, TokenTable
 
-__all__ = ["DEFAULT_TEMPLATE", "Dialect", "PodTemplate", "find_template", "render"]
+__all__ = ["DEFAULT_TEMPLATE", "Dialect", "PodTemplate", "find_executor_template", "find_template", "render"]
 
 _TABLE = "_token_table"
+_EXECUTOR_TEMPLATE = "executor-pod.yaml.j2"
 _DOLLAR_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _MAXIMUM_CHARACTERS = 1024 * 1024
 # Variables of the other dialect, or of neither: Kubernetes would get them as they are written.
@@ -42,6 +44,13 @@ class PodTemplate:
 
     source: str
     dialect: Dialect
+    file: str = ""
+    """What it is called; empty for the name that its dialect has."""
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return self.file or self.dialect.value
 
 
 # Admitted under the `restricted` Pod Security Standard as it is.
@@ -113,13 +122,30 @@ def find_template(resource_dir: Path) -> PodTemplate:
         There is a template that can't be read.
     """
     for dialect in Dialect:
-        path = resource_dir / "scripts" / dialect.value
-        if path.is_file():
-            try:
-                return PodTemplate(path.read_text(encoding="utf-8"), dialect)
-            except (OSError, UnicodeDecodeError) as error:
-                raise LaunchFailed(f"The kernelspec's pod template {dialect.value} can't be read.") from error
+        if (found := _read(resource_dir, PodTemplate("", dialect))) is not None:
+            return found
     return DEFAULT_TEMPLATE
+
+
+def find_executor_template(resource_dir: Path) -> PodTemplate | None:
+    """Return a kernelspec's template of the pods that its kernels start; `None` where it ships none.
+
+    Raises
+    ------
+    LaunchFailed
+        There is one that can't be read.
+    """
+    return _read(resource_dir, PodTemplate("", Dialect.JINJA, _EXECUTOR_TEMPLATE))
+
+
+def _read(resource_dir: Path, template: PodTemplate) -> PodTemplate | None:
+    path = resource_dir / "scripts" / template.name
+    if not path.is_file():
+        return None
+    try:
+        return dataclasses.replace(template, source=path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise LaunchFailed(f"The kernelspec's pod template {template.name} can't be read.") from error
 
 
 def render(template: PodTemplate, variables: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -141,9 +167,9 @@ def render(template: PodTemplate, variables: Mapping[str, Any]) -> list[dict[str
         documents = table.replace(parsed)
     except (jinja2.TemplateError, ArithmeticError, TypeError, ValueError, LookupError, AttributeError) as error:
         words = _words(error)
-        raise LaunchFailed(f"The kernelspec's pod template {template.dialect.value} can't be used: {words}.") from error
+        raise LaunchFailed(f"The kernelspec's pod template {template.name} can't be used: {words}.") from error
     if not all(isinstance(document, dict) for document in documents):
-        raise LaunchFailed(f"The kernelspec's pod template {template.dialect.value} makes something that is no object.")
+        raise LaunchFailed(f"The kernelspec's pod template {template.name} makes something that is no object.")
     return [*documents]
 
 

@@ -29,7 +29,7 @@ from enterprise_gateway.launch.policy import Policy
 from enterprise_gateway.launch.request import LaunchRequest
 from enterprise_gateway.launch.run_script import client_mode
 from enterprise_gateway.launch.spark import starts_pods
-from enterprise_gateway.launch.template import find_template
+from enterprise_gateway.launch.template import find_executor_template, find_template
 from enterprise_gateway.provisioners.connection_strategy import ConnectionStrategy, MountedFile, PhoneHome
 from enterprise_gateway.provisioners.phases import LaunchPhases
 from enterprise_gateway.provisioners.phone_home import make_listener, send_command
@@ -116,12 +116,14 @@ class KubernetesProvisioner(KernelProvisionerBase):
         request = request.with_environment(environment)
         wanted = self.connection or ("phone-home" if expects_phone_home(argv) else "secret")
         strategy = await self._strategy(services, wanted)
+        folder = Path(self.kernel_spec.resource_dir or "/nonexistent")
         try:
             plan = build_plan(
                 request=request,
                 policy=policy,
                 settings=services.options.launch,
-                template=find_template(Path(self.kernel_spec.resource_dir or "/nonexistent")),
+                template=find_template(folder),
+                executor_template=find_executor_template(folder),
                 command=pod_command(argv, kernel_id=self.kernel_id, values=strategy.values),
                 connection_file=strategy.connection_file(request.kernel.kernel_name),
                 facts=strategy.variables,

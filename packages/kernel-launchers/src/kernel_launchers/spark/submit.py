@@ -6,7 +6,7 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Tuple
 
 from kernel_launchers.errors import InvalidOptions
 
-__all__ = ["Driver", "Submission", "executor_template", "submission"]
+__all__ = ["Driver", "Submission", "executor_template", "merged_template", "submission"]
 
 _VARIABLE = re.compile(r"\$\{(\w+)\}|\$(\w+)")
 _APP = "enterprise-gateway"
@@ -181,3 +181,25 @@ def executor_template(*, user: int, group: int) -> "Dict[str, Any]":
             "containers": [container],
         },
     }
+
+
+def merged_template(written: Mapping[str, Any], base: Mapping[str, Any]) -> "Dict[str, Any]":
+    """Return the kernelspec's template of executors over this module's own: what it says counts, what it leaves out is kept.
+
+    Its first container is the executor's. A token is never mounted.
+    """
+    merged = _merged(written, base)
+    spec = merged["spec"]
+    (own,) = base["spec"]["containers"]
+    first, *others = spec["containers"] or [{}]
+    merged["spec"] = {**spec, "containers": [_merged(first, own), *others], "automountServiceAccountToken": False}
+    return merged
+
+
+def _merged(written: Mapping[str, Any], base: Mapping[str, Any]) -> "Dict[str, Any]":
+    both = {
+        name: _merged(value, base[name])
+        for name, value in written.items()
+        if isinstance(value, dict) and isinstance(base.get(name), dict)
+    }
+    return {**base, **{name: value for name, value in written.items() if value is not None}, **both}
