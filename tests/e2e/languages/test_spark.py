@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+import uuid
 from pathlib import Path
 
 import pytest
@@ -17,14 +19,17 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400), pytest.mark.usefixt
 
 NAME = "spark_python_kubernetes"
 _ROLE = Path(__file__).parents[3] / "deploy" / "helm" / "enterprise-gateway" / "templates" / "kernels" / "role.yaml"
+_IMAGE = os.environ.get("EG_E2E_SPARK_IMAGE", "elyra/kernel-spark-py:dev")
 _SESSION_SECONDS = 120
+# For tests that need an executor on no certain node: one that also fits a full node.
+_SMALL = {"KERNEL_EXECUTORS": "1", "KERNEL_EXECUTOR_CPUS": "0"}
 
 
 @pytest.fixture(scope="module")
 def installation(spark, tmp_path_factory):
     require_cluster()
     made = Installation(folder=tmp_path_factory.mktemp("spark"), cluster=Cluster())
-    made.deliver(NAME)
+    made.deliver(NAME, image=_IMAGE)
     # The chart's own role: that these rights are enough is a part of what is tested.
     rules = yaml.safe_load(_ROLE.read_text().split("rules:", 1)[1].split("{{-", 1)[0])
     name = f"{made.cluster.instance}-kernel"
@@ -135,9 +140,9 @@ def test_a_session_that_the_notebook_makes_itself_is_the_only_one_and_in_the_clu
 
 
 def test_a_kernelspec_of_enterprise_gateway_runs_with_no_more_changed_than_its_image(installation, server):
-    spec = older_spark_kernelspec("older_spark", "elyra/kernel-spark-py:dev")
+    spec = older_spark_kernelspec("older_spark", _IMAGE)
     installation.write_kernelspec("older_spark", spec, {"scripts/kernel-pod.yaml.j2": OLDER_TEMPLATE})
-    kernel_id = server.start_kernel("older_spark", env={"KERNEL_EXTRA_SPARK_OPTS": "--conf spark.mine=yes"})
+    kernel_id = server.start_kernel("older_spark", env={**_SMALL, "KERNEL_EXTRA_SPARK_OPTS": "--conf spark.mine=yes"})
     with KernelSocket(server, kernel_id) as client:
         told = client.run(
             "print(spark.conf.get('spark.mine'), spark.range(1000).selectExpr('sum(id)').first()[0])", _SESSION_SECONDS
@@ -145,6 +150,83 @@ def test_a_kernelspec_of_enterprise_gateway_runs_with_no_more_changed_than_its_i
         assert text_of(told) == "yes 499500\n"
         assert executors(installation, kernel_id)
     server.stop_kernel(kernel_id)
+
+
+@pytest.fixture
+def restricted(installation):
+    """Return a namespace of the strictest level, whose account may start executors, and remove it."""
+    name, instance = f"spark-{installation.cluster.instance}", installation.cluster.instance
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": f"{instance}-kernel"}
+    account = {"kind": "ServiceAccount", "name": "default", "namespace": name}
+    labels = {"app.kubernetes.io/instance": instance, "pod-security.kubernetes.io/enforce": "restricted"}
+    documents = [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}},
+        {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "RoleBinding",
+            "metadata": {"name": "kernels", "namespace": name},
+            "roleRef": role,
+            "subjects": [account],
+        },
+    ]
+    for document in documents:
+        installation.cluster.kubectl("apply", "-f", "-", input=json.dumps(document))
+    yield name
+    installation.cluster.kubectl("delete", "namespace", name, "--wait=false")
+
+
+_HOST_PATH = "spark.kubernetes.executor.volumes.hostPath.host"
+_BY_OPTIONS = {
+    "hostPath": f"--conf {_HOST_PATH}.mount.path=/host --conf {_HOST_PATH}.options.path=/etc",
+    "another template": "--conf spark.kubernetes.executor.podTemplateFile=/tmp/privileged.json",
+    "another account": "--conf spark.kubernetes.authenticate.executor.serviceAccountName=robot",
+    "another namespace": "--conf spark.kubernetes.namespace=kube-system",
+}
+_BY_TEMPLATE = {
+    "hostPath": "{volumes: [{name: host, hostPath: {path: /etc}}]}",
+    "privileged": "{containers: [{name: executor, securityContext: {privileged: true}}]}",
+    "root": "{securityContext: {runAsUser: 0}}",
+    "another account": "{serviceAccountName: robot}",
+}
+
+
+@pytest.mark.parametrize(("asked", "spec"), _BY_TEMPLATE.items(), ids=_BY_TEMPLATE)
+def test_a_template_of_executors_that_reaches_out_of_its_pod_is_refused_at_the_start(installation, server, asked, spec):
+    name = f"reaching-{asked.lower().replace(' ', '-')}"
+    installation.write_kernelspec(
+        name,
+        older_spark_kernelspec(name, _IMAGE),
+        {"scripts/executor-pod.yaml.j2": f"kind: Pod\nspec: {spec}\n"},
+    )
+    # A folder that is new is seen at the next reading of all.
+    wait_until(lambda: server.request("GET", f"/api/kernelspecs/{name}").status_code == 200, timeout=10)
+    kernel_id = str(uuid.uuid4())
+    answer = server.request("POST", "/api/kernels", json={"name": name, "env": {"KERNEL_ID": kernel_id}})
+    assert answer.status_code == 403
+    assert "executor template asks for" in answer.json()["message"]
+    assert installation.cluster.objects(kernel_id) == []
+
+
+def test_what_options_ask_of_executors_beyond_the_level_of_their_namespace_is_refused_and_the_rest_has_no_effect(
+    installation, restricted
+):
+    server = installation.gateway(SPARK_NAMESPACE=restricted).start()
+    for asked, options in _BY_OPTIONS.items():
+        kernel_id = server.start_kernel(NAME, env={**_SMALL, "KERNEL_EXTRA_SPARK_OPTS": options})
+        (pod,) = installation.cluster.pods(kernel_id)
+        assert pod["metadata"]["namespace"] == restricted
+        with KernelSocket(server, kernel_id) as client:
+            told = client.run("print(spark.range(3).count())", _SESSION_SECONDS)
+            reply = next(message for message in told if message.type == "execute_reply")
+            if asked in {"hostPath", "another account"}:
+                assert reply.content["ename"] == "SparkSessionFailed", asked
+                assert executors(installation, kernel_id) == []
+            else:
+                # What the kernel decides itself: its own template and namespace.
+                assert text_of(told) == "3\n", asked
+                assert {pod["metadata"]["namespace"] for pod in executors(installation, kernel_id)} == {restricted}
+        server.stop_kernel(kernel_id)
+    server.stop()
 
 
 def test_a_restart_and_the_end_of_a_kernel_end_its_executors(installation, server, kernel_id, client):
