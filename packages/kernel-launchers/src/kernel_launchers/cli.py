@@ -12,7 +12,7 @@ from kernel_launchers.languages import python, r, scala
 from kernel_launchers.options import Options, read_options
 from kernel_launchers.signals import end_on_sigterm
 from kernel_launchers.supervisor.supervisor import Supervisor
-from kernel_launchers.traits import KernelTraits, traits_of
+from kernel_launchers.traits import KernelTraits, foreign_traits, traits_of
 
 __all__ = ["main"]
 
@@ -114,10 +114,10 @@ def _kernel(
 
         kernelspec = find_kernelspec(options.kernelspec, environment)
         places["{resource_dir}"] = kernelspec.folder
-        traits = traits_of(kernelspec.language, interrupt_mode=kernelspec.interrupt_mode)
+        traits = foreign_traits(kernelspec.language, interrupt_mode=kernelspec.interrupt_mode)
         return _filled_in(kernelspec.argv, places), kernelspec.variables, traits
     if options.command:
-        return _filled_in(options.command, places), {}, traits_of(options.language)
+        return _filled_in(options.command, places), {}, foreign_traits(options.language)
     # IPython's kernel and those that are made of its parts.
     unix_sockets = options.language == "python" or (options.language == "scala" and not environment.get("TOREE_JAR"))
     traits = traits_of(options.language)._replace(unix_sockets=unix_sockets)

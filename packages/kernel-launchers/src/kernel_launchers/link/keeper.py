@@ -240,7 +240,7 @@ class Keeper:
         if parts is None or headers is None or not self._requests.is_new(headers, session_id=session_id):
             taken()
             return
-        if channel == "control" and not self._traits.serves_control and self._phase is not KernelPhase.EXITED:
+        if channel == "control" and self._is_answered_here(headers.msg_type) and self._phase is not KernelPhase.EXITED:
             answers = self._control.answers(headers, parts, session_id=session_id)
             if answers is not None:
                 self._append(*answers)
@@ -257,6 +257,9 @@ class Keeper:
             # What a kernel doesn't read counts as the gateway's until it does, which bounds it.
             self._kernel.send(channel, list(frames), sent=taken)
             self._pass_on()
+
+    def _is_answered_here(self, request_type: str) -> bool:
+        return not self._traits.serves_control or request_type in self._traits.answered_for
 
     def _note_shutdown(self, channel: str, headers: Headers, parts: Sequence[bytes]) -> None:
         if channel == "control" and headers.msg_type == "shutdown_request":
