@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from tests.support.charts import Rendering
 
+_ROOT = Path(__file__).parents[2]
 _OLDER = yaml.safe_load((Path(__file__).parent / "older_values.yaml").read_text())
 
 
@@ -109,6 +110,42 @@ def test_a_value_that_nothing_replaces_is_refused_with_what_to_write_instead(
 
     assert f"{older['value']} isn't a value of this chart; write instead" in error
     assert older["instead"] in error
+
+
+def _offered(rendering: Rendering) -> str:
+    (gateway,) = rendering.one("Deployment")["spec"]["template"]["spec"]["containers"]
+    return str(next((each["value"] for each in gateway["env"] if each["name"] == "EG_ALLOWED_KERNELS"), ""))
+
+
+def test_the_kernelspecs_of_this_project_are_offered_by_default(render: Callable[..., Rendering]) -> None:
+    delivered = {path.parent.name for path in (_ROOT / "deploy" / "kernelspecs").glob("*/kernel.json")}
+
+    assert delivered <= set(_offered(render()).split(","))
+
+
+@pytest.mark.parametrize("nothing", [[], None])
+def test_all_kernelspecs_that_are_there_are_offered_where_the_list_is_empty(
+    render: Callable[..., Rendering], nothing: list[str] | None
+) -> None:
+    assert _offered(render({"kernel": {"allowedKernels": nothing}})) == ""
+
+
+def test_a_default_that_gives_way_to_an_older_name_is_known_to_be_one(moved: dict[str, Any], chart: Path) -> None:
+    values = yaml.safe_load((chart / "values.yaml").read_text())
+    for entry in moved["renamed"]:
+        for name in entry["takes"]:
+            value = values
+            for key in name.split("."):
+                value = value[key]
+            assert value in ("", [], None, entry.get("default")), name
+
+
+def test_the_notes_say_that_own_kernelspecs_must_be_named(notes: Callable[[dict[str, Any]], str]) -> None:
+    own = {"kernelspecs": {"image": "my/kernelspecs:1"}}
+
+    assert "kernel.allowedKernels=null" in notes(own)
+    assert "kernel.allowedKernels=null" not in notes({})
+    assert "kernel.allowedKernels=null" not in notes({**own, "kernel": {"allowedKernels": ["mine"]}})
 
 
 def test_every_value_that_moved_is_of_this_list(moved: dict[str, Any]) -> None:

@@ -1,16 +1,18 @@
 {{/*
 Values that have an older name, from Enterprise Gateway's charts. The newer name wins where both are set, so its default in
-values.yaml is null (or empty): "set to the default" and "not set" differ. What counts is read by these helpers only.
+values.yaml is null (or empty): "set to the default" and "not set" differ. Only kernel.allowedKernels has another default, which
+files/moved-values.yaml repeats. What counts is read by these helpers only.
 */}}
 
-{{/* Call with (dict "values" MAPPING "path" "a.b"). JSON: {"value": …}, or {} where the value isn't set: missing, null or empty. */}}
+{{/* Call with (dict "values" MAPPING "path" "a.b"). JSON: {"value": …}, or {} where the value isn't set: missing, null or empty,
+or the same as "default", if that is given. */}}
 {{- define "eg.given" -}}
 {{- $found := .values -}}
 {{- range splitList "." .path -}}
   {{- $found = ternary (get (ternary $found dict (kindIs "map" $found)) .) nil (kindIs "map" $found) -}}
 {{- end -}}
 {{- /* A number or a truth is set whatever it is; a text, list or mapping where it isn't empty. */ -}}
-{{- if and (kindIs "invalid" $found | not) (or (kindIs "bool" $found) (not (empty $found)) (eq (toString $found) "0")) -}}
+{{- if and (kindIs "invalid" $found | not) (or (kindIs "bool" $found) (not (empty $found)) (eq (toString $found) "0")) (ne (toJson $found) (toJson .default)) -}}
 {{- dict "value" $found | toJson -}}
 {{- else -}}
 {}
@@ -37,7 +39,16 @@ values.yaml is null (or empty): "set to the default" and "not set" differ. What 
 
 {{/* The kernelspecs that are offered, separated by commas; nothing for all. */}}
 {{- define "eg.allowedKernels" -}}
-{{- (include "eg.chosen" (dict "root" . "newer" "kernel.allowedKernels" "older" "kernel.whitelist" "default" list) | fromJson).value | join "," -}}
+{{- $names := .Values.kernel.allowedKernels | default list -}}
+{{- if or (empty $names) (include "eg.offersDelivered" .) }}{{ $names = .Values.kernel.whitelist | default $names }}{{ end -}}
+{{- join "," $names -}}
+{{- end -}}
+
+{{/* Whether kernel.allowedKernels is as values.yaml has it: `true` or nothing. */}}
+{{- define "eg.offersDelivered" -}}
+{{- range (.Files.Get "files/moved-values.yaml" | fromYaml).renamed -}}
+  {{- if and (eq .value "kernel.whitelist") (eq (toJson .default) (toJson $.Values.kernel.allowedKernels)) }}true{{ end -}}
+{{- end -}}
 {{- end -}}
 
 {{/* The Service's addresses beside its own, as a JSON list. */}}
@@ -102,7 +113,8 @@ traefik
 {{- range (.Files.Get "files/moved-values.yaml" | fromYaml).renamed -}}
   {{- if include "eg.given" (dict "values" $.Values "path" .value) | fromJson -}}
     {{- $winners := list -}}
-    {{- range .takes }}{{ if include "eg.given" (dict "values" $.Values "path" .) | fromJson }}{{ $winners = append $winners . }}{{ end }}{{ end -}}
+    {{- $default := .default -}}
+    {{- range .takes }}{{ if include "eg.given" (dict "values" $.Values "path" . "default" $default) | fromJson }}{{ $winners = append $winners . }}{{ end }}{{ end -}}
     {{- $remark := "" -}}
     {{- if $winners }}{{ $remark = printf " (%s is set too and wins)" (join " and " $winners) }}{{ end -}}
     {{- $lines = append $lines (printf "     %-24s %s%s" .value .newer $remark) -}}

@@ -1,5 +1,6 @@
 import asyncio
 import json
+import logging
 import os
 
 import pytest
@@ -165,6 +166,24 @@ def test_only_allowed_names_are_offered_compared_without_case(make, tmp_path):
     write(tmp_path, "a")
     write(tmp_path, "b")
     assert names(make(allowed={"A"})) == ["a"]
+
+
+def test_a_name_that_is_allowed_and_not_there_does_no_harm(make, tmp_path):
+    write(tmp_path, "a")
+    assert names(make(allowed={"a", "elsewhere"})) == ["a"]
+
+
+def test_what_is_there_and_not_offered_is_logged_once_with_the_setting(make, tmp_path, clock, caplog):
+    for name in ("a", "own"):
+        write(tmp_path, name)
+    catalogue = make(allowed={"a"})
+    with caplog.at_level(logging.INFO):
+        for _ in range(2):
+            names(catalogue)
+            clock.now += 2
+    (told,) = [record for record in caplog.records if record.getMessage() == "Kernelspecs not offered"]
+    assert told.kernelspecs == ["own"]
+    assert "EG_ALLOWED_KERNELS" in told.advice
 
 
 def test_an_unknown_name_is_answered_with_those_that_exist(make, tmp_path):

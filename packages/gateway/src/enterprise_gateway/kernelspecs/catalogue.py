@@ -63,6 +63,8 @@ class _Reading:
     kernelspecs: dict[str, Kernelspec] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
     """Name of a folder to why its kernel.json can't be used."""
+    not_offered: set[str] = field(default_factory=set)
+    """Names that are there and that the administrator's list leaves out."""
     states: dict[str, "_State"] = field(default_factory=dict)
     """Name to what was read; only where a later change is sure to be seen by it."""
 
@@ -155,6 +157,9 @@ class KernelspecCatalogue:
         for name, problem in reading.problems.items():
             if self._reading.problems.get(name) != problem:
                 _log.warning("Kernelspec can't be used", extra={"kernelspec": name, "cause": problem})
+        if reading.not_offered != self._reading.not_offered:
+            advice = "EG_ALLOWED_KERNELS (the chart's kernel.allowedKernels) names those to offer"
+            _log.info("Kernelspecs not offered", extra={"kernelspecs": sorted(reading.not_offered), "advice": advice})
         now, before = reading.kernelspecs, self._reading.kernelspecs
         changed = {
             name
@@ -168,6 +173,7 @@ class KernelspecCatalogue:
         reading, before = _Reading(), self._reading
         for name, folder in sorted(self._manager.find_kernel_specs().items()):
             if self._allowed and name not in self._allowed:
+                reading.not_offered.add(name)
                 continue
             try:
                 # Before the reading: a change in the middle of it is seen the next time.
