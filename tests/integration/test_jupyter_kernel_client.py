@@ -8,11 +8,11 @@ from threading import Thread
 from typing import TYPE_CHECKING
 
 import pytest
-import websocket
 from jupyter_kernel_client import JupyterKernelClient
 from jupyter_kernel_client.client import output_hook
 from requests import HTTPError
 from tests.support.cells import WAITS_FOR_AN_INTERRUPT
+from tests.support.websocket_client import short_select
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,11 +25,7 @@ pytestmark = pytest.mark.usefixtures("_ours")
 
 @pytest.fixture(autouse=True)
 def _short_select(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A second instead of ten: so long its `stop` waits when it has read the closing frame before the reading thread could."""
-    create = websocket.WebSocketApp.create_dispatcher
-    monkeypatch.setattr(
-        websocket.WebSocketApp, "create_dispatcher", lambda self, timeout, *rest: create(self, timeout or 1, *rest)
-    )
+    short_select(monkeypatch)
 
 
 @pytest.fixture
