@@ -229,6 +229,14 @@ def test_what_options_ask_of_executors_beyond_the_level_of_their_namespace_is_re
     server.stop()
 
 
+def test_any_user_id_can_run_a_session_with_its_executors(installation, server):
+    kernel_id = server.start_kernel(NAME, env={"KERNEL_UID": "12345", "KERNEL_EXECUTORS": "1", "KERNEL_EXECUTOR_CPUS": "100m"})
+    with KernelSocket(server, kernel_id) as client:
+        assert text_of(client.run("print(spark.range(3).count(), sc.sparkUser())", _SESSION_SECONDS)) == "3 uid-12345\n"
+    assert {pod["spec"]["securityContext"]["runAsUser"] for pod in executors(installation, kernel_id)} == {12345}
+    server.stop_kernel(kernel_id)
+
+
 def test_a_restart_and_the_end_of_a_kernel_end_its_executors(installation, server, kernel_id, client):
     client.run("spark.range(3).count()", _SESSION_SECONDS)
     before = {pod["metadata"]["uid"] for pod in executors(installation, kernel_id)}
