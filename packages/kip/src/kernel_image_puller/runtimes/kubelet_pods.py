@@ -28,7 +28,9 @@ _IMAGE_ANNOTATION = labels.ANNOTATION_PREFIX + "image"
 _NOBODY = 65534
 _TOOLS = "/kip-tools"
 _LONGEST_LABEL = 63
-_REQUESTS = {"cpu": "1m", "memory": "16Mi"}
+# No share of a processor: where all of it is spoken for, the kubelet turns a pod away that asks for any. Left out, the request
+# would be the limit's.
+_REQUESTS = {"cpu": "0", "memory": "16Mi"}
 _LIMITS = {"cpu": "500m", "memory": "128Mi"}
 
 
