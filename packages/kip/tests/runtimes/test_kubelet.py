@@ -356,6 +356,17 @@ def test_two_installations_in_a_namespace_leave_each_others_pods_alone(
     assert cluster.objects == {}
 
 
+@pytest.mark.parametrize("volumes", [True, False])
+def test_a_node_whose_processor_is_spoken_for_takes_its_pods_all_the_same(
+    runtime: KubeletRuntime, cluster: FakeCluster, *, volumes: bool
+) -> None:
+    cluster.volumes = volumes
+    runtime.pull(_order())
+    (pod,) = cluster.created
+    containers = [*pod["spec"].get("initContainers", []), *pod["spec"]["containers"]]
+    assert {container["resources"]["requests"]["cpu"] for container in containers} == {"0"}
+
+
 def test_a_pod_that_is_refused_says_why(runtime: KubeletRuntime, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_arguments: object, **_options: object) -> dict[str, Any]:
         raise KubernetesCallFailed("403 pods is forbidden: exceeded quota", status=403)
