@@ -8,6 +8,7 @@ from enterprise_gateway_common.kernelspec_metadata import (
     kernelspec_images,
     provisioner_config,
     provisioner_stanza,
+    proxy_ports,
 )
 
 
@@ -95,3 +96,17 @@ def test_without_a_stanza_there_is_no_config() -> None:
 def test_a_malformed_stanza_is_refused(metadata: dict[str, Any]) -> None:
     with pytest.raises(MalformedMetadataError):
         provisioner_stanza(metadata)
+
+
+def test_the_ports_that_the_gateway_passes_on_are_each_there_once() -> None:
+    assert proxy_ports(_spec("kernel_provisioner", proxy_ports=[6006, 4040, 6006])["metadata"]) == (4040, 6006)
+    assert proxy_ports(_spec("process_proxy", proxy_ports=[4040])["metadata"]) == (4040,)
+    assert proxy_ports(_spec("kernel_provisioner")["metadata"]) == proxy_ports({}) == ()
+
+
+@pytest.mark.parametrize("named", [4040, "4040", ["4040"], [True], [1023], [65536], [4040.0], [-1], {}, list(range(2000, 2017))])
+def test_what_is_no_list_of_ports_is_refused(named: object) -> None:
+    with pytest.raises(
+        MalformedMetadataError, match=r"kernel_provisioner\.config\.proxy_ports is not a list of at most 16 ports"
+    ):
+        proxy_ports(_spec("kernel_provisioner", proxy_ports=named)["metadata"])

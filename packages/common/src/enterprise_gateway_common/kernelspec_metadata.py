@@ -14,11 +14,14 @@ __all__ = [
     "kernelspec_images",
     "provisioner_config",
     "provisioner_stanza",
+    "proxy_ports",
 ]
 
 _STANZAS = ("process_proxy", "kernel_provisioner")
 _IMAGE_KEYS = ("image_name", "executor_image_name")
 _PULL_POLICIES = ("IfNotPresent", "Always")
+_LOWEST_PORT, _HIGHEST_PORT = 1024, 65535
+_MOST_PORTS = 16
 
 
 class MalformedMetadataError(ValueError):
@@ -78,6 +81,28 @@ def provisioner_config(metadata: Mapping[str, Any]) -> Dict[str, Any]:
     """
     stanza = provisioner_stanza(metadata)
     return stanza.config if stanza else {}
+
+
+def proxy_ports(metadata: Mapping[str, Any]) -> Tuple[int, ...]:
+    """Return the ports of its kernels' pods that a kernelspec has the gateway pass on, sorted; none where it names none.
+
+    Raises
+    ------
+    MalformedMetadataError
+        They are no list of at most 16 whole numbers from 1024 to 65535, or as `provisioner_stanza`.
+    """
+    stanza = provisioner_stanza(metadata)
+    named = stanza.config.get("proxy_ports") if stanza else None
+    if stanza is None or named is None:
+        return ()
+    # To Python, and not to who writes a kernel.json, `true` is a number.
+    usable = isinstance(named, list) and all(
+        isinstance(port, int) and not isinstance(port, bool) and _LOWEST_PORT <= port <= _HIGHEST_PORT for port in named
+    )
+    if not usable or len(named) > _MOST_PORTS:
+        wanted = f"a list of at most {_MOST_PORTS} ports from {_LOWEST_PORT} to {_HIGHEST_PORT}"
+        raise MalformedMetadataError(f"metadata.{stanza.key}.config.proxy_ports is not {wanted}")
+    return tuple(sorted(set(named)))
 
 
 def kernelspec_images(spec: Any) -> List[KernelspecImage]:  # noqa: ANN401  it comes from JSON that somebody else wrote

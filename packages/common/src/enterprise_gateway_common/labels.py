@@ -30,6 +30,7 @@ __all__ = [
     "NAME",
     "OWN_NAMESPACE_ANNOTATION",
     "PART_OF",
+    "PROXY_PORTS_ANNOTATION",
     "RECOMMENDED_COMPONENT",
     "RECORD_VERSION_ANNOTATION",
     "USERNAME_ANNOTATION",
@@ -62,6 +63,7 @@ KERNEL_NAME_ANNOTATION = ANNOTATION_PREFIX + "kernelspec"
 USERNAME_ANNOTATION = ANNOTATION_PREFIX + "username"
 KERNEL_CONTAINER_ANNOTATION = ANNOTATION_PREFIX + "kernel-container"  # the kernel's container, whatever admission adds to the pod
 LAST_ACTIVITY_ANNOTATION = ANNOTATION_PREFIX + "last-activity"
+PROXY_PORTS_ANNOTATION = ANNOTATION_PREFIX + "proxy-ports"  # what the kernelspec opened to the gateway when the pod was made
 OWN_NAMESPACE_ANNOTATION = ANNOTATION_PREFIX + "own-namespace"  # "true": the namespace was made for this kernel
 
 # Annotations by which the replicas of a gateway tell each other of a kernel.

@@ -16,6 +16,8 @@ GatewayError                          500
 ├── Gone                              410
 ├── PayloadTooLarge                   413
 ├── UnsupportedMediaType              415
+├── PortUnreachable                   502   a port of a kernel doesn't answer as it should
+├── PortTimeout                       504   a port of a kernel doesn't answer in time
 ├── NotSupported                      501   valid, but this installation can't do it
 ├── Unavailable                       503   try again later
 │   └── ClusterNotSynced              503   not every kernel of the cluster is known now
@@ -57,6 +59,8 @@ __all__ = [
     "ObjectNotFound",
     "PayloadTooLarge",
     "PolicyViolation",
+    "PortTimeout",
+    "PortUnreachable",
     "ResourceExpired",
     "SessionNotFound",
     "Unauthenticated",
@@ -189,6 +193,18 @@ class NotSupported(GatewayError):
     """The request is valid, and this installation can't do it."""
 
     status = HTTPStatus.NOT_IMPLEMENTED
+
+
+class PortUnreachable(GatewayError):
+    """What a port of a kernel's pod serves can't be had: nothing is there, or it answers what can't be passed on."""
+
+    status = HTTPStatus.BAD_GATEWAY
+
+
+class PortTimeout(GatewayError):
+    """A port of a kernel's pod doesn't answer in time."""
+
+    status = HTTPStatus.GATEWAY_TIMEOUT
 
 
 class Unavailable(GatewayError):

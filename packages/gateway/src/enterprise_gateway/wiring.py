@@ -16,6 +16,7 @@ from enterprise_gateway.gateway import Gateway, GatewayParts
 from enterprise_gateway.health_server import HealthServer
 from enterprise_gateway.kernels.admission import AdmissionControl
 from enterprise_gateway.kernels.executions import Executions
+from enterprise_gateway.kernels.ports import KernelPorts
 from enterprise_gateway.kernels.registry import Kernels
 from enterprise_gateway.kernels.rules import RulesInForce
 from enterprise_gateway.kernels.sessions import Sessions
@@ -40,6 +41,10 @@ from enterprise_gateway.web.health import ApiHandler, LiveHandler, MetricsHandle
 from enterprise_gateway.web.images import ImagesHandler
 from enterprise_gateway.web.kernels import InterruptHandler, KernelHandler, KernelsHandler, RestartHandler
 from enterprise_gateway.web.kernelspecs import KernelspecHandler, KernelspecResourceHandler, KernelspecsHandler
+from enterprise_gateway.web.proxy.exchange import ExchangeOptions
+from enterprise_gateway.web.proxy.handlers import PageHandler, PortProxy, ProxyHandler
+from enterprise_gateway.web.proxy.places import Places
+from enterprise_gateway.web.proxy.tickets import Tickets
 from enterprise_gateway.web.routes import Route
 from enterprise_gateway.web.sessions import SessionHandler, SessionsHandler
 from enterprise_gateway.websocket.connections import OpenConnections
@@ -162,6 +167,7 @@ def build_gateway(
             connections=connections,
             metrics=metrics,
         ),
+        *_port_routes(settings, kernels=kernels, connections=connections, room=budget),
         Route(
             path="/api/images",
             handler=ImagesHandler,
@@ -260,6 +266,32 @@ def _rest_routes(
         ),
         Route(path="/api/sessions", handler=SessionsHandler, services={**one_session, "list_kernels": settings.list_kernels}),
         Route(path="/api/sessions/{session_id}", handler=SessionHandler, services=one_session, parameters=_SESSION_ID),
+    ]
+
+
+def _port_routes(
+    settings: GatewaySettings, *, kernels: Kernels, connections: OpenConnections, room: DescriptorBudget
+) -> list[Route]:
+    proxy = PortProxy(
+        ports=KernelPorts(kernels=kernels),
+        places=Places(limit=settings.proxy_connections),
+        tickets=Tickets(),
+        websockets=connections,
+        check_room=room.check,
+        options=ExchangeOptions(timeout=settings.proxy_timeout, max_header_size=settings.max_header_size),
+    )
+    parameters = {
+        **_KERNEL_ID,
+        "port": "Port of the kernel's pod that its kernelspec names in proxy_ports",
+        "path": "What the port is asked for; may be empty",
+    }
+    root, page = "/api/kernels/{kernel_id}/proxy/{port}", "/api/kernels/{kernel_id}/pages/{port}/{ticket}"
+    services = {"proxy": proxy}
+    return [
+        Route(path=root, handler=ProxyHandler, services=services, described=False),
+        Route(path=f"{root}/{{path}}", handler=ProxyHandler, services=services, parameters=parameters),
+        Route(path=page, handler=PageHandler, services=services, described=False),
+        Route(path=f"{page}/{{path}}", handler=PageHandler, services=services, described=False),
     ]
 
 

@@ -13,6 +13,7 @@ from enterprise_gateway.deadline import Deadline
 from enterprise_gateway.errors import Unavailable
 from enterprise_gateway.launch.policy import Policy
 from enterprise_gateway.launch.request import KernelFacts, compose_request
+from enterprise_gateway.launch.supervisor_address import SupervisorAddress
 from enterprise_gateway.launch.variables import read_variables
 from enterprise_gateway.provisioners.kubernetes import KubernetesProvisioner
 
@@ -119,3 +120,43 @@ def test_a_kernel_is_asked_at_its_own_port_whether_it_is_lost():
         return [*told, await answers()]
 
     assert asyncio.run(scenario()) == [False, True, False]
+
+
+def pod(**changed):
+    annotations = {"enterprise-gateway.jupyter.org/proxy-ports": "4040"}
+    return SimpleNamespace(
+        **{"ip": "10.0.0.1", "annotations": annotations, "running": True, "ended": False, "deleting": False, **changed}
+    )
+
+
+@pytest.fixture
+def opened(provisioner):
+    """Return what is open of a kernel's pod, as it was seen last."""
+
+    def of(state):
+        made = provisioner(None)
+        made.connection_info["key"] = b"key"
+        made._pods = SimpleNamespace(watch=SimpleNamespace(state=state))
+        return made.open_ports
+
+    return of
+
+
+def test_the_ports_that_stand_on_a_pod_are_open(opened):
+    assert opened(pod()) == ("10.0.0.1", (4040,), b"key")
+
+
+@pytest.mark.parametrize("changed", [{"running": False}, {"ended": True}, {"deleting": True}])
+def test_a_pod_that_ends_can_be_reached_no_more_for_its_address_may_be_anothers(opened, changed):
+    assert opened(pod(**changed)).address == ""
+
+
+def test_nothing_is_open_of_a_pod_that_nobody_has_seen(opened):
+    assert opened(None) == ("", (), b"")
+
+
+def test_a_kernel_with_a_supervisor_has_a_secret_that_its_pod_doesnt_know(provisioner):
+    made = provisioner(None)
+    made.supervisor = SupervisorAddress("10.0.0.1", 1, "public", "public", "secret")
+    made._pods = SimpleNamespace(watch=SimpleNamespace(state=pod()))
+    assert made.open_ports.secret == b"secret"

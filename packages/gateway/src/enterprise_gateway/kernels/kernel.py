@@ -15,6 +15,7 @@ from typing import Any
 from enterprise_gateway.errors import LaunchFailed
 from enterprise_gateway.kernels.manager import GatewayKernelManager
 from enterprise_gateway.kernelspecs.catalogue import Kernelspec
+from enterprise_gateway.launch.proxy_ports import OpenPorts
 from enterprise_gateway.links.link import KernelLink
 from enterprise_gateway.provisioners.exits import waiting_words
 from enterprise_gateway_common.kernel_messages.busy_requests import BusyRequests
@@ -91,6 +92,11 @@ class Kernel:
     def name(self) -> str:
         """Name of its kernelspec."""
         return self.kernelspec.name
+
+    @property
+    def open_ports(self) -> OpenPorts | None:
+        """What of its pod can be reached through the gateway; `None` where it has no pod."""
+        return getattr(self.manager.provisioner, "open_ports", None)
 
     def connect(self) -> None:
         """Reach the kernel as it runs now; what the process before it was doing is over."""

@@ -21,7 +21,7 @@ from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from traitlets import TraitError
 
 from enterprise_gateway.errors import KernelspecNotFound
-from enterprise_gateway_common.kernelspec_metadata import provisioner_stanza
+from enterprise_gateway_common.kernelspec_metadata import proxy_ports
 
 __all__ = ["Kernelspec", "KernelspecCatalogue"]
 
@@ -211,7 +211,8 @@ def _read_kernelspec(name: str, folder: Path) -> Kernelspec:
     # Keys that Jupyter doesn't know are left out: people keep notes of their own in a kernel.json.
     known = {key: value for key, value in document.items() if key in KernelSpec.class_trait_names() and key != "resource_dir"}
     spec = KernelSpec(resource_dir=str(folder), **{"display_name": name, **known})
-    provisioner_stanza(spec.metadata)
+    # Reads the stanza too, and fails where either can't be read.
+    proxy_ports(spec.metadata)
     files = sorted(entry.name for entry in folder.iterdir() if entry.is_file())
     wanted = tuple(file for file in files if file in {"kernel.js", "kernel.css"} or file.startswith("logo-"))
     return Kernelspec(name, folder, spec, wanted)

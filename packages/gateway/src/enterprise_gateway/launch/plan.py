@@ -20,6 +20,7 @@ from enterprise_gateway.launch.pod import (
     split_documents,
 )
 from enterprise_gateway.launch.policy import Policy, check_request
+from enterprise_gateway.launch.proxy_ports import with_proxy_ports
 from enterprise_gateway.launch.request import LaunchRequest
 from enterprise_gateway.launch.secret import kernel_secret
 from enterprise_gateway.launch.spark import driver_variables
@@ -185,7 +186,7 @@ def build_plan(  # noqa: PLR0913  each is a fact of its own, named at every call
         image_pull_policy=request.kernel.image_pull_policy,
         starts_pods=request.kernel.starts_pods,
     )
-    pod = {**pod, "spec": prefer_nodes(pod["spec"], warm_nodes)}
+    pod = with_proxy_ports({**pod, "spec": prefer_nodes(pod["spec"], warm_nodes)}, request.kernel.proxy_ports)
     check_pod(pod, gateway_namespace=settings.gateway_namespace, gateway_service_account=settings.gateway_service_account)
     if executor is not None:
         check_executor(executor, kernel_pod=pod)

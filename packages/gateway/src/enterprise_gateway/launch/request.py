@@ -48,6 +48,8 @@ class KernelFacts:
     """Labels of the nodes that the kernelspec's kernels go to, where its template names none."""
     image_pull_policy: str | None = None
     """When the kernelspec's image is pulled anew, where its template doesn't say."""
+    proxy_ports: tuple[int, ...] = ()
+    """Ports of the pod that the gateway passes on."""
 
     @property
     def variables(self) -> dict[str, str]:
@@ -112,6 +114,7 @@ class LaunchRequest:
         starts_pods: bool = False,
         node_selector: Mapping[str, str] | None = None,
         image_pull_policy: str | None = None,
+        proxy_ports: tuple[int, ...] = (),
         mirror_working_dirs: bool = False,
     ) -> "LaunchRequest":
         """Return the start with what the kernelspec's config and argv and the settings say of pods.
@@ -136,6 +139,7 @@ class LaunchRequest:
             starts_pods=starts_pods,
             node_selector=dict(node_selector or {}),
             image_pull_policy=image_pull_policy,
+            proxy_ports=proxy_ports,
         )
         completed = dataclasses.replace(self, kernel=kernel, wanted=wanted, environment=environment)
         if not completed.image:

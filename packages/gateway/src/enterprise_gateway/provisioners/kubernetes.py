@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
-from traitlets import Bool, Dict, Enum, Unicode
+from traitlets import Bool, Dict, Enum, Int, List, Unicode
 
 from enterprise_gateway.cluster.default_services import SharedServices, shared_services
 from enterprise_gateway.cluster.objects.store import KernelRecord
@@ -26,6 +26,7 @@ from enterprise_gateway.errors import KernelExists, NotSupported, Unavailable
 from enterprise_gateway.launch.command import expects_phone_home, pod_command
 from enterprise_gateway.launch.plan import build_plan
 from enterprise_gateway.launch.policy import Policy
+from enterprise_gateway.launch.proxy_ports import OpenPorts, proxy_ports_of
 from enterprise_gateway.launch.request import LaunchRequest
 from enterprise_gateway.launch.run_script import client_mode
 from enterprise_gateway.launch.spark import starts_pods
@@ -70,6 +71,10 @@ class KubernetesProvisioner(KernelProvisionerBase):
 
     connection = Unicode(
         "", config=True, help="How the kernel's connection is made: secret, phone-home, or empty to see by its argv."
+    )
+
+    proxy_ports = List(
+        trait=Int(), config=True, help="Ports of the kernel's pod that the gateway passes on to the kernel's user."
     )
 
     def __init__(self, *, services: ClusterServices | None = None, **kwargs: Any) -> None:  # noqa: ANN401  traits of the base class
@@ -172,6 +177,7 @@ class KubernetesProvisioner(KernelProvisionerBase):
             starts_pods=starts_pods(told=self.starts_pods, executor_image=self.executor_image_name, argv=self.kernel_spec.argv),
             node_selector=dict(self.node_selector),
             image_pull_policy=self.image_pull_policy or None,
+            proxy_ports=tuple(self.proxy_ports),
             mirror_working_dirs=launch.mirror_working_dirs,
         )
 
@@ -232,6 +238,18 @@ class KubernetesProvisioner(KernelProvisionerBase):
     def waiting_words(self) -> str | None:
         """Return what keeps a starting kernel from running just now."""
         return watch.trouble() if (watch := self._watch) is not None else None
+
+    @property
+    def open_ports(self) -> OpenPorts:
+        """What of the pod can be reached through the gateway; a look into memory."""
+        pod = self._watch.state if self._watch is not None else None
+        if pod is None:
+            return OpenPorts("", (), b"")
+        key = self.supervisor.gateway_secretkey if self.supervisor is not None else self.connection_info.get("key", b"")
+        secret = key.encode() if isinstance(key, str) else key
+        # Whose address it is after the end of a pod, nobody knows.
+        reachable = pod.running and not pod.ended and not pod.deleting
+        return OpenPorts(pod.ip if reachable else "", proxy_ports_of(pod.annotations), secret)
 
     @property
     def _watch(self) -> PodWatch | None:

@@ -29,6 +29,7 @@ _OTHER_KUBERNETES_KEYS = frozenset(
         "launch_timeout",
         "node_selector",
         "port_range",
+        "proxy_ports",
         "starts_pods",
         "unauthorized_users",
     }

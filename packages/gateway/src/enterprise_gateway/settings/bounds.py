@@ -85,3 +85,19 @@ class BoundSettings:
         group=_BOUNDS,
         help="The most websockets at one time; one more is answered with 503.",
     )
+    proxy_connections: int = setting(
+        64,
+        integer(0),
+        environment=("EG_PROXY_CONNECTIONS",),
+        group=_BOUNDS,
+        help="The most connections at one time to the ports of one kernel (`/api/kernels/{kernel_id}/proxy/…`), websockets among "
+        "them; one more is answered with 503. 0 allows none to any.",
+    )
+    proxy_timeout: float = setting(
+        60.0,
+        number(1),
+        environment=("EG_PROXY_TIMEOUT",),
+        group=_BOUNDS,
+        help="Seconds within which a port of a kernel must begin to answer, and then go on with its answer; websockets may be "
+        "silent.",
+    )

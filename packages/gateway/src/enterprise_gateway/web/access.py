@@ -138,6 +138,10 @@ class Access:
             raise Unauthenticated("The token isn't valid here.")
         return identity
 
+    def knows(self, user: str | None) -> bool:
+        """Tell whether somebody who was let in before still would be: a user who has a token, or anybody where none is named."""
+        return user is None or (self._token_file is not None and user in self._token_file.users().values())
+
     def authorize(self, handler: object, identity: Identity, request: HTTPServerRequest) -> None:
         """Return where the administrator's own decision lets a request through.
 

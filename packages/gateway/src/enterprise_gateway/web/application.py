@@ -72,7 +72,7 @@ class _RequestLog:
             level = logging.DEBUG
         fields = {
             "method": request.method,
-            "path": request.path,
+            "path": handler.logged_path if isinstance(handler, JsonHandler) else request.path,
             "status": status,
             "milliseconds": round(seconds * 1000, 1),
             "client": request.remote_ip,

@@ -206,13 +206,18 @@ class JsonHandler(RequestHandler):
         return f"The request can't be read: its path or a parameter isn't UTF-8. {self.where_the_api_is_described}"
 
     @property
+    def logged_path(self) -> str:
+        """The request's path as it may stand in a log."""
+        return self.request.path
+
+    @property
     def where_the_api_is_described(self) -> str:
         """A sentence for who is at the wrong path."""
         return f"GET {self.edge.base_url}api/openapi.json describes every path."
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:  # noqa: ANN401  tornado's signature
         """Log what an operator must know: failures of the gateway, not a client's mistakes."""
-        fields = {"method": self.request.method, "path": self.request.path}
+        fields = {"method": self.request.method, "path": self.logged_path}
         if isinstance(value, GatewayError | HTTPError):
             _log.debug("Request refused", extra={**fields, "cause": str(value)})
         else:

@@ -31,7 +31,7 @@ class OpenApiDocument:
     """
 
     def __init__(self, *, routes: Iterable[Route], base_url: str, token_needed: bool) -> None:
-        self._routes = tuple(routes)
+        self._routes = tuple(route for route in routes if route.described)
         self._base_url = base_url
         self._token_needed = token_needed
 

@@ -27,6 +27,8 @@ class Route:
     services: Mapping[str, Any] = field(default_factory=dict)
     parameters: Mapping[str, str] = field(default_factory=dict)
     """Name of a variable part to its description."""
+    described: bool = True
+    """Whether it stands in the OpenAPI document."""
 
     @property
     def operations(self) -> Mapping[str, Operation]:
