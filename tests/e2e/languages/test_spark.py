@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import uuid
 from pathlib import Path
 
 import pytest
+import requests
 import yaml
 from tests.support.installation import Cluster, Installation, require_cluster
 from tests.support.kernel_socket import KernelSocket, text_of
@@ -101,6 +103,32 @@ def test_an_interrupt_ends_the_cell_and_its_jobs_and_the_next_cell_gets_its_own_
     reply = next(message for message in client.collect(sent, 20) if message.type == "execute_reply")
     assert reply.content["ename"] == "KeyboardInterrupt"
     assert text_of(client.run("print(spark.range(11).count(), sc.statusTracker().getActiveJobsIds())", 60)) == "11 []\n"
+
+
+def test_the_sessions_ui_shows_through_the_gateway_to_who_has_the_token_or_the_pages_address(client, server, kernel_id):
+    client.run("spark", _SESSION_SECONDS)
+    root = f"/api/kernels/{kernel_id}/proxy/4040/"
+    found = server.request("GET", root, headers={"Accept": "text/html"}, allow_redirects=False)
+    assert found.status_code == 303
+    page = found.headers["Location"]
+    shown = requests.get(server.url + page, timeout=60)
+    assert (shown.status_code, shown.url) == (200, f"{server.url}{page}jobs/")
+    assert "Spark Jobs" in shown.text
+    assert "sandbox allow-downloads" in shown.headers["Content-Security-Policy"]
+    # Whatever it loads comes from under its own path.
+    linked = re.findall(r'(?:src|href)="(/[^"]+)"', shown.text)
+    assert linked
+    assert all(each.startswith(page) for each in linked), linked
+    script = next(each for each in linked if each.endswith(".js"))
+    assert (
+        requests.get(server.url + script, timeout=60)
+        .headers["Content-Type"]
+        .startswith(("text/javascript", "application/javascript"))
+    )
+    (application,) = server.request("GET", root + "api/v1/applications").json()
+    executors_of = f"{page}api/v1/applications/{application['id']}/allexecutors"
+    assert "driver" in {each["id"] for each in requests.get(server.url + executors_of, timeout=60).json()}
+    assert server.request("GET", f"/api/kernels/{kernel_id}/proxy/22321/").status_code == 403
 
 
 def test_a_session_that_cannot_be_made_says_why_and_leaves_the_kernel_well(installation, server):
