@@ -72,10 +72,11 @@ def _prepare_spark(application: Any, *, eager: bool) -> None:  # noqa: ANN401  i
         application.kernel.begin_sessions(eager=eager)
         return
     from kernel_launchers.spark.java_log import JavaLog
-    from kernel_launchers.spark.session import SparkSessions, make_session
+    from kernel_launchers.spark.pyspark_session import make_session
+    from kernel_launchers.spark.session import SparkSessions
 
     log = JavaLog(pod_log.descriptor())
-    sessions = SparkSessions(application.shell.user_ns, make=lambda: make_session(log))
+    sessions = SparkSessions(application.shell.user_ns, make=lambda: make_session(log.start, log.cause))
     sessions.install(application.shell, log)
     if eager:
         sessions.begin_beside()

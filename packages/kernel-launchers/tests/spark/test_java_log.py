@@ -2,7 +2,8 @@ import os
 
 import pytest
 
-from kernel_launchers.spark.java_log import JavaLog, last_exception
+from kernel_launchers.spark.java_log import JavaLog
+from kernel_launchers.spark.java_words import last_exception
 
 
 def test_what_java_writes_goes_to_the_pods_log_and_the_last_exception_is_the_cause(tmp_path):

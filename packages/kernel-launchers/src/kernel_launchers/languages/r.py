@@ -1,5 +1,6 @@
 """The command of an R kernel (IRkernel)."""
 
+from pathlib import Path
 from typing import List
 
 from kernel_launchers.errors import NotInstalled
@@ -7,8 +8,10 @@ from kernel_launchers.options import Options
 
 __all__ = ["command"]
 
+_SPARK = Path(__file__).parents[1] / "spark" / "session.R"
 
-def command(_options: Options, connection_file: str) -> List[str]:
+
+def command(options: Options, connection_file: str) -> List[str]:
     """Return the command of a kernel.
 
     Raises
@@ -21,4 +24,6 @@ def command(_options: Options, connection_file: str) -> List[str]:
     program = shutil.which("R")
     if program is None:
         raise NotInstalled("the kernel is one of R, and R isn't installed in its image")
-    return [program, "--slave", "-e", "IRkernel::main()", "--args", connection_file]
+    # The first argument is the connection file's, as IRkernel reads them.
+    prepared = [] if options.spark_mode == "none" else ["-e", "source(commandArgs(TRUE)[[2]])"]
+    return [program, "--slave", *prepared, "-e", "IRkernel::main()", "--args", connection_file, str(_SPARK), options.spark_mode]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import List, Optional, Sequence, Tuple
 
 from kernel_launchers.jvm_process import JvmFailed, JvmProcess, ignore_interrupts
-from kernel_launchers.spark.java_log import last_exception
+from kernel_launchers.spark.java_words import last_exception
 from kernel_launchers.spark.submit import Submission
 
 __all__ = ["archive", "command", "start"]

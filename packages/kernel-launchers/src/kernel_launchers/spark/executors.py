@@ -51,13 +51,15 @@ def _listed(names: List[str]) -> str:
 
 
 def read_pods(*, home: str, kernel_id: str) -> "List[Dict[str, Any]]":
-    """Return the pods of a kernel's executors in its namespace, by the kernel's own account.
+    """Return the pods of a kernel's executors in its namespace, by the kernel's own account; none where it has no token.
 
     Raises
     ------
     OSError
         Kubernetes doesn't answer, or refuses.
     """
+    if not os.path.isfile(f"{SERVICE_ACCOUNT}/token"):  # noqa: PTH113  a path of the pod
+        return []
     host = os.environ.get("KUBERNETES_SERVICE_HOST", "kubernetes.default.svc")
     port = os.environ.get("KUBERNETES_SERVICE_PORT", "443")
     with open(f"{SERVICE_ACCOUNT}/token", encoding="utf-8") as file:  # noqa: PTH123  a path of the pod

@@ -1,24 +1,19 @@
 """What Spark's JVM logs: copied into the pod's log, and its end remembered for who asks what went wrong."""
 
 import os
-import re
 import threading
 from collections import deque
-from typing import Deque, Iterable, Optional
+from typing import Deque, Optional
 
-__all__ = ["JavaLog", "last_exception"]
+from kernel_launchers.jvm_process import JvmProcess
+from kernel_launchers.spark import driver_jvm
+from kernel_launchers.spark.java_words import last_exception
+from kernel_launchers.spark.submit import Submission
+
+__all__ = ["JavaLog"]
 
 _LINES = 200
 _LAST_SECONDS = 2.0
-_THREAD = re.compile(r'^Exception in thread "[^"]*" ')
-_LOGGED = re.compile(r"^\d{4}-\d\d-\d\d [\d:]+ [A-Z]+ \w+: ")
-_THROWN = re.compile(r"[\w.$]+(?:Exception|Error)\b")
-
-
-def last_exception(lines: Iterable[str]) -> str:
-    """Return the first line of the last exception that Java wrote; nothing where there is none."""
-    found = next((line for line in reversed(list(lines)) if _THROWN.search(line) and not line.startswith("\tat")), "")
-    return _LOGGED.sub("", _THREAD.sub("", found))
 
 
 class JavaLog:
@@ -42,6 +37,20 @@ class JavaLog:
         self._thread = threading.Thread(target=self._copy, args=(reading, self._tail), name="Spark log", daemon=True)
         self._thread.start()
         return writing
+
+    def start(self, told: Submission) -> JvmProcess:
+        """Start Spark's JVM with all that it writes taken here, and return when it answers.
+
+        Raises
+        ------
+        JvmFailed
+            It doesn't.
+        """
+        descriptor = self.open()
+        try:
+            return driver_jvm.start(told, stderr=descriptor)
+        finally:
+            os.close(descriptor)
 
     def _copy(self, reading: int, tail: "Deque[str]") -> None:
         with os.fdopen(reading, errors="replace") as lines:

@@ -1,0 +1,155 @@
+"""The Spark session of an R kernel, which speaks with Spark by Python in its own process (reticulate).
+
+Only the thread that R runs in may call R, and others of Python run only while that one waits in Python: so what waits for
+Java waits here, in turns, and Java writes into files.
+"""
+
+import importlib
+import os
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any, Callable, List, Optional, Set
+
+from kernel_launchers.jvm_process import JvmProcess
+from kernel_launchers.spark import driver_jvm
+from kernel_launchers.spark.executors import read_pods, waiting_for
+from kernel_launchers.spark.java_words import last_exception
+from kernel_launchers.spark.own import NOTICE_SECONDS, STARTING
+from kernel_launchers.spark.pod import namespace
+from kernel_launchers.spark.pyspark_session import active_context, cancel_jobs, make_session, quiet_interrupts
+from kernel_launchers.spark.r_columns import Column, columns
+from kernel_launchers.spark.submit import Submission
+
+__all__ = ["RSessions", "collect", "prepare"]
+
+_TURN_SECONDS = 0.1
+_LOOK_SECONDS = 5.0
+_LOGGING = Path(__file__).with_name("driver-log.properties")
+
+
+class _Output:
+    """A stream of Python whose text R shows."""
+
+    encoding = "utf-8"
+
+    def __init__(self, write: Callable[[str], object]) -> None:
+        self._write = write
+        self._thread = threading.get_ident()
+        self._kept: List[str] = []
+
+    def write(self, text: str) -> int:
+        """Have R show a text; of another thread's, with the next one of R's own."""
+        self._kept.append(text)
+        if threading.get_ident() == self._thread:
+            kept, self._kept = self._kept, []
+            self._write("".join(kept))
+        return len(text)
+
+    def flush(self) -> None:
+        """Do nothing: what may be shown was shown."""
+
+    def isatty(self) -> bool:
+        """Tell that it is no terminal."""
+        return False
+
+
+def prepare(write: Callable[[str], object]) -> None:
+    """Have R show what Python prints, and an interrupt of a cell end its jobs."""
+    sys.stdout = sys.stderr = _Output(write)
+    quiet_interrupts()
+    # R's signal handler stays where it is: in its place, one of Python's own would keep interrupts from R. reticulate's asks R
+    # whether there is an interrupt, and then says that Python takes it.
+    signals: Any = importlib.import_module("rpytools.signals")
+    ask = signals._callback  # noqa: SLF001  it has no other place to hear of interrupts
+
+    def asked(taken: bool) -> Any:  # noqa: ANN401, FBT001  reticulate's signature
+        context = active_context() if taken and "pyspark" in sys.modules else None
+        if context is not None:
+            # At once: when R goes on, no other thread of Python runs.
+            cancel_jobs(context)
+        return ask(taken)
+
+    signals._callback = asked  # noqa: SLF001  as above
+
+
+class RSessions:
+    """Makes the kernel's session, once."""
+
+    def __init__(self) -> None:
+        self._session: Any = None
+        self._thread: Optional[threading.Thread] = None
+        self._error: Optional[BaseException] = None
+
+    def begin_beside(self) -> None:
+        """Make the session in the background, as far as R's thread waits in Python."""
+        if self._thread is None:
+            self._error = None
+            self._thread = threading.Thread(target=self._make, name="Spark session", daemon=True)
+            self._thread.start()
+
+    def session(self) -> Any:  # noqa: ANN401  a SparkSession
+        """Return the session, made where there is none.
+
+        Raises
+        ------
+        SparkSessionFailed
+            There can be none.
+        """
+        if self._session is None or self._session.sparkContext._jsc is None:  # noqa: SLF001  it was stopped
+            self._session = None
+            self.begin_beside()
+            self._wait()
+        return self._session
+
+    def _make(self) -> None:
+        with tempfile.NamedTemporaryFile(prefix="spark-java-", suffix=".log") as said:
+            try:
+                self._session = make_session(
+                    lambda told: _start(told, said.fileno()),
+                    lambda: last_exception(Path(said.name).read_text(encoding="utf-8", errors="replace").splitlines()),
+                )
+            except BaseException as error:  # told to the cell
+                self._error = error
+
+    def _wait(self) -> None:
+        began = looked = time.monotonic()
+        said: Set[str] = set()
+        thread = self._thread
+        while thread is not None and thread.is_alive():
+            thread.join(_TURN_SECONDS)
+            now = time.monotonic()
+            if STARTING not in said and now - began > NOTICE_SECONDS:
+                said.add(STARTING)
+                sys.stderr.write(f"{STARTING}\n")
+            if now - looked > _LOOK_SECONDS:
+                looked = now
+                _say_causes(said)
+        self._thread = None
+        if self._error is not None:
+            raise self._error
+
+
+def _start(told: Submission, said: int) -> JvmProcess:
+    # The log of the pod is where R's own process writes what isn't a cell's.
+    options = [f"-Dlog4j2.configurationFile={_LOGGING}", "-Dkernel.log=/proc/self/fd/1"]
+    return driver_jvm.start(told, options=options, stderr=said)
+
+
+def _say_causes(said: "Set[str]") -> None:
+    try:
+        causes = waiting_for(read_pods(home=namespace(os.environ), kernel_id=os.environ.get("KERNEL_ID", "")))
+    except OSError as error:
+        causes = [f"Kubernetes can't be asked why: {error}"]
+    for cause in causes:
+        if cause not in said:
+            said.add(cause)
+            sys.stderr.write(f"Spark has no executor yet: {cause}\n")
+
+
+def collect(frame: Any) -> List[Column]:  # noqa: ANN401  a DataFrame
+    """Return the rows of a data frame of Spark's, column by column."""
+    types = [spark_type for _, spark_type in frame.dtypes]
+    return columns(frame.columns, types, frame.collect())
