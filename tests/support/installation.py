@@ -178,6 +178,10 @@ class Installation:
         (target / "kernel.json").write_text(json.dumps(spec))
         return name
 
+    def kernelspec_text(self, name: str) -> str:
+        """Return the `kernel.json` of an installed kernelspec."""
+        return (self._workspace.data / "kernels" / name / "kernel.json").read_text()
+
     def write_kernelspec(self, name: str, spec: Mapping[str, Any], files: Mapping[str, str]) -> str:
         """Install a kernelspec of one's own with some files beside its kernel.json, and return its name."""
         target = self._workspace.data / "kernels" / name

@@ -16,21 +16,35 @@ if TYPE_CHECKING:
     from tests.support.languages import Language
     from tests.support.servers import Server
 
-# Those whose images are small enough for every run; E2E_LANGUAGES names others, or "all".
-_ALWAYS = ("R", "scala")
+# In every run. E2E_LANGUAGES names others ("TensorFlow", "spark-dialects": Spark from Scala and R), or "all".
+_ALWAYS = ("R", "scala", "spark")
+
+
+def _asked() -> list[str]:
+    asked = os.environ.get("E2E_LANGUAGES", "")
+    return (
+        [*LANGUAGES, "spark", "spark-dialects"]
+        if asked == "all"
+        else [name for name in asked.split(",") if name] or list(_ALWAYS)
+    )
 
 
 def _chosen() -> list[str]:
-    asked = os.environ.get("E2E_LANGUAGES", "")
-    return list(LANGUAGES) if asked == "all" else [name for name in asked.split(",") if name in LANGUAGES] or list(_ALWAYS)
+    return [name for name in _asked() if name in LANGUAGES]
 
 
 @pytest.fixture(scope="session")
 def spark() -> None:
-    """Skip where this run is without Spark's image, which has a gigabyte."""
-    asked = os.environ.get("E2E_LANGUAGES", "")
-    if asked != "all" and "spark" not in asked.split(","):
+    """Skip where this run is without Spark."""
+    if "spark" not in _asked():
         pytest.skip("this run is without Spark: E2E_LANGUAGES=spark, or all")
+
+
+@pytest.fixture(scope="session")
+def spark_dialects() -> None:
+    """Skip where this run is without Spark from Scala and R."""
+    if "spark-dialects" not in _asked():
+        pytest.skip("this run is without Spark from Scala and R: E2E_LANGUAGES=spark-dialects, or all")
 
 
 @pytest.fixture(scope="module", params=_chosen())

@@ -5,22 +5,18 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
 import uuid
-from pathlib import Path
 
 import pytest
 import requests
-import yaml
-from tests.support.installation import Cluster, Installation, require_cluster
 from tests.support.kernel_socket import KernelSocket, text_of
 from tests.support.older_spark import OLDER_TEMPLATE, older_spark_kernelspec
+from tests.support.spark import executors, spark_gateway, spark_installation
 from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400), pytest.mark.usefixtures("spark")]
 
 NAME = "spark_python_kubernetes"
-_ROLE = Path(__file__).parents[3] / "deploy" / "helm" / "enterprise-gateway" / "templates" / "kernels" / "role.yaml"
 _IMAGE = os.environ.get("EG_E2E_SPARK_IMAGE", "elyra/kernel-spark-py:dev")
 _SESSION_SECONDS = 120
 # For tests that need an executor on no certain node: one that also fits a full node.
@@ -29,22 +25,14 @@ _SMALL = {"KERNEL_EXECUTORS": "1", "KERNEL_EXECUTOR_CPUS": "0"}
 
 @pytest.fixture(scope="module")
 def installation(spark, tmp_path_factory):
-    require_cluster()
-    made = Installation(folder=tmp_path_factory.mktemp("spark"), cluster=Cluster())
-    made.deliver(NAME, image=_IMAGE)
-    # The chart's own role: that these rights are enough is a part of what is tested.
-    rules = yaml.safe_load(_ROLE.read_text().split("rules:", 1)[1].split("{{-", 1)[0])
-    name = f"{made.cluster.instance}-kernel"
-    role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": name}, "rules": rules}
-    made.cluster.kubectl("apply", "-f", "-", input=json.dumps(role))
-    yield made
-    made.close()
-    subprocess.run(["kubectl", "delete", "clusterrole", name], check=True, capture_output=True)
+    with spark_installation(tmp_path_factory.mktemp("spark")) as made:
+        made.deliver(NAME, image=_IMAGE)
+        yield made
 
 
 @pytest.fixture(scope="module")
 def server(installation):
-    return installation.gateway(KERNEL_CLUSTER_ROLE=f"{installation.cluster.instance}-kernel").start()
+    return spark_gateway(installation).start()
 
 
 @pytest.fixture(scope="module")
@@ -56,11 +44,6 @@ def kernel_id(server):
 def client(server, kernel_id):
     with KernelSocket(server, kernel_id) as opened:
         yield opened
-
-
-def executors(installation, kernel_id):
-    pods = installation.cluster.pods(kernel_id)
-    return [pod for pod in pods if pod["metadata"]["labels"].get("component") == "worker"]
 
 
 def test_no_session_is_made_before_a_cell_names_one(client, installation, kernel_id):
@@ -262,6 +245,70 @@ def test_any_user_id_can_run_a_session_with_its_executors(installation, server):
     with KernelSocket(server, kernel_id) as client:
         assert text_of(client.run("print(spark.range(3).count(), sc.sparkUser())", _SESSION_SECONDS)) == "3 uid-12345\n"
     assert {pod["spec"]["securityContext"]["runAsUser"] for pod in executors(installation, kernel_id)} == {12345}
+    server.stop_kernel(kernel_id)
+
+
+def test_a_session_that_is_made_beside_the_start_waits_for_no_cell(installation, server):
+    spec = json.loads(installation.kernelspec_text(NAME).replace('"lazy"', '"eager"'))
+    installation.write_kernelspec("eager_spark", {**spec, "display_name": "eager"}, {})
+    wait_until(lambda: server.request("GET", "/api/kernelspecs/eager_spark").status_code == 200, timeout=10)
+    kernel_id = server.start_kernel("eager_spark", env=_SMALL)
+    wait_until(lambda: executors(installation, kernel_id), timeout=_SESSION_SECONDS)
+    with KernelSocket(server, kernel_id) as client:
+        assert text_of(client.run("print(spark.range(3).count())", _SESSION_SECONDS)) == "3\n"
+    server.stop_kernel(kernel_id)
+
+
+def test_executors_that_no_node_takes_are_told_in_the_cell_that_waits_for_them(server):
+    kernel_id = server.start_kernel(NAME, env={**_SMALL, "KERNEL_EXECUTOR_CPUS": "64"})
+    with KernelSocket(server, kernel_id) as client:
+        client.execute("spark.range(3).count()")
+        told = client.wait_for(lambda message: "no executor" in str(message.content.get("text")), _SESSION_SECONDS)
+        assert told.content["name"] == "stderr"
+        assert "Spark has no executor yet: 0/2 nodes are available" in told.content["text"]
+        assert "Insufficient cpu" in told.content["text"]
+    server.stop_kernel(kernel_id)
+
+
+_SLOW_SUM = """
+import time
+def slow(row):
+    time.sleep(2)
+    return row[0]
+print("begun", flush=True)
+print(spark.range(8, numPartitions=8).rdd.map(slow).sum())
+"""
+
+
+def test_a_job_ends_right_though_an_executor_is_lost_in_the_middle_of_it(installation, server):
+    kernel_id = server.start_kernel(NAME, env={**_SMALL, "KERNEL_EXECUTORS": "2"})
+    with KernelSocket(server, kernel_id) as client:
+        client.run("spark.range(3).count()", _SESSION_SECONDS)
+        sent = client.execute(_SLOW_SUM)
+        client.wait_for(lambda message: message.type == "stream" and "begun" in message.content["text"], 60)
+        lost = executors(installation, kernel_id)[0]["metadata"]
+        installation.cluster.kubectl("delete", "pod", "--namespace", lost["namespace"], lost["name"], "--wait=false")
+        assert "28\n" in text_of(client.collect(sent, _SESSION_SECONDS))
+    server.stop_kernel(kernel_id)
+
+
+def test_executors_come_and_go_with_the_work_where_they_are_allotted_dynamically(installation, server):
+    options = {
+        "spark.dynamicAllocation.enabled": "true",
+        "spark.dynamicAllocation.maxExecutors": "2",
+        "spark.dynamicAllocation.executorIdleTimeout": "2s",
+    }
+    confs = " ".join(f"--conf {name}={value}" for name, value in options.items())
+    kernel_id = server.start_kernel(
+        NAME, env={"KERNEL_EXECUTOR_CPUS": "0", "KERNEL_EXECUTORS": "0", "KERNEL_EXTRA_SPARK_OPTS": confs}
+    )
+    with KernelSocket(server, kernel_id) as client:
+        client.run("spark", _SESSION_SECONDS)
+        assert executors(installation, kernel_id) == []
+        sent = client.execute(_SLOW_SUM)
+        wait_until(lambda: executors(installation, kernel_id), timeout=_SESSION_SECONDS)
+        assert "28\n" in text_of(client.collect(sent, _SESSION_SECONDS))
+        wait_until(lambda: executors(installation, kernel_id) == [], timeout=60)
     server.stop_kernel(kernel_id)
 
 

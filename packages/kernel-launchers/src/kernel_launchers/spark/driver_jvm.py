@@ -17,6 +17,13 @@ from kernel_launchers.spark.submit import Submission
 __all__ = ["archive", "command", "start"]
 
 _LAUNCHER = ("-Xshare:auto", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
+# What a session runs once is compiled lightly: two compilers that compete with it for two processors take longer than they
+# give. Loops of users get there all the same.
+_OPTIONS = (
+    "-XX:Tier4InvocationThreshold=50000",
+    "-XX:Tier4MinInvocationThreshold=6000",
+    "-XX:Tier4CompileThreshold=150000",
+)
 _CONNECTION = "_PYSPARK_DRIVER_CONN_INFO_PATH"
 _SECONDS = 60.0
 _POLL_SECONDS = 0.02
@@ -39,12 +46,17 @@ def _home() -> Path:
 
 
 def archive() -> Path:
-    """Return where the classes of a driver are kept that has run before; an image may be without."""
-    return _home() / "driver.jsa"
+    """Return where the classes of a session are kept that has run before; an image may be without."""
+    return _home() / "session.jsa"
 
 
-def command(submission: Submission, *options: str) -> List[str]:
+def command(submission: Submission, *options: str, jars_only: bool = False) -> List[str]:
     """Return the JVM's command: Spark's own, as its launcher makes it of the settings, and some options before.
+
+    Parameters
+    ----------
+    jars_only
+        Whether to leave folders out of the class path.
 
     Raises
     ------
@@ -78,17 +90,25 @@ def command(submission: Submission, *options: str) -> List[str]:
     if refused or "-cp" not in words:
         raise JvmFailed(refused[0] if refused else f"Spark's launcher ended with status {asked.returncode}")
     place = words.index("-cp")
-    return [*words[:place], *options, "-cp", _in_order(words[place + 1]), *words[place + 2 :]]
+    jars, folders = _in_order(words[place + 1])
+    classpath = os.pathsep.join(jars if jars_only else [*jars, *folders])
+    return [*words[:place], *options, "-cp", classpath, *words[place + 2 :]]
 
 
-def _in_order(classpath: str) -> str:
-    """Return a class path with its jars named one by one: kept classes fit only what has the same ones in the same order."""
-    found: List[str] = []
+def _in_order(classpath: str) -> Tuple[List[str], List[str]]:
+    """Return a class path's jars, named one by one, and its folders, which come behind them.
+
+    Kept classes fit only the same jars in the same order, with nothing before one of them.
+    """
+    jars: List[str] = []
+    folders: List[str] = []
     for place in classpath.split(os.pathsep):
-        folder = Path(place)
-        jars = sorted(str(jar) for jar in folder.parent.glob("*.jar")) if folder.name == "*" else [place]
-        found += [jar for jar in jars if jar not in found]
-    return os.pathsep.join(found)
+        folder, name = os.path.split(place)
+        if name == "*":
+            jars += [jar for jar in sorted(str(path) for path in Path(folder).glob("*.jar")) if jar not in jars]
+        else:
+            (jars if name.endswith(".jar") else folders).append(place)
+    return jars, folders
 
 
 def start(
@@ -98,6 +118,7 @@ def start(
     stdout: Optional[int] = None,
     stderr: Optional[int] = None,
     keep: Sequence[int] = (),
+    keep_classes: bool = False,
 ) -> JvmProcess:
     """Start a JVM and return when it answers.
 
@@ -109,6 +130,8 @@ def start(
         Where it writes, as `subprocess` has it.
     keep
         Descriptors that it inherits.
+    keep_classes
+        Whether to write down, at its end, the classes that it has loaded by then.
 
     Raises
     ------
@@ -116,8 +139,11 @@ def start(
         It ends at once; what it has written says why.
     """
     kept = archive()
-    classes = [f"-XX:SharedArchiveFile={kept}"] if kept.is_file() and not any("Archive" in option for option in options) else []
-    words = command(submission, *classes, *options)
+    if keep_classes:
+        words = command(submission, f"-XX:ArchiveClassesAtExit={kept}", jars_only=True)
+    else:
+        # Those that don't fit any more are left aside by the JVM without a word.
+        words = command(submission, *_OPTIONS, *([f"-XX:SharedArchiveFile={kept}"] if kept.is_file() else []), *options)
     folder = tempfile.mkdtemp(prefix="spark-connection-")
     connection = Path(folder, "connection")
     try:

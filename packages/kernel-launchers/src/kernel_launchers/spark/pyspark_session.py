@@ -11,7 +11,7 @@ from kernel_launchers.jvm_process import JvmProcess
 from kernel_launchers.spark.own import SparkSessionFailed, own_submission
 from kernel_launchers.spark.submit import Submission
 
-__all__ = ["active_context", "cancel_jobs", "make_session", "quiet_interrupts", "tell_spark"]
+__all__ = ["active_context", "cancel_jobs", "connected", "make_session", "quiet_interrupts", "tell_spark"]
 
 
 def quiet_interrupts() -> None:
@@ -74,7 +74,7 @@ def make_session(start: Callable[[Submission], JvmProcess], cause: Callable[[], 
     jvm, gateway = None, None
     try:
         jvm = start(told)
-        gateway = _connected(java_gateway, jvm)
+        gateway = connected(java_gateway, jvm)
         return session_class(pyspark.SparkContext(gateway=gateway))
     except BaseException as error:  # an interrupt too must leave nothing behind
         words = _words(error)
@@ -89,7 +89,7 @@ def make_session(start: Callable[[Submission], JvmProcess], cause: Callable[[], 
         raise SparkSessionFailed(f"Spark can't be started: {cause() or words}") from error
 
 
-def _connected(java_gateway: Any, jvm: JvmProcess) -> Any:  # noqa: ANN401  pyspark's
+def connected(java_gateway: Any, jvm: JvmProcess) -> Any:  # noqa: ANN401  pyspark's
     """Return pyspark's connection to a JVM, as if pyspark had started it."""
     told = {"PYSPARK_GATEWAY_PORT": str(jvm.port), "PYSPARK_GATEWAY_SECRET": jvm.secret}
     os.environ.update(told)

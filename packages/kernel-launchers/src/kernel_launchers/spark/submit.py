@@ -68,6 +68,8 @@ def submission(driver: Driver, environment: Mapping[str, str]) -> Submission:
         # An executor that nobody could take the blocks of isn't given back without it.
         "spark.dynamicAllocation.shuffleTracking.enabled": "true",
         "spark.scheduler.mode": "FAIR",
+        # The session is there with the first executor, and not with four fifths of them.
+        "spark.scheduler.minRegisteredResourcesRatio": "0.01",
         **{setting: environment[variable] for variable, setting in _SIZES if environment.get(variable)},
     }
     fixed = {
