@@ -4,6 +4,7 @@ import importlib
 import logging
 import os
 import shlex
+import sys
 import threading
 from typing import Any, Callable
 
@@ -20,8 +21,9 @@ def quiet_interrupts() -> None:
 
 
 def active_context() -> Any:  # noqa: ANN401  a SparkContext
-    """Return the session's context, whoever made it; `None` where there is none."""
-    return importlib.import_module("pyspark").SparkContext._active_spark_context  # noqa: SLF001  nothing else tells
+    """Return the session's context, whoever made it; `None` where there is none. Nothing is imported for it."""
+    pyspark: Any = sys.modules.get("pyspark")
+    return None if pyspark is None else pyspark.SparkContext._active_spark_context  # noqa: SLF001  nothing else tells
 
 
 def cancel_jobs(context: Any) -> None:  # noqa: ANN401  a SparkContext

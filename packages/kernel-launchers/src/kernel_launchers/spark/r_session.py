@@ -4,6 +4,7 @@ Only the thread that R runs in may call R, and others of Python run only while t
 Java waits here, in turns, and Java writes into files.
 """
 
+import ctypes
 import importlib
 import os
 import sys
@@ -21,6 +22,7 @@ from kernel_launchers.spark.own import NOTICE_SECONDS, STARTING
 from kernel_launchers.spark.pod import namespace
 from kernel_launchers.spark.pyspark_session import active_context, cancel_jobs, make_session, quiet_interrupts
 from kernel_launchers.spark.r_columns import Column, columns
+from kernel_launchers.spark.r_numbers import return_numbers_as_r_has_them
 from kernel_launchers.spark.submit import Submission
 
 __all__ = ["RSessions", "collect", "prepare"]
@@ -60,19 +62,23 @@ def prepare(write: Callable[[str], object]) -> None:
     """Have R show what Python prints, and an interrupt of a cell end its jobs."""
     sys.stdout = sys.stderr = _Output(write)
     quiet_interrupts()
-    # R's signal handler stays where it is: in its place, one of Python's own would keep interrupts from R. reticulate's asks R
-    # whether there is an interrupt, and then says that Python takes it.
+    # R's signal handler stays where it is: in its place, one of Python's own would keep interrupts from R. It has Python ask
+    # whether there is an interrupt that R hasn't taken, and then say that Python takes it. reticulate asks by calling R, which
+    # fails whenever R takes the interrupt in that very call; the flag itself can be read.
+    pending = ctypes.c_int.in_dll(ctypes.CDLL(None), "R_interrupts_pending")
+
+    def asked(taken: bool) -> bool:  # noqa: FBT001  reticulate's signature
+        was_pending = bool(pending.value)
+        if taken:
+            pending.value = 0
+            context = active_context()
+            if context is not None:
+                # At once: when R goes on, no other thread of Python runs.
+                cancel_jobs(context)
+        return was_pending
+
     signals: Any = importlib.import_module("rpytools.signals")
-    ask = signals._callback  # noqa: SLF001  it has no other place to hear of interrupts
-
-    def asked(taken: bool) -> Any:  # noqa: ANN401, FBT001  reticulate's signature
-        context = active_context() if taken and "pyspark" in sys.modules else None
-        if context is not None:
-            # At once: when R goes on, no other thread of Python runs.
-            cancel_jobs(context)
-        return ask(taken)
-
-    signals._callback = asked  # noqa: SLF001  as above
+    signals._callback = asked  # noqa: SLF001  it has no other place to hear of interrupts
 
 
 class RSessions:
@@ -82,6 +88,7 @@ class RSessions:
         self._session: Any = None
         self._thread: Optional[threading.Thread] = None
         self._error: Optional[BaseException] = None
+        self._numbers_are_rs = False
 
     def begin_beside(self) -> None:
         """Make the session in the background, as far as R's thread waits in Python."""
@@ -107,6 +114,9 @@ class RSessions:
     def _make(self) -> None:
         with tempfile.NamedTemporaryFile(prefix="spark-java-", suffix=".log") as said:
             try:
+                if not self._numbers_are_rs:
+                    return_numbers_as_r_has_them()
+                    self._numbers_are_rs = True
                 self._session = make_session(
                     lambda told: _start(told, said.fileno()),
                     lambda: last_exception(Path(said.name).read_text(encoding="utf-8", errors="replace").splitlines()),

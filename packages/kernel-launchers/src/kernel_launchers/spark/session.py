@@ -126,7 +126,7 @@ class SparkSessions:
     def _is_stalled(self) -> bool:
         if self._lock.locked():
             return True
-        context = active_context() if "pyspark" in sys.modules else None
+        context = active_context()
         return context is not None and waits_for_executors(context._jsc.sc())  # noqa: SLF001  Python's part tells less
 
     def visit(self, tree: ast.AST) -> ast.AST:
@@ -137,7 +137,7 @@ class SparkSessions:
         return tree
 
     def _cell_ended(self, result: Any) -> None:  # noqa: ANN401  IPython's
-        if isinstance(getattr(result, "error_in_exec", None), KeyboardInterrupt) and "pyspark" in sys.modules:
+        if isinstance(getattr(result, "error_in_exec", None), KeyboardInterrupt):
             context = active_context()
             if context is not None:
                 cancel_jobs(context)
