@@ -66,7 +66,8 @@ def dialect(request):
 
 @pytest.fixture(scope="module")
 def kernel_id(server, dialect):
-    return server.start_kernel(dialect.kernelspec, env={"KERNEL_EXECUTOR_CPUS": "0"})
+    # More than half of a node's two processors: the second executor needs the other node.
+    return server.start_kernel(dialect.kernelspec, env={"KERNEL_EXECUTOR_CPUS": "1100m"})
 
 
 @pytest.fixture
