@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from tests.support.languages import Language
     from tests.support.servers import Server
 
-# In every run. E2E_LANGUAGES names others ("TensorFlow", "spark-dialects": Spark from Scala and R), or "all".
-_ALWAYS = ("R", "scala", "spark")
+# In every run: those whose images are small and whose tests are quick. E2E_LANGUAGES names others ("TensorFlow", "spark",
+# "spark-dialects": Spark from Scala and R), or "all".
+_ALWAYS = ("R", "scala")
 
 
 def _asked() -> list[str]:
