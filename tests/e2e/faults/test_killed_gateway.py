@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 from tests.support.api_proxy import Fault
-from tests.support.installation import NAME, template_with_documents
+from tests.support.installation import template_with_documents
 from tests.support.kernel_socket import KernelSocket, text_of
 from tests.support.waiting import wait_until
 
@@ -68,7 +68,7 @@ def is_of_a_start(call) -> bool:
     return not call.is_watch and not on_pods
 
 
-def killed_in_step(installation, proxy, kubeconfig, settings, step, *, name=NAME) -> tuple[str, bool]:
+def killed_in_step(installation, proxy, kubeconfig, settings, step, *, name) -> tuple[str, bool]:
     """Kill a gateway when the n-th call of a start has taken effect; return the kernel's id and whether there was one."""
     server = installation.gateway(kubeconfig=kubeconfig, **settings).start()
     kernel_id, seen = str(uuid.uuid4()), []
@@ -127,9 +127,11 @@ async def _collect(instance: str) -> list[str]:
 def test_a_gateway_that_is_killed_in_any_step_of_a_start_leaves_a_kernel_or_nothing(
     installation, cluster, proxy, kubeconfig, settings
 ):
+    # Of the kind whose accounts get a role.
+    name = installation.add_kernelspec("starting-pods", config={"starts_pods": True})
     steps: dict[int, str] = {}
     for step in range(1, 20):
-        kernel_id, reached = killed_in_step(installation, proxy, kubeconfig, settings, step)
+        kernel_id, reached = killed_in_step(installation, proxy, kubeconfig, settings, step, name=name)
         steps[step] = kernel_id
         if not reached:
             break

@@ -58,8 +58,8 @@ def test_what_a_template_makes_beside_the_pod_is_the_pods_over_every_restart(ins
         found = json.loads(cluster.kubectl("get", "configmaps,services", "-A", "-l", f"kernel_id={kernel_id}", "-o", "json"))
         return {item["kind"]: [owner["uid"] for owner in item["metadata"]["ownerReferences"]] for item in found["items"]}
 
-    server = gateway().start()
     installation.add_kernelspec("documents", template=template_with_documents())
+    server = gateway().start()
     kernel_id = server.start_kernel("documents", env={"KERNEL_USERNAME": "ada"})
     pods = [cluster.pod(kernel_id)["metadata"]["uid"]]
     assert owners() == {"ConfigMap": pods, "Service": pods}
