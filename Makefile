@@ -136,8 +136,10 @@ $(LOCKED): 3rdparty/constraints.txt build-support/progress.awk
 		|| { cat build-support/no_network.txt >&2; exit 1; }
 	@touch $@
 
-# The environment is for working on the packages: their sources take effect without another installation.
+# The environment is for working on the packages: their sources take effect without another installation. Kernelspecs of a kernel
+# that only tests start are taken out, or `make run` would offer them.
 $(STAMP): $(LOCKED) $(addsuffix /pyproject.toml,$(PACKAGES))
 	@echo "make: installing the packages of this repository"
 	@$(PIP) --quiet --no-index --no-build-isolation $(addprefix --editable ,$(PACKAGES))
+	@rm -rf $(VENV)/share/jupyter/kernels/xpython*
 	@touch $@

@@ -66,10 +66,15 @@ _BOTH = pytest.mark.parametrize("foreign", [pytest.param(BASH, id="bash"), pytes
 
 @pytest.fixture(scope="session")
 def jupyter_path(tmp_path_factory):
-    """Where bash_kernel's own installer wrote its kernelspec; that of xeus-python is a part of its wheel."""
+    """Where bash_kernel's own installer wrote its kernelspec, and beside it one as xeus-python's wheel has it."""
     prefix = tmp_path_factory.mktemp("prefix")
     command = [sys.executable, "-m", "bash_kernel.install", "--prefix", str(prefix)]
     subprocess.run(command, check=True, capture_output=True, env={**os.environ, "HOME": str(prefix)})
+    folder = prefix / "share" / "jupyter" / "kernels" / XEUS.kernelspec
+    folder.mkdir(parents=True)
+    argv = [Path(sys.executable).name, "-m", XEUS.module, "-f", "{connection_file}"]
+    spec = {"display_name": "XPython", "argv": argv, "language": "python", "metadata": {"debugger": True}}
+    (folder / "kernel.json").write_text(json.dumps(spec))
     return prefix / "share" / "jupyter"
 
 
@@ -77,7 +82,7 @@ def jupyter_path(tmp_path_factory):
 def start(tmp_path, jupyter_path):
     """Return a function that starts a kernel behind its supervisor."""
     started = []
-    # The kernelspec of xeus-python names its interpreter by name only.
+    # The kernelspec of xeus-python names its interpreter by name only, as it is installed.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 
     def start_kernel(foreign, *, by_command=False):
