@@ -19,7 +19,7 @@ from enterprise_gateway.launch.variables import read_variables
 from enterprise_gateway.provisioners.process_proxy import choose
 from enterprise_gateway_common.kernelspec_metadata import provisioner_stanza
 from kernel_launchers.options import read_options
-from kernel_launchers.spark.submit import Driver, submit_arguments
+from kernel_launchers.spark.submit import Driver, submission
 
 IMAGE = "elyra/kernel-spark-py:dev"
 KERNEL_ID = "01234567-89ab-4cde-8f01-23456789abcd"
@@ -73,7 +73,7 @@ def settings_of(environment: dict[str, str]) -> tuple[dict[str, str], list[str]]
         kernel_id=environment["KERNEL_ID"],
         template="template.json",
     )
-    arguments = submit_arguments(driver, environment)
+    arguments = submission(driver, environment).arguments
     settings = dict(value.split("=", 1) for option, value in pairwise(arguments) if option == "--conf")
     return settings, [word for word in arguments if word != "--conf" and word.partition("=")[0] not in settings]
 

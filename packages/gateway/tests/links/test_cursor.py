@@ -85,6 +85,12 @@ def make_link(made_links):
     context.destroy(linger=0)
 
 
+@pytest.fixture(autouse=True)
+def no_turns(monkeypatch):
+    """Let a cursor read on for as long as it likes: what goes on in another turn needs a loop, which these tests are without."""
+    monkeypatch.setattr("enterprise_gateway.links.cursor._TURN_SECONDS", 3600)
+
+
 def attached(link, session_id, room=1000):
     cursor, outlet = link.cursor(session_id), Outlet(room)
     cursor.attach(outlet)
