@@ -24,6 +24,8 @@ def command(options: Options, connection_file: str) -> List[str]:
     program = shutil.which("R")
     if program is None:
         raise NotInstalled("the kernel is one of R, and R isn't installed in its image")
-    # The first argument is the connection file's, as IRkernel reads them.
-    prepared = [] if options.spark_mode == "none" else ["-e", "source(commandArgs(TRUE)[[2]])"]
-    return [program, "--slave", *prepared, "-e", "IRkernel::main()", "--args", connection_file, str(_SPARK), options.spark_mode]
+    prepared, arguments = [], [connection_file]
+    if options.spark_mode != "none":
+        # Behind the first one, which IRkernel takes for its connection file.
+        prepared, arguments = ["-e", "source(commandArgs(TRUE)[[2]])"], [connection_file, str(_SPARK), options.spark_mode]
+    return [program, "--slave", *prepared, "-e", "IRkernel::main()", "--args", *arguments]

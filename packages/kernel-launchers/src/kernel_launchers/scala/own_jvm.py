@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 from typing import List, Sequence
 
-from kernel_launchers.jvm_process import JvmFailed, JvmProcess, ignore_interrupts
+from kernel_launchers.jvm_process import LIGHTLY_COMPILED, JvmFailed, JvmProcess, ignore_interrupts
 from kernel_launchers.scala.jvm import descriptor, py4j
 
 __all__ = ["archive", "classpath", "start"]
@@ -15,11 +15,7 @@ _OPTIONS = (
     # A notebook has the pod's memory for itself, and rarely more than one processor.
     "-XX:MaxRAMPercentage=70",
     "-XX:+UseSerialGC",
-    # What a start runs once is compiled lightly: with the defaults the second compiler takes a quarter of the time until the
-    # first result. Loops of users get there all the same.
-    "-XX:Tier4InvocationThreshold=50000",
-    "-XX:Tier4MinInvocationThreshold=6000",
-    "-XX:Tier4CompileThreshold=150000",
+    *LIGHTLY_COMPILED,
     "-XX:+PerfDisableSharedMem",
     "-Dfile.encoding=UTF-8",
     "-Dsun.stdout.encoding=UTF-8",

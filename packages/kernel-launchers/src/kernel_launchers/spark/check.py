@@ -1,6 +1,7 @@
 """Whether a start asks for a Spark session that this launcher can make."""
 
 import importlib.util
+import os
 
 from kernel_launchers.errors import InvalidOptions, NotInstalled
 from kernel_launchers.options import Options
@@ -22,6 +23,8 @@ def check(options: Options) -> None:
         return
     if options.cluster_type != "spark":
         raise InvalidOptions(f"this launcher makes no session on a cluster of type {options.cluster_type}; use the mode none")
+    if options.language == "scala" and os.environ.get("TOREE_JAR"):
+        raise InvalidOptions("Apache Toree (TOREE_JAR) makes Spark sessions by itself; use the mode none, or leave TOREE_JAR out")
     if importlib.util.find_spec("pyspark") is None:
         raise NotInstalled(
             f"the kernel asks for a Spark session (--spark-context-initialization-mode {options.spark_mode}), and pyspark isn't "

@@ -10,20 +10,17 @@ import time
 from pathlib import Path
 from typing import List, Optional, Sequence, Tuple
 
-from kernel_launchers.jvm_process import JvmFailed, JvmProcess, ignore_interrupts
+from kernel_launchers.jvm_process import LIGHTLY_COMPILED, JvmFailed, JvmProcess, ignore_interrupts
 from kernel_launchers.spark.java_words import last_exception
 from kernel_launchers.spark.submit import Submission
 
-__all__ = ["archive", "command", "start"]
+__all__ = ["archive", "command", "logging_to", "start"]
 
 _LAUNCHER = ("-Xshare:auto", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
-# What a session runs once is compiled lightly: two compilers that compete with it for two processors take longer than they
-# give. Loops of users get there all the same.
-_OPTIONS = (
-    "-XX:Tier4InvocationThreshold=50000",
-    "-XX:Tier4MinInvocationThreshold=6000",
-    "-XX:Tier4CompileThreshold=150000",
-)
+_LOGGING = Path(__file__).with_name("driver-log.properties")
+# What the JVM has to say of itself, such as of kept classes that don't fit, is no output of a cell.
+_QUIET = ("-Xlog:disable", "-Xlog:all=error:stderr")
+_FIRST_CLASSES = "spark.driver.extraClassPath"
 _CONNECTION = "_PYSPARK_DRIVER_CONN_INFO_PATH"
 _SECONDS = 60.0
 _POLL_SECONDS = 0.02
@@ -48,6 +45,11 @@ def _home() -> Path:
 def archive() -> Path:
     """Return where the classes of a session are kept that has run before; an image may be without."""
     return _home() / "session.jsa"
+
+
+def logging_to(descriptor: int) -> List[str]:
+    """Return options by which Spark logs to a descriptor of the JVM's, and not to where cells write."""
+    return [f"-Dlog4j2.configurationFile={_LOGGING}", f"-Dkernel.log=/proc/self/fd/{descriptor}"]
 
 
 def command(submission: Submission, *options: str, jars_only: bool = False) -> List[str]:
@@ -90,8 +92,11 @@ def command(submission: Submission, *options: str, jars_only: bool = False) -> L
     if refused or "-cp" not in words:
         raise JvmFailed(refused[0] if refused else f"Spark's launcher ended with status {asked.returncode}")
     place = words.index("-cp")
-    jars, folders = _in_order(words[place + 1])
-    classpath = os.pathsep.join(jars if jars_only else [*jars, *folders])
+    classpath = words[place + 1]
+    # Whoever puts classes before Spark's means that order.
+    if _FIRST_CLASSES not in submission.settings:
+        jars, folders = _in_order(classpath)
+        classpath = os.pathsep.join(jars if jars_only else [*jars, *folders])
     return [*words[:place], *options, "-cp", classpath, *words[place + 2 :]]
 
 
@@ -143,10 +148,10 @@ def start(
         words = command(submission, f"-XX:ArchiveClassesAtExit={kept}", jars_only=True)
     else:
         # Those that don't fit any more are left aside by the JVM without a word.
-        words = command(submission, *_OPTIONS, *([f"-XX:SharedArchiveFile={kept}"] if kept.is_file() else []), *options)
-    folder = tempfile.mkdtemp(prefix="spark-connection-")
-    connection = Path(folder, "connection")
-    try:
+        classes = [f"-XX:SharedArchiveFile={kept}"] if kept.is_file() else []
+        words = command(submission, *_QUIET, *LIGHTLY_COMPILED, *classes, *options)
+    with tempfile.TemporaryDirectory(prefix="spark-connection-") as folder:
+        connection = Path(folder, "connection")
         process = subprocess.Popen(  # noqa: S603  as above
             words,
             stdin=subprocess.PIPE,
@@ -157,9 +162,13 @@ def start(
             pass_fds=tuple(keep),
             preexec_fn=ignore_interrupts,  # noqa: PLW1509  it holds no lock
         )
-        port, secret = _connection(process, connection)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            port, secret = _connection(process, connection)
+        except BaseException:
+            # An interrupt too leaves no JVM behind that nobody knows of, and no open end of its pipes.
+            with process:
+                process.kill()
+            raise
     return JvmProcess(process, port, secret)
 
 
@@ -174,7 +183,6 @@ def _connection(process: "subprocess.Popen[bytes]", path: Path) -> Tuple[int, st
                 last_exception(said.splitlines()) or f"the Java virtual machine ended with status {process.returncode}"
             )
         if time.monotonic() > until:
-            process.kill()
             raise JvmFailed(f"the Java virtual machine didn't answer within {_SECONDS:.0f} s")
         time.sleep(_POLL_SECONDS)
     data = path.read_bytes()

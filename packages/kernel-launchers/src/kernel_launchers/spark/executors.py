@@ -9,7 +9,6 @@ import urllib.parse
 import urllib.request
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Set
 
-from kernel_launchers.spark.java_log import JavaLog
 from kernel_launchers.spark.pod import SERVICE_ACCOUNT, namespace
 
 __all__ = ["ExecutorWatch", "causes_of_waiting", "read_pods", "waiting_for"]
@@ -118,8 +117,13 @@ class ExecutorWatch:
                     self._say(f"Spark has no executor yet: {cause}")
 
 
-def causes_of_waiting(log: JavaLog) -> List[str]:
+def causes_of_waiting(so_far: Callable[[], str] = lambda: "") -> List[str]:
     """Return what this kernel's executors wait for; where there are none, why Spark couldn't make them.
+
+    Parameters
+    ----------
+    so_far
+        Returns the last exception that Java has logged; empty for none.
 
     Raises
     ------
@@ -127,4 +131,5 @@ def causes_of_waiting(log: JavaLog) -> List[str]:
         Kubernetes doesn't answer, or refuses.
     """
     pods = read_pods(home=namespace(os.environ), kernel_id=os.environ.get("KERNEL_ID", ""))
-    return waiting_for(pods) or ([log.so_far()] if not pods and log.so_far() else [])
+    logged = "" if pods else so_far()
+    return waiting_for(pods) or ([logged] if logged else [])

@@ -6,7 +6,7 @@ Java waits here, in turns, and Java writes into files.
 
 import ctypes
 import importlib
-import os
+import logging
 import sys
 import tempfile
 import threading
@@ -16,10 +16,9 @@ from typing import Any, Callable, List, Optional, Set
 
 from kernel_launchers.jvm_process import JvmProcess
 from kernel_launchers.spark import driver_jvm
-from kernel_launchers.spark.executors import read_pods, waiting_for
+from kernel_launchers.spark.executors import causes_of_waiting
 from kernel_launchers.spark.java_words import last_exception
 from kernel_launchers.spark.own import NOTICE_SECONDS, STARTING
-from kernel_launchers.spark.pod import namespace
 from kernel_launchers.spark.pyspark_session import active_context, cancel_jobs, make_session, quiet_interrupts
 from kernel_launchers.spark.r_columns import Column, columns
 from kernel_launchers.spark.r_numbers import return_numbers_as_r_has_them
@@ -29,7 +28,6 @@ __all__ = ["RSessions", "collect", "prepare"]
 
 _TURN_SECONDS = 0.1
 _LOOK_SECONDS = 5.0
-_LOGGING = Path(__file__).with_name("driver-log.properties")
 
 
 class _Output:
@@ -62,10 +60,20 @@ def prepare(write: Callable[[str], object]) -> None:
     """Have R show what Python prints, and an interrupt of a cell end its jobs."""
     sys.stdout = sys.stderr = _Output(write)
     quiet_interrupts()
+    _take_interrupts()
+
+
+def _take_interrupts() -> None:
     # R's signal handler stays where it is: in its place, one of Python's own would keep interrupts from R. It has Python ask
     # whether there is an interrupt that R hasn't taken, and then say that Python takes it. reticulate asks by calling R, which
     # fails whenever R takes the interrupt in that very call; the flag itself can be read.
-    pending = ctypes.c_int.in_dll(ctypes.CDLL(None), "R_interrupts_pending")
+    try:
+        pending = ctypes.c_int.in_dll(ctypes.CDLL(None), "R_interrupts_pending")
+        signals: Any = importlib.import_module("rpytools.signals")
+    except (ValueError, ImportError) as error:
+        # Another R or reticulate than the image's: a cell is interrupted as these have it, and its jobs go on.
+        logging.getLogger(__name__).warning("An interrupt won't end Spark's jobs: %s", error)
+        return
 
     def asked(taken: bool) -> bool:  # noqa: FBT001  reticulate's signature
         was_pending = bool(pending.value)
@@ -77,7 +85,6 @@ def prepare(write: Callable[[str], object]) -> None:
                 cancel_jobs(context)
         return was_pending
 
-    signals: Any = importlib.import_module("rpytools.signals")
     signals._callback = asked  # noqa: SLF001  it has no other place to hear of interrupts
 
 
@@ -143,14 +150,13 @@ class RSessions:
 
 
 def _start(told: Submission, said: int) -> JvmProcess:
-    # The log of the pod is where R's own process writes what isn't a cell's.
-    options = [f"-Dlog4j2.configurationFile={_LOGGING}", "-Dkernel.log=/proc/self/fd/1"]
-    return driver_jvm.start(told, options=options, stderr=said)
+    # Where R's own process writes what isn't a cell's, which is the pod's log.
+    return driver_jvm.start(told, options=driver_jvm.logging_to(1), stderr=said)
 
 
 def _say_causes(said: "Set[str]") -> None:
     try:
-        causes = waiting_for(read_pods(home=namespace(os.environ), kernel_id=os.environ.get("KERNEL_ID", "")))
+        causes = causes_of_waiting()
     except OSError as error:
         causes = [f"Kubernetes can't be asked why: {error}"]
     for cause in causes:

@@ -22,9 +22,7 @@ from kernel_launchers.spark.scala_names import wants_session
 
 __all__ = ["SparkScalaKernel"]
 
-_FOLDER = Path(__file__).parent
-_SESSION = _FOLDER / "session.scala"
-_LOGGING = _FOLDER / "driver-log.properties"
+_SESSION = Path(__file__).with_name("session.scala")
 _FAILED = SparkSessionFailed.__name__
 
 
@@ -41,7 +39,7 @@ class SparkScalaKernel(ScalaKernel):
         self._makes_sessions = False
         self._making = False
         self._java: Optional[Jvm] = None
-        self._watch = ExecutorWatch(stalled=self._is_stalled, causes=lambda: causes_of_waiting(self._log), say=self._say)
+        self._watch = ExecutorWatch(stalled=self._is_stalled, causes=lambda: causes_of_waiting(self._log.so_far), say=self._say)
         super().__init__(**traits)
 
     def start_jvm(self) -> JvmProcess:
@@ -54,7 +52,7 @@ class SparkScalaKernel(ScalaKernel):
         try:
             return driver_jvm.start(
                 told,
-                options=[f"-Dlog4j2.configurationFile={_LOGGING}", f"-Dkernel.log=/proc/self/fd/{log}"],
+                options=driver_jvm.logging_to(log),
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 keep=[log],

@@ -109,7 +109,7 @@ class SparkSessions:
     def install(self, shell: Any, log: JavaLog) -> None:  # noqa: ANN401  IPython's
         """Have a shell make the session before the first cell that names it, and end Spark's jobs with a cell that ends."""
         self._namespace = shell.user_ns
-        watch = ExecutorWatch(stalled=self._is_stalled, causes=lambda: causes_of_waiting(log), say=self._say)
+        watch = ExecutorWatch(stalled=self._is_stalled, causes=lambda: causes_of_waiting(log.so_far), say=self._say)
         shell.events.register("pre_run_cell", lambda _info: watch.cell_begins())
         shell.events.register("post_run_cell", lambda _result: watch.cell_ended())
         # Not among the user's names, of which `%reset` leaves none.
