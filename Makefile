@@ -50,9 +50,8 @@ test: $(STAMP) ## unit and integration tests with a coverage report (ARGS=… fo
 	$(BIN)/pytest $(IN_PARALLEL) --cov --cov-report=term $(ARGS)
 
 test-orders: $(STAMP) ## the same in random orders, with 1, 2 and 4 processes (WORKERS='…' SEED=… ARGS=… for pytest)
-	@number=1; for workers in $(WORKERS); do \
-		number=$$((number + 1)); seed="$(SEED)"; \
-		$(BIN)/pytest --numprocesses=$$workers --dist=loadscope --order-seed="$${seed:-random}$${seed:+-$$number}" $(ARGS); \
+	@for workers in $(WORKERS); do \
+		$(BIN)/pytest --numprocesses=$$workers --dist=loadscope --order-seed="$(or $(SEED),random)" $(ARGS); \
 	done
 
 lint: $(STAMP) ## ruff, import rules, and whether what is made from a source still agrees with it

@@ -84,6 +84,8 @@ def connection(tmp_path: Path) -> Path:
 
 def launch(python: str, folder: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
     clean = {"PATH": "/usr/bin:/bin", "PYTHONPATH": _SOURCES, "PYTHONDONTWRITEBYTECODE": "1", "HOME": "/", "TMPDIR": str(folder)}
+    # With it SIGABRT prints what every thread does: `ended` shows where a kernel hangs that doesn't end.
+    clean["PYTHONFAULTHANDLER"] = "1"
     return subprocess.Popen(
         [python, "-m", "kernel_launchers", *arguments],
         env=clean | environment,
@@ -91,6 +93,18 @@ def launch(python: str, folder: Path, *arguments: str, **environment: str) -> su
         stderr=subprocess.STDOUT,
         text=True,
     )
+
+
+def ended(process: subprocess.Popen[str]) -> str:
+    """Return what a launcher and its kernel printed, once both have ended; the failure of one that doesn't end shows its stacks."""
+    try:
+        return process.communicate(timeout=30)[0]
+    except subprocess.TimeoutExpired:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        for pid in map(int, children or [process.pid]):
+            os.kill(pid, signal.SIGABRT)
+        output = process.communicate(timeout=30)[0]
+        pytest.fail(f"not ended after 30 s; its children: {children}; what was printed, at last by those that were aborted:\n{output}")
 
 
 def listens(port: int) -> bool:
@@ -120,7 +134,7 @@ def test_a_kernel_answers_and_ends_when_it_is_told_to(kernel):
     process, client = kernel
     assert client.execute_interactive("assert 6 * 7 == 42", timeout=30)["content"]["status"] == "ok"
     client.shutdown()
-    output, _ = process.communicate(timeout=30)
+    output = ended(process)
     assert process.returncode == 0
     assert "topsecret" not in output
 
@@ -129,7 +143,7 @@ def test_a_kernel_ends_with_sigterm_and_its_own_exit_status(kernel):
     process, client = kernel
     client.execute_interactive("import atexit, os; atexit.register(os.write, 2, b'goodbye')", timeout=30)
     process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=30)
+    output = ended(process)
     assert process.returncode == 128 + signal.SIGTERM
     assert "goodbye" in output
 
@@ -140,14 +154,14 @@ def test_a_kernel_ends_with_sigterm_in_the_middle_of_a_cell(kernel):
     while client.get_iopub_msg(timeout=30)["msg_type"] != "stream":
         pass
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=30)
+    ended(process)
     assert process.returncode == 128 + signal.SIGTERM
 
 
 def test_a_kernel_that_exits_gives_the_launcher_its_status(kernel):
     process, client = kernel
     client.execute("import os; os._exit(7)")
-    process.communicate(timeout=30)
+    ended(process)
     assert process.returncode == 7
 
 
