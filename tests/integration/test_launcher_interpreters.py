@@ -96,7 +96,7 @@ def launch(python: str, folder: Path, *arguments: str, **environment: str) -> su
 
 
 def ended(process: subprocess.Popen[str]) -> str:
-    """Return what a launcher and its kernel printed, once both have ended; the failure of one that doesn't end shows its stacks."""
+    """Return what a launcher and its kernel printed, once both have ended; where one doesn't, the failure shows its stacks."""
     try:
         return process.communicate(timeout=30)[0]
     except subprocess.TimeoutExpired:
@@ -104,7 +104,7 @@ def ended(process: subprocess.Popen[str]) -> str:
         for pid in map(int, children or [process.pid]):
             os.kill(pid, signal.SIGABRT)
         output = process.communicate(timeout=30)[0]
-        pytest.fail(f"not ended after 30 s; its children: {children}; what was printed, at last by those that were aborted:\n{output}")
+        pytest.fail(f"not ended after 30 s; its children: {children}; printed, at last by those that were aborted:\n{output}")
 
 
 def listens(port: int) -> bool:
