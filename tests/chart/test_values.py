@@ -289,6 +289,16 @@ def test_the_older_blocks_of_the_ingress_lead_to_the_gateway(
             {"kernel": {"namespaces": ["enterprise-gateway"]}}, "names the release's own namespace", id="the gateway's namespace"
         ),
         pytest.param(
+            {"kernel": {"warmPool": {"python_kubernetes": {"size": 1}}}},
+            "kernel.warmPool needs kernel.shareGatewayNamespace or kernel.fixedNamespaces",
+            id="a pool without a namespace to wait in",
+        ),
+        pytest.param(
+            {"kernel": {"shareGatewayNamespace": True, "warmPool": {"a": {"minimum": 2, "maximum": 1}}}},
+            "kernel.warmPool.a: minimum is more than maximum",
+            id="a pool whose bounds are the wrong way round",
+        ),
+        pytest.param(
             {"kernel": {"fixedNamespaces": True}},
             "needs the namespaces in kernel.namespaces",
             id="fixed namespaces without any",

@@ -52,6 +52,7 @@ def gateway() -> bytes:
     metrics.observe_kernels(lambda: [("python3", "idle")])
     metrics.observe_usage(lambda: [("python3", 1 << 20, 0.5)])
     metrics.observe_leader(lambda: True)
+    metrics.observe_pool(lambda: [("python3", "ready", 2)])
     metrics.launch_finished("python3", 1.0, "LaunchFailed", {})
     metrics.dropped("log_full")
     metrics.request_finished("GET", "/api", 200, 0.1)

@@ -374,3 +374,66 @@ def test_the_supervisor_is_small_and_at_rest_does_nothing(linked):
     before = spent()
     time.sleep(1)
     assert spent() - before <= 1
+
+
+def until_it_waits(end):
+    if end.hello()["state"]["phase"] != "waiting":
+        end.phase("waiting")
+
+
+def test_a_kernel_that_waits_begins_with_its_claim_and_finds_what_it_brings(linked):
+    kernel = linked(waits=True)
+    end = kernel.connect()
+    until_it_waits(end)
+    assert end.command("restart", life=1) == "its pod hasn't been claimed"
+    # More than a pipe holds.
+    brought = {"KERNEL_ID": "k1", "MINE": "value", "LONG": "x" * 100_000}
+    assert end.command("claim", kernel_id="k1", environment=brought) is None
+    assert end.phase("running")["life"] == 1
+    end.follow()
+    end.ready()
+    asked = end.execute("import os; print(os.environ['MINE'], len(os.environ['LONG']), os.environ['KERNEL_ID'])")
+    end.until(idle(asked))
+    assert text_of(end.entries, asked) == "value 100000 k1\n"
+
+
+def test_a_claim_that_comes_twice_is_one_and_another_is_refused(linked):
+    end = linked(waits=True).connect()
+    end.hello()
+    assert end.command("claim", kernel_id="k1", environment={}) is None
+    assert end.command("claim", kernel_id="k1", environment={}) is None
+    assert end.command("claim", kernel_id="k2", environment={}) == "its pod doesn't wait for a claim"
+
+
+def test_a_claimed_kernel_that_is_restarted_finds_the_same_environment(linked):
+    end = linked(waits=True).connect()
+    end.hello()
+    end.command("claim", kernel_id="k1", environment={"MINE": "value"})
+    end.follow()
+    end.ready()
+    assert end.command("restart", life=1, now=True) is None
+    end.phase("restarting")
+    end.phase("running")
+    end.ready()
+    asked = end.execute("import os; print(os.environ['MINE'])")
+    end.until(idle(asked))
+    assert text_of(end.entries, asked) == "value\n"
+
+
+def test_a_command_of_its_own_becomes_a_kernel_with_its_claim(linked, tmp_path):
+    code = "import os, pathlib; pathlib.Path('seen').write_text(os.environ['MINE'] + ' ' + os.sys.argv[1])"
+    kernel = linked(waits=True, command=("--", sys.executable, "-c", code, "{kernel_id}"))
+    end = kernel.connect()
+    until_it_waits(end)
+    assert not (tmp_path / "seen").exists()
+    end.command("claim", kernel_id="k1", environment={"MINE": "value", "KERNEL_ID": "k1"})
+    end.phase("exited")
+    assert (tmp_path / "seen").read_text() == "value k1"
+
+
+def test_a_pod_that_is_told_to_end_while_it_waits_ends_at_once(linked):
+    kernel = linked(waits=True)
+    end = kernel.connect()
+    until_it_waits(end)
+    kernel.process.send_signal(signal.SIGTERM)
+    kernel.process.wait(timeout=10)

@@ -202,9 +202,9 @@ def text_of(entries, msg_id):
 class SupervisedKernel:
     """A launcher whose kernel is an IPython kernel, and the port that it listens on."""
 
-    def __init__(self, folder, *, memory=8 << 20, file=16 << 20, messages=10_000, environment=None, command=()):
+    def __init__(self, folder, *, memory=8 << 20, file=16 << 20, messages=10_000, environment=None, command=(), waits=False):
         self.port = _free_port()
-        settings = SupervisorSettings(self.port, *SERVER, GATEWAY[0], memory, file, messages)
+        settings = SupervisorSettings(self.port, *SERVER, GATEWAY[0], memory, file, messages, waits_for_claim=waits)
         path = folder / "connection.json"
         path.write_text(connection_file(key=KEY, kernel_name="", supervisor=settings))
         self.log = (folder / "log").open("w+")

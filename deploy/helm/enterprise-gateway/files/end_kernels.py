@@ -22,6 +22,7 @@ _CALL_SECONDS = 15.0
 _BETWEEN_LOOKS_SECONDS = 1.0
 _NOT_FOUND = 404
 _CONFLICT = 409
+_POOL = "kernel-pool"
 
 
 class Cluster:
@@ -56,18 +57,20 @@ class Cluster:
             return dict(json.load(answer))
 
 
-def places(instance: str, only_namespaces: list[str]) -> list[tuple[str, str]]:
+def places(instance: str, only_namespaces: list[str], components: str) -> list[tuple[str, str]]:
     """Return where to look and for which labels; namespaces first, because they take along what is in them."""
-    kernels = f"app=enterprise-gateway,component in (kernel,worker),app.kubernetes.io/instance={instance}"
+    selector = f"app=enterprise-gateway,component in ({components}),app.kubernetes.io/instance={instance}"
+    # Pods that wait for a kernel own all that belongs to them, and have no namespace of their own.
+    kinds = ["pods"] if components == _POOL else ["pods", "secrets"]
     if not only_namespaces:
-        return [(f"/api/v1/{plural}", kernels) for plural in ("namespaces", "pods", "secrets")]
-    return [(f"/api/v1/namespaces/{quote(home)}/{plural}", kernels) for home in only_namespaces for plural in ("pods", "secrets")]
+        return [(f"/api/v1/{plural}", selector) for plural in ("namespaces", *kinds)]
+    return [(f"/api/v1/namespaces/{quote(home)}/{plural}", selector) for home in only_namespaces for plural in kinds]
 
 
-def one_round(cluster: Cluster, instance: str, only_namespaces: list[str]) -> list[str]:
+def one_round(cluster: Cluster, instance: str, only_namespaces: list[str], components: str) -> list[str]:
     """Delete what is there and return its names."""
     found = []
-    for path, selector in places(instance, only_namespaces):
+    for path, selector in places(instance, only_namespaces, components):
         root, _, plural = path.rpartition("/")
         for item in cluster.list(path, selector):
             metadata = item["metadata"]
@@ -87,7 +90,7 @@ def main() -> int:
     told: set[str] = set()
     while True:
         try:
-            found = one_round(cluster, os.environ["INSTANCE"], only_namespaces)
+            found = one_round(cluster, os.environ["INSTANCE"], only_namespaces, os.environ["COMPONENTS"])
         except OSError as error:
             # Rights that were made a moment ago may not be known everywhere yet; the job tries again.
             print(f"The API server doesn't do it: {error}", file=sys.stderr)

@@ -181,3 +181,14 @@ KernelSpecsFetcher
 {{- with .Values.kernel.namespaces }}{{ $_ := set $policy "namespaces" (concat (get $policy "namespaces" | default list) . | uniq) }}{{ end -}}
 {{- toYaml $policy -}}
 {{- end -}}
+
+{{/* Pods in waiting by kernelspec, as EG_WARM_POOLS has them. */}}
+{{- define "eg.warmPools" -}}
+{{- $pools := list -}}
+{{- range $name, $pool := .Values.kernel.warmPool -}}
+  {{- $minimum := int (dig "minimum" (dig "size" 0 $pool) $pool) -}}
+  {{- $maximum := int (dig "maximum" (max $minimum (int (dig "size" 0 $pool))) $pool) -}}
+  {{- $pools = append $pools (ternary (printf "%s=%d" $name $minimum) (printf "%s=%d..%d" $name $minimum $maximum) (eq $minimum $maximum)) -}}
+{{- end -}}
+{{- join "," $pools -}}
+{{- end -}}

@@ -58,6 +58,8 @@ class SupervisorSettings(NamedTuple):
     log_file_bytes: int
     """The most that is kept in a file beyond that, where one can be written."""
     log_messages: int
+    waits_for_claim: bool = False
+    """Whether the kernel is to be started as far only as it can be before its pod is claimed."""
 
 
 _SUPERVISOR = "supervisor"
@@ -126,7 +128,10 @@ def supervisor_settings(info: Mapping[str, Any]) -> Optional[SupervisorSettings]
     if given is None:
         return None
     try:
-        settings = SupervisorSettings(**{name: given[name] for name in SupervisorSettings._fields})
+        defaults = SupervisorSettings._field_defaults
+        settings = SupervisorSettings(
+            **{name: given[name] for name in SupervisorSettings._fields if name in given or name not in defaults}
+        )
     except (KeyError, TypeError):
         raise InvalidConnectionInfo("the connection file doesn't say all that a supervisor needs") from None
     keys = (settings.publickey, settings.secretkey, settings.gateway_publickey)

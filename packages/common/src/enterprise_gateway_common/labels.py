@@ -8,8 +8,10 @@ __all__ = [
     "ANNOTATION_PREFIX",
     "APP",
     "APP_VALUE",
+    "CLAIM_ANNOTATION",
     "COMPONENT",
     "COMPONENT_KERNEL",
+    "COMPONENT_POOL",
     "COMPONENT_PULLER",
     "COMPONENT_WORKER",
     "CULL_QUESTION_ANNOTATION",
@@ -30,6 +32,8 @@ __all__ = [
     "NAME",
     "OWN_NAMESPACE_ANNOTATION",
     "PART_OF",
+    "POOL_FINGERPRINT",
+    "POOL_READY_ANNOTATION",
     "PROXY_PORTS_ANNOTATION",
     "RECOMMENDED_COMPONENT",
     "RECORD_VERSION_ANNOTATION",
@@ -40,6 +44,7 @@ APP = "app"
 APP_VALUE = "enterprise-gateway"
 COMPONENT = "component"
 COMPONENT_KERNEL = "kernel"
+COMPONENT_POOL = "kernel-pool"  # a pod that waits for the start of a kernel, and is nobody's until then
 COMPONENT_PULLER = "kernel-image-puller"
 COMPONENT_WORKER = "worker"  # a pod that a kernel starts itself, such as Spark's executors
 KERNEL_ID = "kernel_id"
@@ -56,6 +61,7 @@ ANNOTATION_PREFIX = "enterprise-gateway.jupyter.org/"
 # Labels: what objects are selected by.
 KERNEL_LAUNCH = ANNOTATION_PREFIX + "launch"  # one start of a kernel; a restart has another one
 KERNEL_USER = ANNOTATION_PREFIX + "user"  # the user's name as a valid, collision-free label
+POOL_FINGERPRINT = ANNOTATION_PREFIX + "pool"  # starts that have it in common can have each other's pods
 
 # Annotations: what is only read.
 RECORD_VERSION_ANNOTATION = ANNOTATION_PREFIX + "record-version"
@@ -64,6 +70,8 @@ USERNAME_ANNOTATION = ANNOTATION_PREFIX + "username"
 KERNEL_CONTAINER_ANNOTATION = ANNOTATION_PREFIX + "kernel-container"  # the kernel's container, whatever admission adds to the pod
 LAST_ACTIVITY_ANNOTATION = ANNOTATION_PREFIX + "last-activity"
 PROXY_PORTS_ANNOTATION = ANNOTATION_PREFIX + "proxy-ports"  # what the kernelspec opened to the gateway when the pod was made
+POOL_READY_ANNOTATION = ANNOTATION_PREFIX + "pool-ready"  # when the supervisor of a pool's pod was found to wait
+CLAIM_ANNOTATION = ANNOTATION_PREFIX + "claimed"  # when a kernel's start took the pod out of a pool
 OWN_NAMESPACE_ANNOTATION = ANNOTATION_PREFIX + "own-namespace"  # "true": the namespace was made for this kernel
 
 # Annotations by which the replicas of a gateway tell each other of a kernel.

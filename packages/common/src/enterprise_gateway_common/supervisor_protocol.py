@@ -21,7 +21,7 @@ taken_over       supervisor     the session is connected to another replica
 delivered        gateway        how far sessions were delivered everything
 send             gateway        a client's message to the kernel; one that is sent twice runs once
 taken            supervisor     messages up to a number are with the kernel
-command          gateway        restart, interrupt
+command          gateway        restart, interrupt, claim
 done             supervisor     answers: whether it was done, and why not
 state            supervisor     what became of the kernel
 usage            supervisor     how much memory and processor its container uses
@@ -103,6 +103,10 @@ class Kind(bytes, Enum):
 class KernelPhase(str, Enum):
     """What a supervisor's kernel is doing, as far as its process tells."""
 
+    PREPARING = "preparing"
+    """Its program is started, as far as it can be before anybody is known whose kernel it is."""
+    WAITING = "waiting"
+    """It was: it waits for its pod to be claimed."""
     RUNNING = "running"
     RESTARTING = "restarting"
     EXITED = "exited"

@@ -26,6 +26,7 @@ from enterprise_gateway.provisioners.registry import runs_in_cluster
 from enterprise_gateway.readiness import Readiness
 from enterprise_gateway.replicas.adoption import Adoption
 from enterprise_gateway.replicas.cluster_sync import ClusterSync
+from enterprise_gateway.replicas.pool.keeper import PoolKeeper
 from enterprise_gateway.replicas.upkeep import Upkeep
 from enterprise_gateway.server import bind
 from enterprise_gateway.settings import GatewaySettings
@@ -59,6 +60,7 @@ class GatewayParts:
     sync: ClusterSync
     adoption: Adoption
     upkeep: Upkeep
+    pool: PoolKeeper
     readiness: Readiness
     event_loop: EventLoopMonitor
     health: HealthServer | None
@@ -124,6 +126,7 @@ class Gateway:
         # What the gateway is made of stays to the end; a collection needn't look at it again and hold up every message.
         gc.freeze()
         self._spawn(self._find_kernels(), "find kernels", essential=True)
+        self._spawn(self._parts.pool.run(), "keep pods in waiting", essential=True)
         self._every(settings.cull_interval, self._parts.upkeep.cull)
         self._every(_ACTIVITY_INTERVAL_SECONDS, self._parts.upkeep.record_activity)
         self._every(_ORPHAN_INTERVAL_SECONDS, self._parts.upkeep.collect_orphans)

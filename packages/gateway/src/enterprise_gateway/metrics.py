@@ -118,6 +118,10 @@ class GatewayMetrics:
         """Add up at each scrape what kernels use; `usage` returns kernelspec, bytes of memory and cores of each."""
         self._registry.register(_UsageCollector(usage))
 
+    def observe_pool(self, states: Callable[[], Iterable[tuple[str, str, int]]]) -> None:
+        """Count pods in waiting at each scrape; `states` returns kernelspec, state and number."""
+        self._registry.register(_PoolCollector(states))
+
     def observe_leader(self, leads: Callable[[], bool]) -> None:
         """Show at each scrape whether this replica acts for all of them."""
         text = "Whether this replica culls kernels, restarts dead ones and cleans up orphans: 1, or 0 where another one does"
@@ -204,3 +208,16 @@ class _UsageCollector(Collector):
             cores.add_metric((kernelspec,), used_cores)
         yield memory
         yield cores
+
+
+class _PoolCollector(Collector):
+    def __init__(self, states: Callable[[], Iterable[tuple[str, str, int]]]) -> None:
+        self._states = states
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        family = GaugeMetricFamily(
+            f"{_NAMESPACE}_pool_pods", "Pods that wait for a start, or are about to", labels=("kernelspec", "state")
+        )
+        for kernelspec, state, count in self._states():
+            family.add_metric((kernelspec, state), count)
+        yield family

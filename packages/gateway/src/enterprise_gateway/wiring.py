@@ -30,6 +30,7 @@ from enterprise_gateway.replicas.adoption import Adoption
 from enterprise_gateway.replicas.cluster_sync import ClusterSync
 from enterprise_gateway.replicas.objections import Objections
 from enterprise_gateway.replicas.owners import ClusterOwners
+from enterprise_gateway.replicas.pool.keeper import PoolKeeper
 from enterprise_gateway.replicas.replicated_kernels import ReplicatedKernels
 from enterprise_gateway.replicas.upkeep import Upkeep
 from enterprise_gateway.server import make_server, tls_context
@@ -144,11 +145,13 @@ def build_gateway(
         objections=objections,
         orphan_age=settings.max_kernel_launch_timeout + _ORPHAN_GRACE_SECONDS,
     )
+    pool = PoolKeeper(cluster=cluster, catalogue=catalogue, make_kernel=make_kernel, rules=in_force, context=context)
     readiness = Readiness(kernels=kernels, sync=sync, cluster=cluster)
     event_loop = EventLoopMonitor()
     metrics.observe_loop_lag(lambda: event_loop.lag)
     metrics.observe_leader(lambda: cluster.leads)
     metrics.observe_kernels(lambda: ((kernel.name, str(kernel.execution_state)) for kernel in kernels.all()))
+    metrics.observe_pool(pool.states)
     metrics.observe_usage(
         lambda: (
             (kernel.name, usage.memory_bytes or 0, usage.cpu_cores or 0.0)
@@ -196,6 +199,7 @@ def build_gateway(
             sync=sync,
             adoption=adoption,
             upkeep=upkeep,
+            pool=pool,
             readiness=readiness,
             event_loop=event_loop,
             health=_health_server(settings, event_loop),

@@ -135,9 +135,9 @@ class FakeApi:
         found = self.objects.get(key)
         if found is None:
             return _refusal(404, "NotFound", "not found")
-        wanted = body.get("preconditions", {}).get("uid")
-        if wanted and wanted != found["metadata"]["uid"]:
-            return _refusal(409, "Conflict", "the UID in the precondition does not match")
+        for name, wanted in body.get("preconditions", {}).items():
+            if wanted != found["metadata"][name]:
+                return _refusal(409, "Conflict", f"the {name} in the precondition does not match")
         await self.remove(*key)
         if key[0] == "namespaces":
             for inner in [inner for inner in self.objects if inner[1] == key[2]]:
@@ -148,7 +148,12 @@ class FakeApi:
         found = self.objects.get(_key(request))
         if found is None:
             return _refusal(404, "NotFound", "not found")
-        for name, value in (await request.json())["metadata"].items():
+        body = await request.json()
+        for name in ("uid", "resourceVersion"):
+            if body["metadata"].pop(name, found["metadata"][name]) != found["metadata"][name]:
+                return _refusal(409, "Conflict", "the object has been modified")
+        found.setdefault("data", {}).update(body.get("data", {}))
+        for name, value in body["metadata"].items():
             merged = {**found["metadata"].get(name, {}), **value} if isinstance(value, dict) else value
             found["metadata"][name] = merged
         return web.json_response(await self.put(_key(request)[0], found))
@@ -197,8 +202,13 @@ class FakeApi:
         while not self.end_watches.is_set():
             for number, change, document in [entry for entry in self._history if entry[0] > seen]:
                 seen = number
-                if document["kind"] == kind and _selected(document, request):
-                    await response.write(json.dumps({"type": change, "object": document}).encode() + b"\n")
+                if document["kind"] != kind:
+                    continue
+                selected = _selected(document, request)
+                if selected or change == "MODIFIED":
+                    # What is selected no longer is gone as far as this watch goes.
+                    shown = {"type": change if selected else "DELETED", "object": document}
+                    await response.write(json.dumps(shown).encode() + b"\n")
             async with self._changed:
                 if self.end_watches.is_set() or any(entry[0] > seen for entry in self._history):
                     continue
@@ -264,12 +274,13 @@ class Cluster:
         self.pauses.append(seconds)
         await asyncio.sleep(0)
 
-    def informer(self) -> Informer:
+    def informer(self, **selected: str) -> Informer:
+        wanted = {labels.APP: labels.APP_VALUE, **selected}
         return Informer(
             client=self.client,
             kind="Pod",
             namespace=None,
-            label_selector=f"{labels.APP}={labels.APP_VALUE}",
+            label_selector=",".join(f"{name}={value}" for name, value in wanted.items()),
             convert=pod_state,
             sleep=self.pause,
         )

@@ -19,6 +19,11 @@ __all__ = ["main"]
 _CRASHED = 1
 
 _COMMANDS: Dict[str, Callable[[Options, str], List[str]]] = {"python": python.command, "r": r.command, "scala": scala.command}
+_WAITING_COMMANDS: Dict[str, Callable[[Options, str], List[str]]] = {
+    "python": python.waiting_command,
+    "r": r.waiting_command,
+    "scala": scala.waiting_command,
+}
 
 
 def main(arguments: Optional[Sequence[str]] = None, environment: Optional[Mapping[str, str]] = None) -> int:
@@ -71,7 +76,8 @@ def _run_for_gateways(
 
     with temporary_folder() as folder:
         path = os.path.join(folder, "connection.json")  # noqa: PTH118  a path of the pod, as it was given
-        command, variables, traits = _kernel(options, path, environment)
+        command, variables, traits = _kernel(options, path, environment, waits_for_claim=settings.waits_for_claim)
+        waiting = _waiting_command(options, path, command) if settings.waits_for_claim else None
         keeper = LinkedKernel(
             settings=settings,
             connection_path=path,
@@ -79,7 +85,13 @@ def _run_for_gateways(
             kernel_name=str(info.get("kernel_name", "")),
             traits=traits,
         )
-        return Supervisor(command, environment={**environment, **variables}, grace=options.termination_grace, keeper=keeper).run()
+        return Supervisor(
+            command,
+            environment={**environment, **variables},
+            waiting_command=waiting,
+            grace=options.termination_grace,
+            keeper=keeper,
+        ).run()
 
 
 def _run_and_tell(options: Options, environment: Dict[str, str]) -> int:
@@ -102,10 +114,15 @@ def _supervisor(options: Options, connection_file: str, environment: Dict[str, s
 
 
 def _kernel(
-    options: Options, connection_file: str, environment: Dict[str, str]
+    options: Options, connection_file: str, environment: Dict[str, str], *, waits_for_claim: bool = False
 ) -> Tuple[List[str], Dict[str, str], KernelTraits]:
-    """Return the command of the kernel, what it adds to the environment, and what the kernel can."""
-    places = {"{connection_file}": connection_file, "{kernel_id}": options.kernel_id}
+    """Return the command of the kernel, what it adds to the environment, and what the kernel can.
+
+    The kernel's id stays a placeholder where only its claim will tell it.
+    """
+    places = {"{connection_file}": connection_file}
+    if not waits_for_claim:
+        places["{kernel_id}"] = options.kernel_id
     if options.connection_file is not None:
         # A gateway that fills the place in itself knows the mounted file only.
         places[options.connection_file] = connection_file
@@ -122,6 +139,15 @@ def _kernel(
     unix_sockets = options.language == "python" or (options.language == "scala" and not environment.get("TOREE_JAR"))
     traits = traits_of(options.language)._replace(unix_sockets=unix_sockets)
     return _COMMANDS[options.language](options, connection_file), {}, traits
+
+
+def _waiting_command(options: Options, connection_file: str, command: Sequence[str]) -> List[str]:
+    """Return the command of what waits for a claim in the kernel's place, and becomes the kernel."""
+    if options.command or options.kernelspec:
+        from kernel_launchers.waiting import exec_command
+
+        return exec_command(command)
+    return _WAITING_COMMANDS[options.language](options, connection_file)
 
 
 def _filled_in(command: Sequence[str], places: Mapping[str, str]) -> List[str]:

@@ -17,16 +17,49 @@ __all__ = ["main"]
 
 
 def main() -> int:
-    """Return the exit status of the kernel whose connection file, class and Spark mode the command line names."""
-    connection_file, kernel_class, spark_mode = sys.argv[1:]
+    """Return the exit status of the kernel whose connection file, class and Spark mode the command line names.
+
+    One whose command line ends with `languages.python.WAITS` begins when its pod is claimed.
+    """
+    connection_file, kernel_class, spark_mode, *waits = sys.argv[1:]
     # IPython reads the command line too.
     del sys.argv[1:]
     try:
+        if waits:
+            from kernel_launchers.waiting import wait_for_claim
+
+            _preload(kernel_class)
+            wait_for_claim()
         return _run(connection_file, kernel_class, spark_mode)
     except LaunchRefused as refusal:
         # The supervisor tells it on: the kernel's last words are in the termination message.
         sys.stderr.write(f"launch-kernel: {refusal}\n")
         return refusal.status
+
+
+# What an IPython kernel imports while it begins, beside what these import: most of the time that it takes.
+_PRELOADED = (
+    "ipykernel.kernelapp",
+    "ipykernel.ipkernel",
+    "ipykernel.debugger",
+    "IPython.core.completerlib",
+    "IPython.core.debugger",
+    "IPython.core.oinspect",
+    "IPython.extensions.storemagic",
+    "sqlite3",
+    "tornado.platform.asyncio",
+    "tornado.queues",
+    "encodings.idna",
+    "encodings.latin_1",
+)
+
+
+def _preload(kernel_class: str) -> None:
+    """Import what the kernel will need; nothing of it looks at whose kernel it is."""
+    for module in (*_PRELOADED, kernel_class.rpartition(".")[0]):
+        # Other versions have other modules, and what is missing is told when it is needed.
+        with suppress(ImportError, ValueError):
+            importlib.import_module(module)
 
 
 def _run(connection_file: str, kernel_class: str, spark_mode: str) -> int:

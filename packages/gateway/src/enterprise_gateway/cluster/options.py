@@ -5,6 +5,7 @@ from enterprise_gateway.cluster.pods.diagnosis import Graces
 from enterprise_gateway.cluster.services import ClusterOptions
 from enterprise_gateway.launch.environment import environment_rules
 from enterprise_gateway.launch.plan import LaunchSettings
+from enterprise_gateway.launch.pool_size import read_pool_sizes
 from enterprise_gateway.settings import GatewaySettings
 
 __all__ = ["cluster_options"]
@@ -31,6 +32,7 @@ def cluster_options(settings: GatewaySettings) -> ClusterOptions:
         image_pull_secrets=settings.kernel_image_pull_secrets,
         default_image=settings.kernel_image,
         mirror_working_dirs=settings.mirror_working_dirs,
+        pools=read_pool_sizes(settings.warm_pools),
     )
     return ClusterOptions(
         launch=launch,

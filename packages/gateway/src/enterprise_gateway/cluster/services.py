@@ -16,6 +16,7 @@ from enterprise_gateway.cluster.objects.store import KernelStore
 from enterprise_gateway.cluster.pods.diagnosis import Graces
 from enterprise_gateway.cluster.pods.kernel_pods import KernelPods
 from enterprise_gateway.cluster.pods.loss import LossDetector
+from enterprise_gateway.cluster.pods.pool import PoolPods
 from enterprise_gateway.cluster.pods.pullers import PULLER_SELECTOR, PullerState, nodes_with, puller_state
 from enterprise_gateway.cluster.pods.state import PodState, pod_state
 from enterprise_gateway.cluster.watch.informer import Cache, Informer
@@ -104,14 +105,7 @@ class ClusterServices:
         self.client = client
         self.policy = policy
         self.options = options
-        selector = ",".join(
-            f"{name}={value}"
-            for name, value in (
-                (labels.APP, labels.APP_VALUE),
-                (labels.COMPONENT, labels.COMPONENT_KERNEL),
-                (labels.INSTANCE, options.launch.instance),
-            )
-        )
+        selector = _selector(labels.COMPONENT_KERNEL, options.launch.instance)
         only = options.watched_namespaces
         self.pods: Cache[PodState] = JoinedCache(
             [
@@ -128,9 +122,20 @@ class ClusterServices:
                 for namespace in options.puller_namespaces or (None,)
             ]
         )
+        pool_selector = _selector(labels.COMPONENT_POOL, options.launch.instance)
+        self.pool = PoolPods(
+            client=client,
+            pods=JoinedCache(
+                [
+                    Informer(client=client, kind="Pod", namespace=namespace, label_selector=pool_selector, convert=pod_state)
+                    for namespace in options.launch.only_namespaces or (None,)
+                ]
+            ),
+        )
         self._identity = secrets.token_hex(4)
         self._turn = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
+        self._watches_pool = False
 
     def start(self) -> None:
         """Begin to watch; `ready` tells when the cache is complete."""
@@ -140,6 +145,12 @@ class ClusterServices:
                 asyncio.create_task(self.pods.run(), name="watch of kernels' pods"),
                 asyncio.create_task(self.pullers.run(), name="watch of image pullers"),
             ]
+
+    def watch_pool(self) -> None:
+        """Begin to watch pods in waiting; does nothing the second time. Whoever has no pool isn't made to watch any."""
+        if self._tasks and not self._watches_pool:
+            self._watches_pool = True
+            self._tasks.append(asyncio.create_task(self.pool.pods.run(), name="watch of pods in waiting"))
 
     async def ready(self, seconds: float) -> None:
         """Return when the kernels' pods are known.
@@ -160,7 +171,7 @@ class ClusterServices:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
-        self._tasks = []
+        self._tasks, self._watches_pool = [], False
         await self.removal.stop()
         await self.client.close()
 
@@ -211,3 +222,7 @@ class ClusterServices:
     def problems(self) -> list[str]:
         """Return why starts can't be served now; the texts are for the operator."""
         return [f"Kubernetes: {self.pods.trouble}"] if self.pods.trouble else []
+
+
+def _selector(component: str, instance: str) -> str:
+    return f"{labels.APP}={labels.APP_VALUE},{labels.COMPONENT}={component},{labels.INSTANCE}={instance}"

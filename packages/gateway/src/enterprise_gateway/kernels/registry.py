@@ -20,15 +20,12 @@ from enterprise_gateway.identity import ANONYMOUS, Identity
 from enterprise_gateway.kernels.admission import AdmissionControl
 from enterprise_gateway.kernels.kernel import ExecutionState, Kernel
 from enterprise_gateway.kernels.refusals import whose_mistake
-from enterprise_gateway.kernels.requests import StartRequest, owner_of
+from enterprise_gateway.kernels.requests import StartRequest, launch_request, owner_of
 from enterprise_gateway.kernels.rules import KernelFactory, KernelMetrics, Peers, RulesInForce
 from enterprise_gateway.kernels.table import Entry, KernelTable
 from enterprise_gateway.kernelspecs.authorization import check_may_start, visible_to
 from enterprise_gateway.kernelspecs.catalogue import Kernelspec, KernelspecCatalogue
-from enterprise_gateway.launch.environment import inherited_environment
-from enterprise_gateway.launch.request import KernelFacts, LaunchRequest, client_variables, compose_request
-from enterprise_gateway.launch.variables import KernelVariables
-from enterprise_gateway.provisioners.registry import kernelspec_environment, runs_here, runs_in_cluster
+from enterprise_gateway.launch.request import client_variables
 
 __all__ = ["Kernels"]
 
@@ -165,7 +162,7 @@ class Kernels:
         name = request.kernel_name or rules.default_kernel_name
         kernelspec = await self._catalogue.get(name, visible=lambda all_: visible_to(user, all_, rules.users))
         check_may_start(user, kernelspec.name, kernelspec.metadata, rules.users)
-        launch = self._launch_request(kernel_id, user, kernelspec, client)
+        launch = launch_request(kernel_id, user, kernelspec, client, self.rules)
         timeout = launch.launch_seconds(default=rules.launch_timeout, maximum=rules.max_launch_timeout)
         await self._prepare(kernelspec)
         if client.kernel_id is not None:
@@ -251,17 +248,6 @@ class Kernels:
         finally:
             self._metrics.launch_finished(kernel.name, time.monotonic() - began, outcome, entry.lifecycle.phases)
         _log.info("Kernel started", extra={**fields, "seconds": round(time.monotonic() - began, 3)})
-
-    def _launch_request(self, kernel_id: str, user: str, kernelspec: Kernelspec, client: KernelVariables) -> LaunchRequest:
-        rules, spec = self.rules.now.environment, kernelspec.spec
-        return compose_request(
-            kernel=KernelFacts(kernel_id=kernel_id, kernel_name=kernelspec.name, username=user, language=spec.language),
-            client=client,
-            kernelspec=kernelspec_environment(spec),
-            inherited=inherited_environment(self.rules.gateway_environment, rules, on_this_machine=runs_here(spec)),
-            said=rules.said_by_gateway,
-            in_pod=runs_in_cluster(spec),
-        )
 
     # ---------------------------------------------------------------------------------------------- interrupt, restart
 

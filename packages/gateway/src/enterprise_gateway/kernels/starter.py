@@ -4,7 +4,7 @@ import asyncio
 import errno
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -27,6 +27,12 @@ _SLACK_SECONDS = 2.0
 _END_SECONDS = 60.0
 # What a supervisor takes at most from an order to a kernel that begins: it ends the one before by SIGKILL in half of that.
 _IN_PLACE_SECONDS = 20.0
+# A kernel whose program has begun already is there in a fraction of a second; one that begins only then, as Scala's, in a few.
+_CLAIM_SECONDS = 20.0
+
+
+class ClaimFailed(Exception):
+    """A pod that was claimed is of no use; the text says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +126,17 @@ class KernelStarter:
         LaunchFailed
             It could not be started, or ended before it answered.
         """
+        try:
+            await self._bring_up(begin)
+        except ClaimFailed as error:
+            fields = {"kernel_id": self._kernel.kernel_id, "cause": str(error)}
+            _log.warning("A claimed pod can't be used, and the kernel gets a new one", extra=fields)
+            self._kernel.link.disconnect()
+            provisioner: Any = self._kernel.manager.provisioner
+            provisioner.claim_nothing()
+            await self._bring_up(lambda: self._kernel.manager.restart(now=True, ended=lambda: None))
+
+    async def _bring_up(self, begin: Callable[[], Awaitable[object]]) -> None:
         kernel, phases = self._kernel, LaunchPhases(clock=self.clock)
         self.phases = phases.seconds
         try:
@@ -144,8 +161,29 @@ class KernelStarter:
         else:
             phases.ended("process")
         kernel.connect()
-        await self.answer_or_exit()
+        environment = getattr(kernel.manager.provisioner, "untold_environment", None)
+        if environment is None:
+            await self.answer_or_exit()
+        else:
+            await self._tell_claim(environment)
         phases.ended("kernel")
+
+    async def _tell_claim(self, environment: Mapping[str, str]) -> None:
+        """Return when the kernel answers whose pod was claimed.
+
+        Raises
+        ------
+        ClaimFailed
+            It won't.
+        """
+        kernel = self._kernel
+        try:
+            async with asyncio.timeout(_CLAIM_SECONDS):
+                await self._unless_it_exits(kernel.link.claim(kernel.kernel_id, environment))
+                await self.answer_or_exit()
+        except (TimeoutError, GatewayError) as error:
+            cause = error.message if isinstance(error, GatewayError) else f"it didn't answer within {_CLAIM_SECONDS:g} seconds"
+            raise ClaimFailed(cause) from error
 
     async def answer_or_exit(self) -> None:
         """Return when the kernel answers that was begun.
@@ -155,7 +193,10 @@ class KernelStarter:
         LaunchFailed
             It ended before.
         """
-        answer = asyncio.ensure_future(wait_until_it_answers(self._kernel))
+        await self._unless_it_exits(wait_until_it_answers(self._kernel))
+
+    async def _unless_it_exits(self, awaited: Coroutine[Any, Any, None]) -> None:
+        answer = asyncio.ensure_future(awaited)
         exit_ = asyncio.ensure_future(self.wait_for_exit())
         try:
             await asyncio.wait([answer, exit_], return_when=asyncio.FIRST_COMPLETED)

@@ -24,6 +24,7 @@ __all__ = [
     "EnvironmentBounds",
     "EnvironmentRules",
     "accepted_environment",
+    "acts_at_start",
     "environment_rules",
     "filled_environment",
     "inherited_environment",
@@ -44,6 +45,13 @@ _CHANGES_WHAT_RUNS = re.compile(
     r"LD_.*|DYLD_.*|PATH|PYTHON(PATH|HOME|STARTUP|INSPECT|USERBASE|BREAKPOINT|WARNINGS)|R_HOME|R_PROFILE.*|R_ENVIRON.*"
     r"|JAVA_TOOL_OPTIONS|_JAVA_OPTIONS|CLASSPATH|BASH_ENV|ENV|IFS|HOME|SHELL|KUBECONFIG|KUBERNETES_.*|EG_.*|JPY_.*"
     r"|(HTTPS?|ALL|NO)_PROXY|(https?|all|no)_proxy|SSL_CERT_(FILE|DIR)|REQUESTS_CA_BUNDLE|NODE_OPTIONS|PERL5(LIB|OPT)|RUBY(LIB|OPT)"
+)
+
+# What programs look at before they do anything else, and what the launcher takes its options from.
+_ACTS_AT_START = re.compile(
+    r"LC_.*|LANG|LANGUAGE|TZ|TMPDIR|PWD|MALLOC_.*|GLIBC_TUNABLES|PYTHON.*|R_.*|JAVA_.*|SPARK_.*|TOREE_JAR|IPYTHON.*|IPYKERNEL_.*"
+    r"|JUPYTER_.*|PYDEVD_.*|DEBUGPY_.*|ZMQ_.*|RESPONSE_ADDRESS|PUBLIC_KEY|PORT_RANGE"
+    r"|KERNEL_(LANGUAGE|CLASS_NAME|SPARK_CONTEXT_INIT_MODE|CONNECTION_FILE|EXECUTOR_TEMPLATE)"
 )
 
 # The gateway says these of the kernel, so a client can't.
@@ -158,6 +166,11 @@ def _passes(name: str, client_envs: frozenset[str]) -> bool:
     if name.startswith(PREFIX) or name in client_envs:
         return True
     return EVERY_NAME in client_envs and not _CHANGES_WHAT_RUNS.fullmatch(name)
+
+
+def acts_at_start(name: str) -> bool:
+    """Tell whether a variable may take effect before a kernel's program has begun, so that it can't be given to one that has."""
+    return bool(_ACTS_AT_START.fullmatch(name) or _CHANGES_WHAT_RUNS.fullmatch(name))
 
 
 # ------------------------------------------------------------------------------------------ the gateway, the kernelspec

@@ -20,6 +20,8 @@ from enterprise_gateway.launch.pod import (
     split_documents,
 )
 from enterprise_gateway.launch.policy import Policy, check_request
+from enterprise_gateway.launch.pool import fingerprint, obstacle
+from enterprise_gateway.launch.pool_size import PoolSize
 from enterprise_gateway.launch.proxy_ports import with_proxy_ports
 from enterprise_gateway.launch.request import LaunchRequest
 from enterprise_gateway.launch.secret import kernel_secret
@@ -54,6 +56,8 @@ class LaunchSettings:
     """Secrets of the gateway's namespace that namespaces of kernels get copies of."""
     default_image: str | None = None
     mirror_working_dirs: bool = False
+    pools: Mapping[str, PoolSize] = field(default_factory=dict)
+    """How many pods wait for a start, by kernelspec; those that it doesn't name say it themselves."""
 
     def __post_init__(self) -> None:
         if self.kernel_cluster_role == _CLUSTER_ADMIN:
@@ -89,6 +93,10 @@ class LaunchPlan:
     """The template's other objects; the pod will own them."""
     pod: Mapping[str, Any]
     labels: Mapping[str, str] = field(default_factory=dict)
+    fingerprint: str = ""
+    """What pods have in common that the start could have in place of its own; empty where nobody asked."""
+    pool_obstacle: str | None = None
+    """Why it can have no other pod than its own; `None` where it could."""
 
 
 def build_plan(  # noqa: PLR0913  each is a fact of its own, named at every call
@@ -104,6 +112,7 @@ def build_plan(  # noqa: PLR0913  each is a fact of its own, named at every call
     launch_id: str,
     warm_nodes: Sequence[str] = (),
     gateway_key: str | None = None,
+    pool_connection: str | None = None,
 ) -> LaunchPlan:
     """Return what a start will create.
 
@@ -121,6 +130,8 @@ def build_plan(  # noqa: PLR0913  each is a fact of its own, named at every call
         Nodes that have the kernel's image, which the pod prefers.
     gateway_key
         What gateways are let in by, kept where the pod doesn't see it; `None` where nothing asks for it.
+    pool_connection
+        What pods of a pool must have in their connection files beside keys; `None` where the kernelspec has no pool.
 
     Raises
     ------
@@ -186,7 +197,15 @@ def build_plan(  # noqa: PLR0913  each is a fact of its own, named at every call
         image_pull_policy=request.kernel.image_pull_policy,
         starts_pods=request.kernel.starts_pods,
     )
-    pod = with_proxy_ports({**pod, "spec": prefer_nodes(pod["spec"], warm_nodes)}, request.kernel.proxy_ports)
+    pod = with_proxy_ports(pod, request.kernel.proxy_ports)
+    pool_obstacle, same = None, ""
+    if pool_connection is not None:
+        pool_obstacle = obstacle(
+            request, pod, own_namespace=place.create, makes_others=bool(others), supervised=gateway_key is not None
+        )
+        same = fingerprint(pod, kernel_id=request.kernel.kernel_id, connection=pool_connection)
+        pod["metadata"]["labels"] = {**pod["metadata"]["labels"], labels.POOL_FINGERPRINT: same}
+    pod = {**pod, "spec": prefer_nodes(pod["spec"], warm_nodes)}
     check_pod(pod, gateway_namespace=settings.gateway_namespace, gateway_service_account=settings.gateway_service_account)
     if executor is not None:
         check_executor(executor, kernel_pod=pod)
@@ -222,6 +241,8 @@ def build_plan(  # noqa: PLR0913  each is a fact of its own, named at every call
         documents=tuple(owned_documents(others, metadata=metadata)),
         pod=pod,
         labels=labelled,
+        fingerprint=same,
+        pool_obstacle=pool_obstacle,
     )
 
 

@@ -241,6 +241,16 @@ class KernelLink:
         self._supervisor.heard.clear()
         await self.status_is(lambda later: later.life > status.life)
 
+    async def claim(self, kernel_id: str, environment: Mapping[str, str]) -> None:
+        """Have the supervisor of a claimed pod begin the kernel, with an environment that it finds.
+
+        Raises
+        ------
+        Unavailable
+            The supervisor can't, or doesn't answer.
+        """
+        await self._supervisor.command("claim", kernel_id=kernel_id, environment=dict(environment))
+
     async def interrupt(self) -> None:
         """Have the supervisor interrupt the kernel and everything it runs.
 

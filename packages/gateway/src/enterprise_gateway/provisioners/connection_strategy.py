@@ -54,6 +54,11 @@ class ConnectionStrategy(Protocol):
     """What its supervisor lets gateways in by; `None` where it has none."""
     supervisor: SupervisorAddress | None
     """Where its supervisor listens, once the connection is known; `None` where it has none."""
+    traits: str
+    """What else than keys its connection file says."""
+
+    def waits_for_claim(self) -> None:
+        """Have the kernel begin only when somebody claims its pod."""
 
     def connection_file(self, kernel_name: str) -> str | None:
         """Return the file to mount; `None` where the kernel makes its own."""
@@ -99,6 +104,12 @@ class MountedFile:
             (public, secret), (gateway_public, gateway_secret) = _curve_pair(), _curve_pair()
             self.gateway_key = gateway_secret
             self._listens = SupervisorSettings(SUPERVISOR_PORT, public, secret, gateway_public, *bounds)
+        self.traits = f"encrypted={bool(self._curve)} log={bounds}"
+
+    def waits_for_claim(self) -> None:
+        """Have the kernel begin only when somebody claims its pod."""
+        if self._listens is not None:
+            self._listens = self._listens._replace(waits_for_claim=True)
 
     def connection_file(self, kernel_name: str) -> str:
         """Return the file to mount."""
@@ -159,7 +170,11 @@ class PhoneHome:
         }
         self.gateway_key: str | None = None
         self.supervisor: SupervisorAddress | None = None
+        self.traits = "told by the kernel"
         self._told = self._responses.expect(kernel_id, foreign=self._is_of_another_kernel)
+
+    def waits_for_claim(self) -> None:
+        """Do nothing: such a kernel tells its connection to who started it."""
 
     def _is_of_another_kernel(self, ip: str) -> bool:
         # A kernel runs whatever its user likes, and the key to encrypt with is public.

@@ -22,10 +22,11 @@ from enterprise_gateway.cluster.pods.kernel_pods import KernelPods
 from enterprise_gateway.cluster.services import ClusterServices
 from enterprise_gateway.cluster.watch.pod_watch import PodWatch
 from enterprise_gateway.deadline import Deadline
-from enterprise_gateway.errors import KernelExists, NotSupported, Unavailable
+from enterprise_gateway.errors import KernelExists, KubernetesError, LaunchRefused, NotSupported, Unavailable
 from enterprise_gateway.launch.command import expects_phone_home, pod_command
-from enterprise_gateway.launch.plan import build_plan
+from enterprise_gateway.launch.plan import LaunchPlan, build_plan
 from enterprise_gateway.launch.policy import Policy
+from enterprise_gateway.launch.pool_size import PoolSize, read_pool_config
 from enterprise_gateway.launch.proxy_ports import OpenPorts, proxy_ports_of
 from enterprise_gateway.launch.request import LaunchRequest
 from enterprise_gateway.launch.run_script import client_mode
@@ -39,6 +40,8 @@ from enterprise_gateway.provisioners.port_probe import AnyPort, greets
 from enterprise_gateway_common.connection import PORTS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from enterprise_gateway.launch.supervisor_address import SupervisorAddress
 
 __all__ = ["KubernetesProvisioner"]
@@ -47,6 +50,8 @@ _log = logging.getLogger(__name__)
 
 _TERMINATION_GRACE = 5
 _SYNC_SECONDS = 20.0
+_OVER_QUOTA = "exceeded quota"
+_QUOTA_SECONDS, _QUOTA_TRIES = 0.25, 40
 
 
 class KubernetesProvisioner(KernelProvisionerBase):
@@ -77,6 +82,10 @@ class KubernetesProvisioner(KernelProvisionerBase):
         trait=Int(), config=True, help="Ports of the kernel's pod that the gateway passes on to the kernel's user."
     )
 
+    warm_pool = Dict(
+        config=True, help="How many pods wait for a start: size, or minimum and maximum; where kernels share a namespace."
+    )
+
     def __init__(self, *, services: ClusterServices | None = None, **kwargs: Any) -> None:  # noqa: ANN401  traits of the base class
         # Other keys of the kernelspec's config are for other programs, such as the image puller.
         for name in [name for name in kwargs if name not in self.trait_names() and name != "config"]:
@@ -92,6 +101,9 @@ class KubernetesProvisioner(KernelProvisionerBase):
         self._given: dict[str, str] = {}
         self.supervisor: SupervisorAddress | None = None
         """Where the supervisor of the kernel listens; `None` where the kernel itself is spoken with."""
+        self.untold_environment: Mapping[str, str] | None = None
+        """What the supervisor of a claimed pod is yet to be told, without which the kernel doesn't begin; `None` for nothing."""
+        self._may_claim = True
 
     # ------------------------------------------------------------------------------------------------------ starting
 
@@ -113,31 +125,17 @@ class KubernetesProvisioner(KernelProvisionerBase):
         phases = self.phases = LaunchPhases()
         services = await self._cluster()
         await services.turn()
-        request = self._request(services)
-        policy = services.policy.current()
-        deadline = self._deadline(request, services, policy)
+        request, argv = self._request(services, cmd)
+        deadline = self._deadline(request, services, services.policy.current())
         pods = self._kernel_pods(services)
-        argv, environment = client_mode(cmd, request.environment)
-        request = request.with_environment(environment)
-        wanted = self.connection or ("phone-home" if expects_phone_home(argv) else "secret")
-        strategy = await self._strategy(services, wanted)
-        folder = Path(self.kernel_spec.resource_dir or "/nonexistent")
+        strategy = await self._strategy(services, argv)
         try:
-            plan = build_plan(
-                request=request,
-                policy=policy,
-                settings=services.options.launch,
-                template=find_template(folder),
-                executor_template=find_executor_template(folder),
-                command=pod_command(argv, kernel_id=self.kernel_id, values=strategy.values),
-                connection_file=strategy.connection_file(request.kernel.kernel_name),
-                facts=strategy.variables,
-                launch_id=secrets.token_hex(3),
-                warm_nodes=services.nodes_with(request.image),
-                gateway_key=strategy.gateway_key,
-            )
+            plan = self._plan(services, request, argv, strategy, has_pool=self.pool_size(services).maximum > 0)
             phases.ended("prepare")
-            watch = await pods.make(services.maker, plan, deadline=deadline)
+            if (claimed := await self._claimed(services, plan, deadline)) is not None:
+                phases.ended("claim")
+                return claimed
+            watch = await self._made(services, plan, deadline)
             phases.ended("create")
             state = await watch.running(client=services.client, graces=services.options.graces, deadline=deadline)
             phases.ended("pod")
@@ -160,7 +158,104 @@ class KubernetesProvisioner(KernelProvisionerBase):
         _log.info("Kernel's pod runs", extra={"kernel_id": self.kernel_id, **where})
         return self.connection_info
 
-    def _request(self, services: ClusterServices) -> LaunchRequest:
+    async def plan_for_pool(self) -> LaunchPlan:
+        """Return what would be made of the kernelspec for a start that nobody asked for, whose kernel waits for its claim.
+
+        Raises
+        ------
+        GatewayError
+            Such a start would be refused.
+        """
+        services = await self._cluster()
+        await services.turn()
+        request, argv = self._request(services, list(self.kernel_spec.argv))
+        strategy = await self._strategy(services, argv)
+        strategy.waits_for_claim()
+        try:
+            return self._plan(services, request, argv, strategy, has_pool=True)
+        finally:
+            strategy.close()
+
+    def pool_size(self, services: ClusterServices) -> PoolSize:
+        """Return how many pods of the kernelspec wait for a start; raises `LaunchFailed` where its config can't be read."""
+        told = services.options.launch.pools.get(getattr(self.parent, "kernel_name", "").lower())
+        return read_pool_config(dict(self.warm_pool)) if told is None else told
+
+    async def _claimed(self, services: ClusterServices, plan: LaunchPlan, deadline: Deadline) -> KernelConnectionInfo | None:
+        """Return the connection of a pod that was in waiting and is this kernel's now; `None` where a new one has to be made."""
+        if not plan.fingerprint or plan.pool_obstacle is not None or not self._may_claim:
+            return None
+        services.watch_pool()
+        pods = self._kernel_pods(services)
+        try:
+            claimed = await pods.claim(services.pool, plan, deadline=deadline)
+            if claimed is None:
+                return None
+            await services.pool.record(claimed, plan, deadline=deadline)
+        except KubernetesError as error:
+            fields = {"kernel_id": self.kernel_id, "cause": str(error)}
+            _log.warning("A pod in waiting can't be claimed, and a new one is made", extra=fields)
+            await self._take_away(restart=True, others=False)
+            return None
+        where = {"pod": claimed.state.name, "namespace": claimed.state.namespace, "node": claimed.state.node}
+        _log.info("Kernel claimed a pod", extra={"kernel_id": self.kernel_id, **where})
+        self._launched, self._command_port = True, None
+        info: Any = dict(claimed.connection.info)
+        self.connection_info = info
+        self.supervisor, self.untold_environment = claimed.connection.supervisor, claimed.environment
+        return self.connection_info
+
+    async def _made(self, services: ClusterServices, plan: LaunchPlan, deadline: Deadline) -> PodWatch:
+        """Return the watch of a new pod; where a quota refuses it, pods in waiting make room.
+
+        Raises
+        ------
+        GatewayError
+            It can't be made.
+        """
+        pods, tries = self._kernel_pods(services), 0
+        while True:
+            try:
+                return await pods.make(services.maker, plan, deadline=deadline)
+            except LaunchRefused as error:
+                tries += 1
+                made_room = _OVER_QUOTA in error.message and (tries > 1 or await services.pool.make_room(plan.namespace))
+                # The quota counts a pod that is gone for some seconds more.
+                if not made_room or tries > _QUOTA_TRIES or deadline.left() <= _QUOTA_SECONDS:
+                    raise
+            await asyncio.sleep(_QUOTA_SECONDS)
+
+    def claim_nothing(self) -> None:
+        """Have the starts that follow make a new pod, whichever are in waiting."""
+        self._may_claim, self.untold_environment = False, None
+
+    def _plan(
+        self,
+        services: ClusterServices,
+        request: LaunchRequest,
+        argv: list[str],
+        strategy: ConnectionStrategy,
+        *,
+        has_pool: bool,
+    ) -> LaunchPlan:
+        folder = Path(self.kernel_spec.resource_dir or "/nonexistent")
+        return build_plan(
+            request=request,
+            policy=services.policy.current(),
+            settings=services.options.launch,
+            template=find_template(folder),
+            executor_template=find_executor_template(folder),
+            command=pod_command(argv, kernel_id=request.kernel.kernel_id, values=strategy.values),
+            connection_file=strategy.connection_file(request.kernel.kernel_name),
+            facts=strategy.variables,
+            launch_id=secrets.token_hex(3),
+            warm_nodes=services.nodes_with(request.image),
+            gateway_key=strategy.gateway_key,
+            pool_connection=strategy.traits if has_pool else None,
+        )
+
+    def _request(self, services: ClusterServices, cmd: list[str]) -> tuple[LaunchRequest, list[str]]:
+        """Return the start and the kernel's command."""
         launch = services.options.launch
         # In the gateway it was read when the start was accepted, or from the record of a kernel that ran already.
         handed_down: LaunchRequest | None = getattr(self.parent, "launch_request", None)
@@ -171,7 +266,7 @@ class KubernetesProvisioner(KernelProvisionerBase):
             environment=self._given,
             rules=services.options.environment,
         )
-        return request.in_pod(
+        request = request.in_pod(
             default_image=self.image_name or launch.default_image,
             executor_image=self.executor_image_name or None,
             starts_pods=starts_pods(told=self.starts_pods, executor_image=self.executor_image_name, argv=self.kernel_spec.argv),
@@ -180,6 +275,8 @@ class KubernetesProvisioner(KernelProvisionerBase):
             proxy_ports=tuple(self.proxy_ports),
             mirror_working_dirs=launch.mirror_working_dirs,
         )
+        argv, environment = client_mode(cmd, request.environment)
+        return request.with_environment(environment), list(argv)
 
     def _deadline(self, request: LaunchRequest, services: ClusterServices, policy: Policy) -> Deadline:
         options = services.options
@@ -188,7 +285,8 @@ class KubernetesProvisioner(KernelProvisionerBase):
         deadline = handed_down or Deadline(seconds)
         return deadline if request.judged.launch_seconds is None else deadline.capped(policy.maximum_launch_timeout)
 
-    async def _strategy(self, services: ClusterServices, wanted: str) -> ConnectionStrategy:
+    async def _strategy(self, services: ClusterServices, argv: list[str]) -> ConnectionStrategy:
+        wanted = self.connection or ("phone-home" if expects_phone_home(argv) else "secret")
         if wanted != "phone-home":
             return MountedFile(services, self.parent)
         return PhoneHome(services, await services.listen(), kernel_id=self.kernel_id)

@@ -32,6 +32,7 @@ _OTHER_KUBERNETES_KEYS = frozenset(
         "proxy_ports",
         "starts_pods",
         "unauthorized_users",
+        "warm_pool",
     }
 )
 

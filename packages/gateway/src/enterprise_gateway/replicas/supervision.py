@@ -36,6 +36,8 @@ _TAKEOVER_SECONDS = 45.0
 _RECORD_AGAIN_SECONDS = 2.0
 _ANSWER_SECONDS = 0.25
 _NEXT_POD_SECONDS = 20.0
+# A pod that waits for its claim has a kernel as good as one that runs.
+_LIVES = frozenset({KernelPhase.PREPARING, KernelPhase.WAITING, KernelPhase.RUNNING})
 
 
 class Ownership(Protocol):
@@ -215,9 +217,7 @@ class ReplicatedSupervision:
         life = (await link.status_is(lambda _: True)).life if self._life is None else self._life
         self._life = life
         # An end that was asked for is told on the pod, and the pod's end follows.
-        return await link.status_is(
-            lambda status: (status.phase is not KernelPhase.RUNNING or status.life != life) and not status.final
-        )
+        return await link.status_is(lambda status: (status.phase not in _LIVES or status.life != life) and not status.final)
 
     async def _restart_in_pod(self, end: KernelStatus, deaths: int) -> None:
         """Return when the kernel runs again in its pod, by whoever's doing; or when it ended once more, or the pod has.

@@ -69,6 +69,15 @@ class KubernetesSettings:
         "default_kernel_service_account_name needs the rights of the role kernel-controller there. Without it they get a "
         "namespace of their own each, and are refused where kernels share a namespace.",
     )
+    warm_pools: tuple[str, ...] = setting(
+        (),
+        ordered_names,
+        environment=("EG_WARM_POOLS",),
+        group=_KUBERNETES,
+        help="Pods that wait for a start, so that a kernel is there at once: NAME=SIZE, or NAME=MINIMUM..MAXIMUM to follow the "
+        "demand, by the names of kernelspecs. It wins over a kernelspec's own `warm_pool`. Only where kernels share namespaces "
+        "(shared_namespace, kernel_namespaces).",
+    )
     service_account_name: str | None = setting(
         None,
         optional(text),

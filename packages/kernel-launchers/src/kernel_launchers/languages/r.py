@@ -6,8 +6,18 @@ from typing import List
 from kernel_launchers.errors import NotInstalled
 from kernel_launchers.options import Options
 
-__all__ = ["command"]
+__all__ = ["command", "waiting_command"]
 
+# What `waiting.wait_for_claim` does, in R's own words.
+# In one line, as R's front end is a shell script that takes no other.
+_WAIT = (
+    'local({loadNamespace("IRkernel"); '
+    'ready <- file("/dev/fd/3", "w", raw = TRUE); cat("\\n", file = ready); close(ready); '
+    'claims <- file("stdin"); '
+    "told <- readLines(claims, warn = FALSE); close(claims); "
+    'if (!length(told)) quit(save = "no"); '
+    "invisible(do.call(Sys.setenv, jsonlite::fromJSON(told, simplifyVector = FALSE)))})"
+)
 _SPARK = Path(__file__).parents[1] / "spark" / "session.R"
 
 
@@ -19,6 +29,15 @@ def command(options: Options, connection_file: str) -> List[str]:
     NotInstalled
         The image has no R.
     """
+    return _command(options, connection_file, before=[])
+
+
+def waiting_command(options: Options, connection_file: str) -> List[str]:
+    """Return the command of a kernel that waits for its claim with R and the kernel's package loaded; raises `NotInstalled`."""
+    return _command(options, connection_file, before=["-e", _WAIT])
+
+
+def _command(options: Options, connection_file: str, *, before: List[str]) -> List[str]:
     import shutil
 
     program = shutil.which("R")
@@ -28,4 +47,4 @@ def command(options: Options, connection_file: str) -> List[str]:
     if options.spark_mode != "none":
         # Behind the first one, which IRkernel takes for its connection file.
         prepared, arguments = ["-e", "source(commandArgs(TRUE)[[2]])"], [connection_file, str(_SPARK), options.spark_mode]
-    return [program, "--slave", *prepared, "-e", "IRkernel::main()", "--args", *arguments]
+    return [program, "--slave", *before, *prepared, "-e", "IRkernel::main()", "--args", *arguments]

@@ -41,6 +41,7 @@ _FULL = 0.75
 _BEGINNING_SECONDS = 0.003
 # The two halves of an answer, reply and idle status, go by two sockets.
 _REPLY_SECONDS = 2.0
+_UNCLAIMED = (KernelPhase.PREPARING, KernelPhase.WAITING)
 
 
 class Keeper:
@@ -84,7 +85,8 @@ class Keeper:
         self._log = KernelLog(
             memory_bytes=settings.log_memory_bytes, file_bytes=settings.log_file_bytes, max_messages=settings.log_messages
         )
-        self._phase = KernelPhase.RUNNING
+        self._phase = KernelPhase.PREPARING if settings.waits_for_claim else KernelPhase.RUNNING
+        self._claimed_by: Optional[str] = None
         self._life = 0
         self._cause: Optional[str] = None
         self._ends_for_good = False
@@ -114,7 +116,6 @@ class Keeper:
 
     def _connect(self) -> None:
         self._life += 1
-        self._phase = KernelPhase.RUNNING
         self._kernel = KernelSockets(
             context=self._context,
             loop=self._supervisor.loop,
@@ -125,6 +126,12 @@ class Keeper:
         )
 
     # -------------------------------------------------------------------------------------------- the kernel's lives
+
+    def ready_for_claim(self) -> None:
+        """Tell gateways that what waits for a claim is ready for it."""
+        if self._phase is KernelPhase.PREPARING:
+            self._phase = KernelPhase.WAITING
+            self._gateways.tell_state()
 
     def kernel_ended(self, cause: Optional[str], *, final: bool) -> bool:
         """Take note of the kernel's end; tell whether it may be started again in this pod.
@@ -160,6 +167,7 @@ class Keeper:
                 self._requests.made("iopub", "status", {"execution_state": "restarting"}),
             )
         self._supervisor.start_again()
+        self._phase = KernelPhase.RUNNING
         self._connect()
         self._gateways.tell_state()
 
@@ -268,6 +276,10 @@ class Keeper:
     # -------------------------------------------------------------------------------------------------------- commands
 
     def _obey(self, name: str, fields: "Dict[str, Any]") -> Optional[str]:
+        if name == "claim":
+            return self._claim(str(fields["kernel_id"]), fields["environment"])
+        if self._phase in _UNCLAIMED:
+            return "its pod hasn't been claimed"
         if name == "interrupt":
             if self._phase is KernelPhase.EXITED:
                 return "the kernel has ended"
@@ -276,6 +288,15 @@ class Keeper:
         if name == "restart":
             return self._restart(int(fields["life"]), reason=fields.get("reason"), now=bool(fields.get("now")))
         return f"the supervisor doesn't know the command {name}"
+
+    def _claim(self, kernel_id: str, environment: "Dict[str, str]") -> Optional[str]:
+        """Let the kernel begin, whose it is from now on; twice by the same is done once."""
+        if self._phase in _UNCLAIMED:
+            self._claimed_by, self._phase = kernel_id, KernelPhase.RUNNING
+            self._supervisor.claim(environment)
+            self._gateways.tell_state()
+            return None
+        return None if self._claimed_by == kernel_id else "its pod doesn't wait for a claim"
 
     def _interrupt(self) -> None:
         if self._traits.interrupted_by_message:

@@ -73,6 +73,11 @@ class LinkedKernel:
             traits=self._traits,
         )
 
+    def ready_for_claim(self) -> None:
+        """Take note that what waits for a claim is ready for it."""
+        if self._keeper is not None:
+            self._keeper.ready_for_claim()
+
     def kernel_ended(self, cause: Optional[str], *, final: bool) -> bool:
         """Take note of the kernel's end; tell whether it may be started again."""
         return self._keeper is not None and self._keeper.kernel_ended(cause, final=final)

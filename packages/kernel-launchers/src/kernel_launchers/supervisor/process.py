@@ -31,8 +31,13 @@ class KernelProcess:
     (as ipykernel does where it leads one) interrupts itself too: no signal without a handler reaches process 1.
     """
 
-    def __init__(self, command: Sequence[str], *, environment: Mapping[str, str], stdout: int, stderr: int) -> None:
+    def __init__(self, command: Sequence[str], *, environment: Mapping[str, str], descriptors: Mapping[int, int]) -> None:
         """Start it.
+
+        Parameters
+        ----------
+        descriptors
+            By the number that each has for the kernel, what it is here.
 
         Raises
         ------
@@ -48,7 +53,7 @@ class KernelProcess:
                 arguments[0],
                 arguments,
                 variables,
-                file_actions=[(os.POSIX_SPAWN_DUP2, stdout, 1), (os.POSIX_SPAWN_DUP2, stderr, 2)],
+                file_actions=[(os.POSIX_SPAWN_DUP2, here, there) for there, here in descriptors.items()],
                 setsid=True,
                 setsigmask=(),
                 setsigdef=_DEFAULTS,

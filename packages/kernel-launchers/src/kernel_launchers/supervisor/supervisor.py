@@ -4,6 +4,7 @@ import signal
 from contextlib import ExitStack
 from typing import List, Mapping, Optional, Protocol, Sequence
 
+from kernel_launchers.supervisor.claim_channel import READY_DESCRIPTOR, ClaimChannel
 from kernel_launchers.supervisor.loop import READ, Loop, Timer
 from kernel_launchers.supervisor.output import Output, Tail
 from kernel_launchers.supervisor.process import KernelProcess, exit_status
@@ -12,7 +13,7 @@ from kernel_launchers.supervisor.signals import SignalInlet
 
 __all__ = ["KernelKeeper", "Supervisor"]
 
-_STDOUT, _STDERR = 1, 2
+_STDIN, _STDOUT, _STDERR = 0, 1, 2
 _LAST_SECONDS = 5.0  # for what the kernel left behind, once it was sent SIGKILL
 # What whoever sends these means is the kernel with everything it runs; the others have a meaning to the kernel alone.
 _FOR_THE_GROUP = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
@@ -27,6 +28,9 @@ class KernelKeeper(Protocol):
 
     def begin(self, supervisor: "Supervisor") -> None:
         """Begin, beside a kernel that was started."""
+
+    def ready_for_claim(self) -> None:
+        """Take note that what waits for a claim is ready for it."""
 
     def kernel_ended(self, cause: Optional[str], *, final: bool) -> bool:
         """Take note of the kernel's end; tell whether it may be started again. Where it is final, it won't be."""
@@ -43,6 +47,7 @@ class Supervisor:
         command: Sequence[str],
         *,
         environment: Mapping[str, str],
+        waiting_command: Optional[Sequence[str]] = None,
         grace: Optional[float] = None,
         loop: Optional[Loop] = None,
         keeper: Optional[KernelKeeper] = None,
@@ -51,6 +56,8 @@ class Supervisor:
 
         Parameters
         ----------
+        waiting_command
+            What is started first: a process that waits, and becomes the kernel when its pod was claimed (`waiting.py`).
         grace
             Seconds that a kernel has for its end after SIGTERM; `None` for as many as it likes, for whoever ends the
             container has a patience of their own.
@@ -60,6 +67,8 @@ class Supervisor:
         self.loop = Loop() if loop is None else loop
         self._command = command
         self._environment = environment
+        self._waiting_command = waiting_command
+        self._claim_channel: Optional[ClaimChannel] = None
         self._grace = grace
         self._keeper = keeper
         self._kernel: Optional[KernelProcess] = None
@@ -110,9 +119,14 @@ class Supervisor:
             self._keeper.prepare()
         self._tail = Tail()
         self._outputs = [Output(self.loop, destination=number, tail=self._tail) for number in (_STDOUT, _STDERR)]
-        self._kernel = KernelProcess(
-            self._command, environment=self._environment, stdout=self._outputs[0].inlet, stderr=self._outputs[1].inlet
-        )
+        descriptors = {_STDOUT: self._outputs[0].inlet, _STDERR: self._outputs[1].inlet}
+        if self._waiting_command is None:
+            self._kernel = KernelProcess(self._command, environment=self._environment, descriptors=descriptors)
+        else:
+            channel = self._claim_channel = ClaimChannel(self.loop, ready=self._ready_for_claim)
+            descriptors = {_STDIN: channel.claims_out, **descriptors, READY_DESCRIPTOR: channel.ready_in}
+            self._kernel = KernelProcess(self._waiting_command, environment=self._environment, descriptors=descriptors)
+            channel.begin()
         self._is_over = False
         for output in self._outputs:
             output.begin()
@@ -121,6 +135,15 @@ class Supervisor:
         from kernel_launchers.supervisor.termination import MemoryWitness
 
         self._witness = MemoryWitness(ContainerMemory())
+
+    def claim(self, environment: Mapping[str, str]) -> None:
+        """Have the process that waits become the kernel, which finds this in its environment; so do those that come after it."""
+        if self._claim_channel is not None:
+            self._claim_channel.tell(environment)
+        self._waiting_command = None
+        self._environment = {**self._environment, **environment}
+        kernel_id = environment.get("KERNEL_ID", "")
+        self._command = [argument.replace("{kernel_id}", kernel_id) for argument in self._command]
 
     def start_again(self) -> None:
         """Start the kernel once more, which has ended."""
@@ -146,6 +169,7 @@ class Supervisor:
             output.end()
             output.close()
         self._outputs = []
+        self._close_claim_channel()
         self._cause = cause_of_end(kernel.status, self._witness)
         if self._overdue:
             self._cause = f"The kernel was ended by SIGKILL: it hadn't ended {self._grace:g} s after SIGTERM."
@@ -159,6 +183,16 @@ class Supervisor:
             self._kernel.signal_group(signal.SIGKILL)
         for output in self._outputs:
             output.close()
+        self._close_claim_channel()
+
+    def _ready_for_claim(self) -> None:
+        if self._keeper is not None:
+            self._keeper.ready_for_claim()
+
+    def _close_claim_channel(self) -> None:
+        if self._claim_channel is not None:
+            self._claim_channel.close()
+            self._claim_channel = None
 
     # -------------------------------------------------------------------------------------------------------- signals
 

@@ -209,6 +209,21 @@ class ClusterClient:
             # 409 answers a uid that isn't this object's.
             return
 
+    async def delete_unchanged(
+        self, kind: str, namespace: str | None, name: str, *, uid: str, version: str, grace: int | None, deadline: Deadline
+    ) -> bool:
+        """Delete an object, unless somebody has changed it since it was seen; tell whether it is gone."""
+        body: Document = {"propagationPolicy": "Background", "preconditions": {"uid": uid, "resourceVersion": version}}
+        if grace is not None:
+            body["gracePeriodSeconds"] = grace
+        try:
+            await self._repeat(lambda: self._call("DELETE", kind, namespace, name, body=body, deadline=deadline), deadline)
+        except ObjectNotFound:
+            return True
+        except ObjectExists:
+            return False
+        return True
+
     async def patch(
         self, kind: str, namespace: str | None, name: str, body: Mapping[str, Any], *, deadline: Deadline
     ) -> Document:

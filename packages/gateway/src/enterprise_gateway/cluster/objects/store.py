@@ -27,7 +27,7 @@ from enterprise_gateway_common.connection import (
     supervisor_settings,
 )
 
-__all__ = ["KernelRecord", "KernelStore"]
+__all__ = ["KernelRecord", "KernelStore", "connection_of"]
 
 _log = logging.getLogger(__name__)
 
@@ -197,17 +197,34 @@ def _abandoned(pod: PodState, *, answering: bool) -> bool:
     return not was_started(pod) and not (pod.running and (answering or labels.RECORD_VERSION_ANNOTATION not in pod.annotations))
 
 
+def connection_of(pod: PodState, secret: Document) -> tuple[dict[str, Any], SupervisorAddress | None] | None:
+    """Return how the kernel of a pod is reached, as its Secret tells it, and its supervisor; `None` where it doesn't."""
+    texts = read_secret(secret)
+    try:
+        return _connection(pod, texts)
+    except (KeyError, InvalidConnectionInfo):
+        return None
+
+
+def _connection(pod: PodState, texts: Mapping[str, str]) -> tuple[dict[str, Any], SupervisorAddress | None]:
+    connection = parse_connection_file(texts[CONNECTION_FILE])
+    listens = supervisor_settings(connection)
+    info = {**connection, "ip": pod.ip, "key": connection["key"].encode()}
+    if listens is None or GATEWAY_KEY not in texts:
+        return info, None
+    return info, SupervisorAddress(pod.ip, listens.port, listens.publickey, listens.gateway_publickey, texts[GATEWAY_KEY])
+
+
 def _record(pod: PodState, secret: Document) -> KernelRecord | None:
     if pod.annotations.get(labels.RECORD_VERSION_ANNOTATION) != RECORD_VERSION:
         _log.warning("A kernel's record has a version that isn't known here", extra={"kernel_id": pod.kernel_id})
         return None
     texts = read_secret(secret)
-    if CONNECTION_FILE not in texts:
-        # A kernel that tells its connection itself hasn't done so yet.
+    if CONNECTION_FILE not in texts or LAUNCH_RECORD not in texts:
+        # A kernel that tells its connection itself hasn't done so yet, or the claim of a pool's pod isn't over.
         return None
     try:
-        connection = parse_connection_file(texts[CONNECTION_FILE])
-        listens = supervisor_settings(connection)
+        connection_info, supervisor = _connection(pod, texts)
         launch = json.loads(texts[LAUNCH_RECORD])
         environment = launch["environment"]
         # One that a gateway of an earlier version started doesn't tell: then all is the client's.
@@ -221,10 +238,8 @@ def _record(pod: PodState, secret: Document) -> KernelRecord | None:
         username=pod.annotations.get(labels.USERNAME_ANNOTATION, ""),
         pod=pod,
         secret=secret["metadata"]["name"],
-        connection_info={**connection, "ip": pod.ip, "key": connection["key"].encode()},
-        supervisor=None
-        if listens is None or GATEWAY_KEY not in texts
-        else SupervisorAddress(pod.ip, listens.port, listens.publickey, listens.gateway_publickey, texts[GATEWAY_KEY]),
+        connection_info=connection_info,
+        supervisor=supervisor,
         environment=environment,
         judged=judged,
     )

@@ -8,7 +8,18 @@ from enum import StrEnum
 from enterprise_gateway.cluster.pods.state import PodState
 from enterprise_gateway_common import labels
 
-__all__ = ["Cause", "Ending", "ending_of", "in_use_at", "last_activity_of", "moment_of", "question_of", "text_of", "was_started"]
+__all__ = [
+    "Cause",
+    "Ending",
+    "ending_of",
+    "in_use_at",
+    "is_ready",
+    "last_activity_of",
+    "moment_of",
+    "question_of",
+    "text_of",
+    "was_started",
+]
 
 
 class Cause(StrEnum):
@@ -69,6 +80,11 @@ def last_activity_of(pod: PodState) -> datetime | None:
 def in_use_at(pod: PodState) -> datetime | None:
     """Return when a replica last answered that the kernel is in use."""
     return moment_of(pod.annotations.get(labels.IN_USE_ANNOTATION))
+
+
+def is_ready(pod: PodState) -> bool:
+    """Tell whether a pod of a pool waits for a claim, its supervisor and all."""
+    return pod.running and not pod.ended and not pod.deleting and labels.POOL_READY_ANNOTATION in pod.annotations
 
 
 def question_of(pod: PodState) -> str:

@@ -39,6 +39,8 @@ class ContainerState:
     former_end: ContainerEnd | None
     """How it ended before the kubelet started it again; `None` where it didn't."""
     memory_limit: str
+    image_id: str = ""
+    """The digest of what it runs; empty before it does."""
 
 
 def kernel_container_name(pod: Mapping[str, Any]) -> str:
@@ -91,6 +93,7 @@ def _state(container: Mapping[str, Any], status: Mapping[str, Any], pod_limit: s
         end=_end(state),
         former_end=_end(status.get("lastState") or {}),
         memory_limit=own_limit or pod_limit,
+        image_id=status.get("imageID", ""),
     )
 
 

@@ -10,6 +10,7 @@ from enterprise_gateway.cluster.objects.start import KernelObjects, ObjectMaker
 from enterprise_gateway.cluster.objects.store import KernelRecord, KernelStore
 from enterprise_gateway.cluster.pods.annotations import Cause, Ending, last_activity_of, text_of, was_started
 from enterprise_gateway.cluster.pods.loss import LossDetector
+from enterprise_gateway.cluster.pods.pool import ClaimedPod, PoolPods
 from enterprise_gateway.cluster.pods.state import PodKey, PodState
 from enterprise_gateway.cluster.watch.informer import Cache
 from enterprise_gateway.cluster.watch.pod_watch import PodWatch
@@ -89,6 +90,24 @@ class KernelPods:
         self.objects, self.watch, self._made_here = objects, watch, True
         self._unanswered, self._untold = False, {}
         return watch
+
+    async def claim(self, pool: PoolPods, plan: LaunchPlan, *, deadline: Deadline) -> ClaimedPod | None:
+        """Return a pod of a pool that is this kernel's from now on, and watch it; `None` where there is none for it.
+
+        Raises
+        ------
+        KubernetesError
+            The cluster can't be asked.
+        """
+        claimed = await pool.claim(plan, deadline=deadline)
+        if claimed is None:
+            return None
+        self.forget()
+        pod = claimed.state
+        self.objects = KernelObjects(pod.namespace, owns_namespace=False, pod_name=pod.name, pod_uid=pod.uid)
+        self.watch = PodWatch(informer=self._informer, key=pod.key, uid=pod.uid, seen=pod, on_change=self._settle_doubt)
+        self._made_here, self._unanswered, self._untold = True, False, {}
+        return claimed
 
     def follow(self, pod: PodState, record: KernelRecord | None = None) -> None:
         """Take over a pod that another process made, with its record where somebody has read it already."""
