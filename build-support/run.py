@@ -46,7 +46,8 @@ def main(argv: list[str]) -> NoReturn:
         sys.exit(error.returncode)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
-    environment = {"EG_LIST_KERNELS": "True", **os.environ}
+    # The next kernel waits already when somebody opens a notebook.
+    environment = {"EG_LIST_KERNELS": "True", "EG_WARM_POOLS": "python3=1", **os.environ}
     # What somebody names himself comes first.
     environment["JUPYTER_PATH"] = os.pathsep.join(filter(None, (os.environ.get("JUPYTER_PATH"), str(data))))
     os.execvpe(options.gateway[0], options.gateway, environment)  # noqa: S606  a shell would stand between Ctrl-C and the gateway

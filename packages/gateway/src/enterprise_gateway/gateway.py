@@ -18,6 +18,7 @@ from enterprise_gateway.errors import GatewayError, NotSupported
 from enterprise_gateway.event_loop import EventLoopMonitor
 from enterprise_gateway.health_server import HealthServer
 from enterprise_gateway.kernels.kernel import ExecutionState
+from enterprise_gateway.kernels.local_pools import LocalPools
 from enterprise_gateway.kernels.registry import Kernels
 from enterprise_gateway.kernels.rules import KernelRules
 from enterprise_gateway.kernelspecs.catalogue import KernelspecCatalogue
@@ -61,6 +62,7 @@ class GatewayParts:
     adoption: Adoption
     upkeep: Upkeep
     pool: PoolKeeper
+    local_pools: LocalPools
     readiness: Readiness
     event_loop: EventLoopMonitor
     health: HealthServer | None
@@ -127,6 +129,7 @@ class Gateway:
         gc.freeze()
         self._spawn(self._find_kernels(), "find kernels", essential=True)
         self._spawn(self._parts.pool.run(), "keep pods in waiting", essential=True)
+        self._spawn(self._parts.local_pools.run(), "keep processes in waiting", essential=True)
         self._every(settings.cull_interval, self._parts.upkeep.cull)
         self._every(_ACTIVITY_INTERVAL_SECONDS, self._parts.upkeep.record_activity)
         self._every(_ORPHAN_INTERVAL_SECONDS, self._parts.upkeep.collect_orphans)

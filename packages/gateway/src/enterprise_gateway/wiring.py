@@ -16,6 +16,7 @@ from enterprise_gateway.gateway import Gateway, GatewayParts
 from enterprise_gateway.health_server import HealthServer
 from enterprise_gateway.kernels.admission import AdmissionControl
 from enterprise_gateway.kernels.executions import Executions
+from enterprise_gateway.kernels.local_pools import LocalPools
 from enterprise_gateway.kernels.ports import KernelPorts
 from enterprise_gateway.kernels.registry import Kernels
 from enterprise_gateway.kernels.rules import RulesInForce
@@ -23,6 +24,7 @@ from enterprise_gateway.kernels.sessions import Sessions
 from enterprise_gateway.kernels.table import KernelTable
 from enterprise_gateway.kernelspecs.authorization import EmptyListings
 from enterprise_gateway.kernelspecs.catalogue import Kernelspec, KernelspecCatalogue
+from enterprise_gateway.launch.pool_size import read_pool_sizes
 from enterprise_gateway.metrics import GatewayMetrics
 from enterprise_gateway.provisioners.registry import runs_in_cluster
 from enterprise_gateway.readiness import Readiness
@@ -107,7 +109,15 @@ def build_gateway(
     cluster = cluster_connection(settings, environment, identity=identity)
     sync = ClusterSync(cluster=cluster, loss_grace=settings.watch_loss_grace)
     in_force = RulesInForce(rules(settings), gateway_environment=environment)
-    make_kernel = KernelMaker(settings=settings, context=context, metrics=metrics, on_end=table.ended, cluster=cluster)
+    local_pools = LocalPools(sizes=read_pool_sizes(settings.warm_pools), catalogue=catalogue, rules=in_force)
+    make_kernel = KernelMaker(
+        settings=settings,
+        context=context,
+        metrics=metrics,
+        on_end=table.ended,
+        cluster=cluster,
+        processes=local_pools.processes,
+    )
     admission = AdmissionControl(
         known=table, others=ClusterOwners(cluster=cluster, sync=sync), limits=lambda: in_force.now.limits
     )
@@ -200,6 +210,7 @@ def build_gateway(
             adoption=adoption,
             upkeep=upkeep,
             pool=pool,
+            local_pools=local_pools,
             readiness=readiness,
             event_loop=event_loop,
             health=_health_server(settings, event_loop),

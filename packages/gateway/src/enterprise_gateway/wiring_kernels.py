@@ -23,6 +23,7 @@ from enterprise_gateway.launch.request import LaunchRequest
 from enterprise_gateway.links.link import KernelLink
 from enterprise_gateway.metrics import GatewayMetrics
 from enterprise_gateway.provisioners.local import GatewayLocalProvisioner
+from enterprise_gateway.provisioners.local_pool import LocalPool
 from enterprise_gateway.provisioners.local_ports import LocalPorts, ephemeral_range
 from enterprise_gateway.provisioners.process_proxy import KUBERNETES, LOCAL
 from enterprise_gateway.provisioners.registry import Provisioners, runs_in_cluster
@@ -47,6 +48,8 @@ class KernelMaker:
         Told of kernels that nobody here has ended.
     cluster
         Where kernels of kernelspecs for pods run.
+    processes
+        Processes of this machine that wait for a start.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class KernelMaker:
         metrics: GatewayMetrics,
         on_end: Callable[[Kernel, bool], None],
         cluster: ClusterConnection,
+        processes: LocalPool,
     ) -> None:
         self._settings = settings
         self._context = context
@@ -70,7 +74,8 @@ class KernelMaker:
         self._replica = uuid.uuid4().hex
         self._on_end = on_end
         self._cluster = cluster
-        local = functools.partial(GatewayLocalProvisioner, ports=LocalPorts(settings.port_range, ephemeral=ephemeral_range()))
+        ports = LocalPorts(settings.port_range, ephemeral=ephemeral_range())
+        local = functools.partial(GatewayLocalProvisioner, ports=ports, pool=processes)
         self._provisioners = Provisioners(own={LOCAL: local, KUBERNETES: functools.partial(_in_cluster, cluster)})
         self._options = LifecycleOptions(
             launch_timeout=settings.kernel_launch_timeout,

@@ -9,7 +9,6 @@ import logging
 import os
 import re
 import signal
-from collections import deque
 from contextlib import suppress
 from typing import Any
 
@@ -17,64 +16,16 @@ from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
 from enterprise_gateway.provisioners.exits import exit_words
+from enterprise_gateway.provisioners.local_pool import LocalPool
 from enterprise_gateway.provisioners.local_ports import LocalPorts
+from enterprise_gateway.provisioners.output_tail import OutputTail
 
 __all__ = ["GatewayLocalProvisioner"]
 
 _log = logging.getLogger(__name__)
 
 _ABSOLUTE_PATH = re.compile(r"(?:/[^\s/:'\"]+)+/([^\s/:'\"]+)")
-_KEPT_LINES = 10
-_KEPT_LINE_BYTES = 500
-_READ_BYTES = 65536
 _PORTS = ("shell_port", "iopub_port", "stdin_port", "hb_port", "control_port")
-
-
-class _OutputTail:
-    """Reads what a process writes, hands each line to the log and keeps the last few."""
-
-    def __init__(self, *, kernel_id: str) -> None:
-        self._kernel_id = kernel_id
-        self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
-        self._rest = b""
-        self._read_end, self.write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        # Only the reading end must not block; a kernel that writes faster than we read has to wait as on any pipe.
-        os.set_blocking(self.write_end, True)
-        asyncio.get_running_loop().add_reader(self._read_end, self._readable)
-
-    def close_write_end(self) -> None:
-        os.close(self.write_end)
-
-    def close(self) -> None:
-        if self._read_end >= 0:
-            asyncio.get_running_loop().remove_reader(self._read_end)
-            os.close(self._read_end)
-            self._read_end = -1
-
-    def last_lines(self) -> list[str]:
-        """Return the last lines that were written, those included that nobody has read yet."""
-        if self._read_end >= 0:
-            self._readable()
-        return [*self._lines, *filter(None, [self._shown(self._rest)])]
-
-    def _readable(self) -> None:
-        try:
-            data = os.read(self._read_end, _READ_BYTES)
-        except BlockingIOError:
-            return
-        if not data:
-            self.close()
-            return
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        self._rest = self._rest[-_KEPT_LINE_BYTES:]
-        for line in lines:
-            if shown := self._shown(line):
-                self._lines.append(shown)
-                _log.debug("Kernel wrote", extra={"kernel_id": self._kernel_id, "line": shown})
-
-    @staticmethod
-    def _shown(line: bytes) -> str:
-        return line[-_KEPT_LINE_BYTES:].decode(errors="replace").strip()
 
 
 class GatewayLocalProvisioner(LocalProvisioner):
@@ -84,15 +35,18 @@ class GatewayLocalProvisioner(LocalProvisioner):
     ----------
     ports
         Where the kernel's ports come from.
+    pool
+        Processes that wait for a start; without it none does.
     """
 
-    def __init__(self, *, ports: LocalPorts, **kwargs: Any) -> None:  # noqa: ANN401  traits of the base class
+    def __init__(self, *, ports: LocalPorts, pool: LocalPool | None = None, **kwargs: Any) -> None:  # noqa: ANN401  traits of the base class
         super().__init__(**kwargs)
         # The base class has one mutable dictionary for all its instances.
         self.connection_info = {}
         self._local_ports = ports
+        self._pool = pool or LocalPool()
         self._taken_ports: list[int] = []
-        self._output: _OutputTail | None = None
+        self._output: OutputTail | None = None
 
     async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:  # noqa: ANN401  the base class' signature
         """Return the arguments of the launch; a restart keeps the ports of the first start."""
@@ -110,7 +64,14 @@ class GatewayLocalProvisioner(LocalProvisioner):
         # For provisioners of other platforms; a process has no use for them.
         kwargs.pop("kernel_headers", None)
         self._close_output()
-        self._output = _OutputTail(kernel_id=self.kernel_id)
+        waiting = self._pool.claim(cmd, environment=kwargs.get("env") or {}, folder=kwargs.get("cwd"))
+        if waiting is not None:
+            self._output, self.process = waiting.output, waiting.process
+            self._output.kernel_id = self.kernel_id
+            self.pid = self.pgid = waiting.process.pid
+            return self.connection_info
+        self._output = OutputTail()
+        self._output.kernel_id = self.kernel_id
         try:
             info: KernelConnectionInfo = await super().launch_kernel(
                 cmd, stdout=self._output.write_end, stderr=self._output.write_end, **kwargs

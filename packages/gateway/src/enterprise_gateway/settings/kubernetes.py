@@ -75,8 +75,8 @@ class KubernetesSettings:
         environment=("EG_WARM_POOLS",),
         group=_KUBERNETES,
         help="Pods that wait for a start, so that a kernel is there at once: NAME=SIZE, or NAME=MINIMUM..MAXIMUM to follow the "
-        "demand, by the names of kernelspecs. It wins over a kernelspec's own `warm_pool`. Only where kernels share namespaces "
-        "(shared_namespace, kernel_namespaces).",
+        "demand, by the names of kernelspecs. It wins over a kernelspec's own `warm_pool`. Pods wait where kernels share "
+        "namespaces (shared_namespace, kernel_namespaces); IPython kernels of this machine have processes that wait.",
     )
     service_account_name: str | None = setting(
         None,

@@ -22,11 +22,11 @@ from enterprise_gateway.kernels.requests import launch_request
 from enterprise_gateway.kernels.rules import KernelFactory, RulesInForce
 from enterprise_gateway.kernelspecs.catalogue import Kernelspec, KernelspecCatalogue
 from enterprise_gateway.launch.pool import pool_plan
+from enterprise_gateway.launch.pool_demand import Demand
 from enterprise_gateway.launch.pool_size import NO_POOL, PoolSize
 from enterprise_gateway.launch.variables import KernelVariables
 from enterprise_gateway.provisioners.registry import runs_in_cluster
 from enterprise_gateway.replicas.pool.decisions import PoolAim, PoolSteps, Removal, decide, superseded
-from enterprise_gateway.replicas.pool.demand import Demand
 from enterprise_gateway.replicas.pool.probe import phase_of
 from enterprise_gateway_common import labels
 from enterprise_gateway_common.supervisor_protocol import KernelPhase

@@ -1,7 +1,7 @@
 import pytest
 
+from enterprise_gateway.launch.pool_demand import Demand
 from enterprise_gateway.launch.pool_size import PoolSize
-from enterprise_gateway.replicas.pool.demand import Demand
 
 
 class Clock:
