@@ -73,7 +73,7 @@ class Replica:
         )
         lifecycle = SimpleNamespace(supervision=supervision)
         kit.table.add(Entry(self.kernel, lifecycle, admission=Admission(AdmissionState.ADMITTED)))
-        services = SimpleNamespace(leadership=self, store=self)
+        services = SimpleNamespace(watches_pool=False, leadership=self, store=self)
 
         def now():
             return NOW + timedelta(seconds=clock.now - 1000)

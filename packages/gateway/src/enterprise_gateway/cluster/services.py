@@ -123,19 +123,19 @@ class ClusterServices:
             ]
         )
         pool_selector = _selector(labels.COMPONENT_POOL, options.launch.instance)
-        self.pool = PoolPods(
-            client=client,
-            pods=JoinedCache(
-                [
-                    Informer(client=client, kind="Pod", namespace=namespace, label_selector=pool_selector, convert=pod_state)
-                    for namespace in options.launch.only_namespaces or (None,)
-                ]
-            ),
+        pool_namespaces = options.launch.only_namespaces
+        pool_pods: Cache[PodState] = JoinedCache(
+            [
+                Informer(client=client, kind="Pod", namespace=namespace, label_selector=pool_selector, convert=pod_state)
+                for namespace in pool_namespaces or (None,)
+            ]
         )
+        self.pool = PoolPods(client=client, pods=pool_pods, label_selector=pool_selector, namespaces=pool_namespaces)
         self._identity = secrets.token_hex(4)
         self._turn = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
-        self._watches_pool = False
+        self.watches_pool = False
+        """Whether anybody has asked for `watch_pool`."""
 
     def start(self) -> None:
         """Begin to watch; `ready` tells when the cache is complete."""
@@ -148,8 +148,8 @@ class ClusterServices:
 
     def watch_pool(self) -> None:
         """Begin to watch pods in waiting; does nothing the second time. Whoever has no pool isn't made to watch any."""
-        if self._tasks and not self._watches_pool:
-            self._watches_pool = True
+        if self._tasks and not self.watches_pool:
+            self.watches_pool = True
             self._tasks.append(asyncio.create_task(self.pool.pods.run(), name="watch of pods in waiting"))
 
     async def ready(self, seconds: float) -> None:
@@ -171,7 +171,7 @@ class ClusterServices:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
-        self._tasks, self._watches_pool = [], False
+        self._tasks, self.watches_pool = [], False
         await self.removal.stop()
         await self.client.close()
 

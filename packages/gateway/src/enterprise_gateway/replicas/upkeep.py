@@ -108,7 +108,9 @@ class Upkeep:
         if not (self._cluster.connected and self._cluster.services.leadership.leads):
             return
         answering = {kernel.kernel_id for kernel in self._kernels.all() if kernel.execution_state not in _NOT_ANSWERING}
-        store = self._cluster.services.store
-        taken = await store.collect_orphans(older_than=self._orphan_age, now=self._now(), answering=answering)
+        services = self._cluster.services
+        taken = await services.store.collect_orphans(older_than=self._orphan_age, now=self._now(), answering=answering)
+        if services.watches_pool:
+            taken += await services.pool.collect_orphans(older_than=self._orphan_age, now=self._now())
         for name in taken:
             _log.info("Orphan taken away", extra={"object": name})

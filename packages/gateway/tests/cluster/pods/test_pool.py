@@ -1,6 +1,7 @@
 import asyncio
 import base64
 import json
+from datetime import UTC, datetime
 
 import pytest
 
@@ -23,6 +24,13 @@ class Plan:
         self.kernel_id, self.namespace, self.fingerprint, self.labels = kernel_id, "home", "f", own
         self.pod = {"metadata": metadata, "spec": {"containers": [{"env": variables}]}}
         self.secret = {"metadata": metadata, "data": {"launch.json": base64.b64encode(b"{}").decode()}}
+
+
+def replica(cluster, informer):
+    selector = f"{labels.COMPONENT}={labels.COMPONENT_POOL}"
+    return PoolPods(
+        client=cluster.client, pods=informer, label_selector=selector, namespaces=("home",), choose=lambda pods: pods[0]
+    )
 
 
 @pytest.fixture
@@ -54,7 +62,7 @@ def pools(cluster_type, pod):
                     await cluster.api.put("pods", make(name), "ADDED")
                     await cluster.api.put("secrets", secret(name), "ADDED")
                 informers = [cluster.informer(component=labels.COMPONENT_POOL) for _ in range(replicas)]
-                found = [PoolPods(client=cluster.client, pods=each, choose=lambda pods: pods[0]) for each in informers]
+                found = [replica(cluster, each) for each in informers]
                 watching = [asyncio.create_task(each.run()) for each in informers]
                 for each in informers:
                     await each.wait_synced(Deadline(5))
@@ -160,5 +168,26 @@ def test_pods_in_waiting_make_room_once_and_it_is_known_that_they_did(pools):
         assert [name for name in cluster.api.left() if name.startswith("pods/")] == []
         assert pool.gave_way()
         assert not pool.gave_way()
+
+    pools(scenario)
+
+
+def test_a_secret_without_its_pod_is_taken_away_once_it_is_old(pools):
+    async def scenario(cluster, pool):
+        own = {labels.COMPONENT: labels.COMPONENT_POOL}
+        for name, launch, created in (
+            ("old", "l2", "2026-01-01T00:00:00Z"),
+            ("young", "l3", "2026-01-01T00:59:00Z"),
+            ("used", "l1", "2026-01-01T00:00:00Z"),
+        ):
+            metadata = {
+                "name": name,
+                "namespace": "home",
+                "labels": {**own, labels.KERNEL_LAUNCH: launch},
+                "creationTimestamp": created,
+            }
+            await cluster.api.put("secrets", {"kind": "Secret", "metadata": metadata}, "ADDED")
+        taken = await pool.collect_orphans(older_than=600, now=datetime(2026, 1, 1, 1, tzinfo=UTC))
+        assert taken == ["Secret old"]
 
     pools(scenario)

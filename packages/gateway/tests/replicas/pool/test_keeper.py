@@ -231,6 +231,9 @@ def test_starts_that_the_pool_could_have_served_are_its_demand(kit):
                 kit.kernel_pods.show(pod(name, component=labels.COMPONENT_KERNEL))
         kit.made.clear()
         await kit.round()
+        assert kit.made == [], "their users wait for those that were claimed"
+        kit.now += 1
+        await kit.round()
         assert len(kit.made) == 3
 
     asyncio.run(scenario())

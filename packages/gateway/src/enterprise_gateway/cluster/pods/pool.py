@@ -7,7 +7,7 @@ write: of two replicas that want the same pod one gets it, and the other takes t
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -58,6 +58,8 @@ class PoolPods:
     ----------
     client, pods
         Of the cluster, and the cache of these pods.
+    label_selector, namespaces
+        What their objects carry, and where they are.
     choose
         Picks one of several, so that replicas rarely want the same.
     now
@@ -69,10 +71,14 @@ class PoolPods:
         *,
         client: ClusterClient,
         pods: Cache[PodState],
+        label_selector: str,
+        namespaces: Sequence[str],
         choose: Callable[[list[PodState]], PodState] = random.choice,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._client = client
+        self._selector = label_selector
+        self._namespaces = tuple(namespaces)
         self._choose = choose
         self._now = now
         self._taken: set[str] = set()
@@ -199,6 +205,27 @@ class PoolPods:
         """Tell whether pods were taken away for a kernel since this was asked last."""
         gave_way, self._gave_way = self._gave_way, False
         return gave_way
+
+    async def collect_orphans(self, *, older_than: float, now: datetime) -> list[str]:
+        """Take away the Secrets whose pods a gateway died before making; return what was taken.
+
+        Parameters
+        ----------
+        older_than
+            Seconds: what is younger may belong to a pod that is about to be made.
+        """
+        known = {(pod.namespace, pod.launch_id) for pod in self.pods.objects.values()}
+        deadline, taken = Deadline(_CALL_SECONDS), []
+        for namespace in self._namespaces:
+            secrets, _ = await self._client.list("Secret", namespace, label_selector=self._selector, deadline=deadline)
+            for metadata in (secret["metadata"] for secret in secrets):
+                launch = metadata["namespace"], (metadata.get("labels") or {}).get(labels.KERNEL_LAUNCH, "")
+                age = (now - datetime.fromisoformat(metadata["creationTimestamp"])).total_seconds()
+                if launch not in known and age >= older_than and "deletionTimestamp" not in metadata:
+                    where = metadata["namespace"], metadata["name"]
+                    await self._client.delete("Secret", *where, uid=metadata["uid"], deadline=deadline)
+                    taken.append(f"Secret {metadata['name']}")
+        return taken
 
     async def remove(self, pod: PodState) -> bool:
         """Take a pod away that nobody has claimed, and tell whether that was still so; the rest of it goes with it.

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from enterprise_gateway.cluster.connection import ClusterConnection
 from enterprise_gateway.cluster.pods.annotations import text_of
 from enterprise_gateway.deadline import Deadline
-from enterprise_gateway.errors import GatewayError, KubernetesError
+from enterprise_gateway.errors import GatewayError, KubernetesError, Unavailable
 from enterprise_gateway.kernels.requests import launch_request
 from enterprise_gateway.kernels.rules import KernelFactory, RulesInForce
 from enterprise_gateway.kernelspecs.catalogue import Kernelspec, KernelspecCatalogue
@@ -49,6 +49,7 @@ _AT_ONCE = 4
 _PROBE_SECONDS = 10.0
 _SYNC_SECONDS = 30.0
 _PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 5.0, 300.0
+_CLAIM_PAUSE_SECONDS = 1.0
 # So long a pool makes way for kernels that found no room, or were refused by a quota.
 _WAY_SECONDS = 60.0
 
@@ -127,17 +128,24 @@ class PoolKeeper:
             while True:
                 await asyncio.sleep(_SHORTEST_ROUND_SECONDS)
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(_ROUND_SECONDS):
+                    async with asyncio.timeout(self._next_round()):
                         await self._changed.wait()
                 self._changed.clear()
                 try:
                     await self.round()
+                except GatewayError as error:
+                    _log.warning("Pods in waiting can't be looked after just now", extra={"cause": error.message})
                 except Exception:
                     # Kernels start without pools too.
                     _log.exception("Pods in waiting can't be looked after")
         finally:
             for task in self._tasks:
                 task.cancel()
+
+    def _next_round(self) -> float:
+        """Return the seconds until there is something to do, if nothing happens before."""
+        now = self._clock()
+        return min([_ROUND_SECONDS, *(pool.not_before - now for pool in self._pools.values() if pool.not_before > now)])
 
     def states(self) -> list[tuple[str, str, int]]:
         """Return kernelspec, state (ready, starting) and number of pods in waiting, for metrics."""
@@ -197,6 +205,9 @@ class PoolKeeper:
         self._kernels = {each.uid for each in self._cluster.services.pods.objects.values()} & self._kernels | {pod.uid}
         if (pool := self._by_fingerprint.get(same)) is not None:
             pool.demand.started()
+            # The next pod begins when the kernel that was claimed has: its user waits for that one.
+            if pool.not_before < self._clock():
+                pool.not_before = self._clock() + _CLAIM_PAUSE_SECONDS
             self._changed.set()
 
     def _make_way(self, services: "ClusterServices") -> None:
@@ -214,7 +225,7 @@ class PoolKeeper:
         if self._clock() - pool.planned_at < _PLAN_SECONDS:
             return
         pool.planned_at = self._clock()
-        pool.plan, trouble = None, ""
+        former, pool.plan, trouble = pool.plan, None, ""
         try:
             provisioner = self._provisioner(kernelspec)
             pool.size = provisioner.pool_size(services)
@@ -222,6 +233,10 @@ class PoolKeeper:
                 return
             plan = await provisioner.plan_for_pool()
             other = await self._provisioner(kernelspec).plan_for_pool()
+        except Unavailable:
+            # Of a cluster that is away nobody knows whether anything has changed.
+            pool.plan = former
+            return
         except GatewayError as error:
             self._tell(name, pool, error.message)
             return
@@ -341,7 +356,12 @@ class PoolKeeper:
     def _spawn(self, doing: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(doing)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("Something that a pool needs wasn't done", exc_info=error)
 
 
 def _is_alike(pod: "PodState", fingerprint: str) -> bool:
