@@ -91,3 +91,11 @@ def test_other_dollars_of_a_template_and_those_of_values_are_left_alone():
     source = "# $kernel_id\na: $HOME $(KERNEL_ID) $$\nb: ${kernel_username}"
     tree = render(PodTemplate(source, Dialect.DOLLAR), {"kernel_username": "$kernel_id"})
     assert tree == [{"a": "$HOME $(KERNEL_ID) $$", "b": "$kernel_id"}]
+
+
+def test_renderings_of_one_template_share_no_value():
+    template = PodTemplate("kind: Pod\nspec: {user: {{ kernel_username }}, list: [{{ kernel_id }}]}", Dialect.JINJA)
+    first = render(template, {"kernel_username": "alice", "kernel_id": "1"})
+    first[0]["spec"]["list"].append("changed")
+    second = render(template, {"kernel_username": "bob", "kernel_id": "2"})
+    assert second == [{"kind": "Pod", "spec": {"user": "bob", "list": ["2"]}}]

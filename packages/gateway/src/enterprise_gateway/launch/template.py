@@ -26,6 +26,7 @@ _TABLE = "_token_table"
 _EXECUTOR_TEMPLATE = "executor-pod.yaml.j2"
 _DOLLAR_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _MAXIMUM_CHARACTERS = 1024 * 1024
+_KEPT_CHARACTERS = 64 * 1024
 # Variables of the other dialect, or of neither: Kubernetes would get them as they are written.
 _UNFILLED = re.compile(r"\$\{?(kernel_[a-z0-9_]+)\}?")
 _JINJA_VARIABLE = re.compile(r"\{\{-?\s*(kernel_[a-z0-9_]+)")
@@ -162,8 +163,7 @@ def render(template: PodTemplate, variables: Mapping[str, Any]) -> list[dict[str
             text = _render_jinja(template.source, variables, table)
         else:
             text = _render_dollar(template.source, variables, table)
-        parsed = read_documents(text)
-        _check_unfilled(parsed, template.dialect)
+        parsed = (_kept if len(text) <= _KEPT_CHARACTERS else _parsed)(text, template.dialect)
         documents = table.replace(parsed)
     except (jinja2.TemplateError, ArithmeticError, TypeError, ValueError, LookupError, AttributeError) as error:
         words = _words(error)
@@ -200,6 +200,17 @@ def _check_unfilled(tree: Any, dialect: Dialect) -> None:  # noqa: ANN401  any p
         name = match.group(1)
         right = f"{{{{ {name} }}}}" if dialect is Dialect.JINJA else f"${{{name}}}"
         raise DocumentError(f"write {right} for {match.group(0)}")
+
+
+def _parsed(text: str, dialect: Dialect) -> list[Any]:
+    parsed = read_documents(text)
+    _check_unfilled(parsed, dialect)
+    return parsed
+
+
+# With tokens in place of values a template makes the same text again and again, and parsing it takes half of a start's processor
+# time. What is parsed isn't changed: the values are put into a copy.
+_kept = functools.lru_cache(maxsize=64)(_parsed)
 
 
 # A kernelspec has one template for all its kernels, and compiling it takes longer than everything else of a rendering.

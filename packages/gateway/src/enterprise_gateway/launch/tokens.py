@@ -19,19 +19,22 @@ class TokenError(ValueError):
     """A template uses a printed value where only a text can stand; the reason is fit for the template's author."""
 
 
+# Random, so that nobody can write a token into a value; the same for all renderings of this process, so that the same template
+# makes the same text. In lower case letters and digits, so that YAML reads a token as a plain text wherever it stands.
+_PREFIX = f"tk{secrets.token_hex(8)}n"
+_TOKEN = re.compile(rf"{_PREFIX}([0-9]+)e", re.IGNORECASE)
+
+
 class TokenTable:
-    """The tokens of one rendering. Nobody can write one: they carry a random part that is used once."""
+    """The tokens of one rendering, numbered as they are issued; they stand for nothing in another one."""
 
     def __init__(self) -> None:
-        self._prefix = f"tk{secrets.token_hex(8)}n"
-        # Letters and digits in lower case, so that YAML reads a token as a plain text wherever it stands.
-        self._token = re.compile(rf"{self._prefix}([0-9]+)e", re.IGNORECASE)
         self._values: list[Any] = []
 
     def issue(self, value: Any) -> str:  # noqa: ANN401  a template prints anything
         """Return the token that stands for a value."""
         self._values.append(value)
-        return f"{self._prefix}{len(self._values) - 1}e"
+        return f"{_PREFIX}{len(self._values) - 1}e"
 
     def replace(self, tree: Any) -> Any:  # noqa: ANN401  any part of a document
         """Return a parsed document with every token replaced by its value.
@@ -55,7 +58,7 @@ class TokenTable:
 
     def _leaf(self, text: str, path: tuple[str, ...]) -> Any:  # noqa: ANN401  a printed value keeps its type
         escape = _is_expanded(path)
-        whole = self._token.fullmatch(text)
+        whole = _TOKEN.fullmatch(text)
         if whole and not isinstance(text, QuotedText):
             value = self._value(whole)
             return self._inner(value, escape=escape) if isinstance(value, str) else value
@@ -69,7 +72,7 @@ class TokenTable:
             inner = self._inner(_as_text(value), escape=False)
             return inner.replace("$", "$$") if escape_values else inner
 
-        replaced = self._token.sub(text_of, text)
+        replaced = _TOKEN.sub(text_of, text)
         return replaced.replace("$", "$$") if escape else replaced
 
     def _value(self, match: re.Match[str]) -> Any:  # noqa: ANN401  as above

@@ -124,6 +124,8 @@ class Keeper:
             received=self._received,
             turn_over=self._pass_on,
         )
+        if self._phase not in _UNCLAIMED:
+            self._kernel.connect()
 
     # -------------------------------------------------------------------------------------------- the kernel's lives
 
@@ -294,6 +296,7 @@ class Keeper:
         if self._phase in _UNCLAIMED:
             self._claimed_by, self._phase = kernel_id, KernelPhase.RUNNING
             self._supervisor.claim(environment)
+            self._kernel.connect()
             self._gateways.tell_state()
             return None
         return None if self._claimed_by == kernel_id else "its pod doesn't wait for a claim"

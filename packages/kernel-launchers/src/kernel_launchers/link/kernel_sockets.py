@@ -19,7 +19,8 @@ _HIGH_WATER = 64
 # Above this rate a message may wait a few milliseconds. Cells that are run one after the other say a quarter of it.
 _FLOOD_SECONDS, _FLOOD_MESSAGES = 0.05, 100
 _REST_SECONDS = 0.01
-_RECONNECT_MILLISECONDS, _RECONNECT_MAX_MILLISECONDS = 20, 500
+# Always the same: a pause that grows would let a kernel that listens by now wait for as long as it took to come up.
+_RECONNECT_MILLISECONDS = 10
 # A kernel that prints in a loop while it is ended never stops.
 _DRAIN_SECONDS = 0.25
 _QUIET_MILLISECONDS = 30
@@ -84,12 +85,17 @@ class KernelSockets:
             socket = self._sockets[channel] = context.socket(kind)
             socket.linger = 0
             socket.rcvhwm = socket.sndhwm = _HIGH_WATER
-            socket.reconnect_ivl, socket.reconnect_ivl_max = _RECONNECT_MILLISECONDS, _RECONNECT_MAX_MILLISECONDS
+            socket.reconnect_ivl = _RECONNECT_MILLISECONDS
             socket.identity = identity
             if channel == "iopub":
                 socket.subscribe(b"")
-            socket.connect(_address(info, channel))
             self._watch(channel)
+        self._info = info
+
+    def connect(self) -> None:
+        """Begin to look for the kernel; what is sent before waits here."""
+        for channel, socket in self._sockets.items():
+            socket.connect(_address(self._info, channel))
 
     def _watch(self, channel: str) -> None:
         reads = self._reading and not (self._resting and channel == "iopub")
