@@ -83,6 +83,7 @@ class Replica:
         self.link.connect({}, supervisor=self.address)
         await self.link.ask_kernel_info()
         await self.link.output_arrives(ask=True)
+        self.link.up()
         return self
 
     async def client(self, session_id, **how):
@@ -190,6 +191,55 @@ def test_a_cell_goes_on_while_no_gateway_is_connected_and_the_next_one_has_its_o
             lines = seen + back.text().split()
             assert sorted(set(map(int, lines))) == list(range(100))
             assert cursor.position.number > 0
+
+    asyncio.run(steps())
+
+
+def test_a_client_that_comes_before_its_gateway_has_reached_the_kernel_goes_on_where_another_gateway_left_it(kernel):
+    code = "import time\nfor number in range(100):\n    print(number, flush=True)\n    time.sleep(0.01)"
+
+    async def steps():
+        first = await Replica(kernel.port).ready()
+        client, cursor = await first.client("mine")
+        asked = first.execute(code, "mine")
+        await until(lambda: "20\n" in client.text())
+        cursor.detach(None)
+        second = Replica(kernel.port)
+        back, _ = await second.client("mine")
+        waiting = second.execute("print('waited')", "mine")
+        await asyncio.sleep(0.1)
+        await second.ready()
+        try:
+            await until(lambda: waiting in back.replies())
+            lines = client.text().split() + back.text().split()
+            assert lines == [*map(str, range(100)), "waited"]
+            assert (client.replies() + back.replies(), back.gaps) == ([asked, waiting], [])
+        finally:
+            first.close()
+            second.close()
+
+    asyncio.run(steps())
+
+
+def test_a_client_that_waited_for_the_kernel_is_known_to_its_supervisor_and_can_go_on_at_another_gateway(kernel):
+    async def steps():
+        first = Replica(kernel.port)
+        client, cursor = await first.client("mine")
+        away, gone = await first.client("away")
+        gone.detach(None)
+        asked = first.execute("import time; print('begun', flush=True); time.sleep(0.5); print('ended')", "mine")
+        others = first.execute("print('of who is away')", "away")
+        await first.ready()
+        await until(lambda: "begun" in client.text())
+        cursor.detach(None)
+        async with replicas(kernel.port) as (second,):
+            back, _ = await second.client("mine")
+            returned, _ = await second.client("away")
+            await until(lambda: asked in back.replies() and others in returned.replies())
+            assert (client.text() + back.text()).split()[:2] == ["begun", "ended"]
+            assert "of who is away" in returned.text()
+            assert away.got[1:] == []
+        first.close()
 
     asyncio.run(steps())
 

@@ -82,6 +82,7 @@ class Edge:
         self.link.connect({}, supervisor=SupervisorAddress("127.0.0.1", self.port, SERVER[0], *GATEWAY))
         await self.link.ask_kernel_info()
         await self.link.output_arrives(ask=True)
+        self.link.up()
         options = WebsocketOptions()
         self._connections = OpenConnections(limit=options.max_connections, room=around)
         wiring = {
@@ -100,9 +101,6 @@ class Edge:
         assert kernel_id == _ID
         return self
 
-    async def wait_until_ready(self) -> None:
-        pass
-
     def client_connected(self) -> None:
         pass
 
@@ -119,7 +117,7 @@ class Edge:
             await self.link.restart(reason=None, now=False)
             await self.link.ask_kernel_info()
             await self.link.output_arrives(ask=True)
-            self.link.restarted()
+            self.link.up()
 
         self._call(restart())
 

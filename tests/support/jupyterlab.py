@@ -25,9 +25,9 @@ _BROWSER = Path(__file__).parent / "browser"
 _FILES = ("package.json", "package-lock.json", ".npmrc", "client.mjs")
 
 
-def jupyter_server_before(gateway: Server | InstalledGateway, workspace: Workspace) -> Server:
+def jupyter_server_before(gateway: Server | InstalledGateway, workspace: Workspace, *arguments: str) -> Server:
     """Return a Jupyter Server that has its kernels from a gateway; it isn't started yet."""
-    return _in_gateway_mode(Product.JUPYTER_SERVER, gateway, workspace, sys.executable)
+    return _in_gateway_mode(Product.JUPYTER_SERVER, gateway, workspace, sys.executable, *arguments)
 
 
 def jupyterlab_before(gateway: Server | InstalledGateway, workspace: Workspace, *, notebooks: Path) -> Server:
@@ -53,10 +53,17 @@ def _in_gateway_mode(
     )
 
 
-def walk_in_browser(lab: Server, notebook: str, *, lines: int) -> subprocess.Popen[str]:
-    """Begin to run a notebook's only cell in a browser; what is seen comes as lines of JSON, see browser/walk.py."""
+def walk_in_browser(lab: Server, notebook: str, *, lines: int | None = None) -> subprocess.Popen[str]:
+    """Begin to run a notebook's only cell in a browser; what is seen comes as lines of JSON, see browser/walk.py.
+
+    Parameters
+    ----------
+    lines
+        How many the cell prints, once the kernel is up; without it the cell is run the moment the notebook has a kernel.
+    """
     url = f"{lab.url}/lab/tree/{notebook}?token={lab.token}"
-    return subprocess.Popen([browser_python(), str(_BROWSER / "walk.py"), url, str(lines)], stdout=subprocess.PIPE, text=True)
+    arguments = [] if lines is None else [str(lines)]
+    return subprocess.Popen([browser_python(), str(_BROWSER / "walk.py"), url, *arguments], stdout=subprocess.PIPE, text=True)
 
 
 def browser_python() -> str:

@@ -15,13 +15,16 @@ from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 
 from enterprise_gateway.cluster.connection import ClusterConnection
 from enterprise_gateway.errors import LaunchFailed
+from enterprise_gateway.identity import ANONYMOUS
 from enterprise_gateway.kernels.admission import AdmissionControl
 from enterprise_gateway.kernels.culling import CullingRules
 from enterprise_gateway.kernels.kernel import Kernel
 from enterprise_gateway.kernels.limits import KernelLimits
 from enterprise_gateway.kernels.manager import GatewayKernelManager
 from enterprise_gateway.kernels.registry import Kernels
+from enterprise_gateway.kernels.requests import StartRequest
 from enterprise_gateway.kernels.rules import KernelRules, RulesInForce
+from enterprise_gateway.kernels.starts import KernelStarts
 from enterprise_gateway.kernels.table import KernelTable
 from enterprise_gateway.kernelspecs.authorization import UserLists
 from enterprise_gateway.kernelspecs.catalogue import Kernelspec, KernelspecCatalogue
@@ -95,29 +98,43 @@ def make_kernel(tmp_path, clock):
     context.destroy(linger=0)
 
 
+class Supervision:
+    """Stands for who tells the other replicas."""
+
+    def __init__(self):
+        self.told = []
+
+    async def tell_failure(self, words):
+        self.told.append(words)
+
+
 class Lifecycle:
     """Stands for a kernel's process; a test decides when and how a start ends."""
-
-    supervision = None
 
     def __init__(self, kernel):
         self.kernel = kernel
         self.started = asyncio.Event()
+        self.may_be_made = asyncio.Event()
+        self.may_be_made.set()
         self.may_finish = asyncio.Event()
         self.failure = None
         self.ended = False
         self.arguments = None
+        self.supervision = Supervision()
         self.phases = {"process": 0.5}
 
     async def start(self, *, timeout, arguments):
         self.timeout, self.arguments = timeout, arguments
         self.started.set()
         try:
+            await self.may_be_made.wait()
+            self.kernel.manager.launch_progress.made()
             await self.may_finish.wait()
         except asyncio.CancelledError:
             self.ended = True
             raise
         if self.failure:
+            await self.kernel.manager.launch_progress.fails(self.failure)
             raise LaunchFailed(self.failure)
         self.kernel.started()
 
@@ -135,14 +152,17 @@ class Lifecycle:
 
 class Metrics:
     def __init__(self):
-        self.launches, self.culled = [], 0
+        self.launches, self.culled, self.pending = [], [], []
 
     def launch_finished(self, kernelspec, seconds, outcome, phases):
         assert seconds >= 0
         self.launches.append((kernelspec, outcome))
 
-    def kernel_culled(self):
-        self.culled += 1
+    def pending_start_ended(self, outcome):
+        self.pending.append(outcome)
+
+    def kernel_culled(self, reason):
+        self.culled.append(str(reason))
 
 
 class NoPeers:
@@ -162,6 +182,9 @@ class NoPeers:
     async def look_up(self, kernel_id):
         pass
 
+    async def synced(self):
+        pass
+
 
 async def nothing(_kernelspec):
     pass
@@ -174,7 +197,7 @@ class Kit:
         self.metrics, self.forgotten, self.lifecycles, self.clock = Metrics(), [], {}, clock
         self.specs = folder
         self._make_kernel = make_kernel
-        self.finish_at_once = True
+        self.finish_at_once = self.make_at_once = True
         manager = KernelSpecManager(kernel_dirs=[str(folder)], ensure_native_kernel=False)
         self.catalogue = KernelspecCatalogue(manager=manager, allowed=frozenset(), max_age=60, clock=clock)
         self.table = KernelTable()
@@ -185,16 +208,26 @@ class Kit:
         self.kernels = self.with_peers(NoPeers(), self._make)
 
     def with_peers(self, peers, make_kernel):
-        return Kernels(
-            table=self.table,
-            peers=peers,
-            admission=self.admission,
-            catalogue=self.catalogue,
-            make_kernel=make_kernel,
-            rules=self.in_force,
-            metrics=self.metrics,
-            prepare=nothing,
-        )
+        common = {"table": self.table, "peers": peers, "admission": self.admission}
+        common |= {"rules": self.in_force, "metrics": self.metrics}
+        starts = KernelStarts(catalogue=self.catalogue, make_kernel=make_kernel, prepare=nothing, **common)
+        return Kernels(starts=starts, **common)
+
+    def start(self, name=None, identity=ANONYMOUS, *, wait=None, **env):
+        """Start a kernel for a client that waits for it, or only for some seconds."""
+        preferences = {} if wait is None else {"respond_async": True, "wait": wait}
+        return self.kernels.start(StartRequest(kernel_name=name, env=env, **preferences), identity)
+
+    async def under_way(self, *, made=True, **request):
+        """Return a start that goes on until its lifecycle is told to finish, and that lifecycle."""
+        self.finish_at_once, self.make_at_once = False, made
+        before = set(self.lifecycles)
+        task = asyncio.create_task(self.start(**request))
+        while not (new := set(self.lifecycles) - before):
+            await asyncio.sleep(0)
+        lifecycle = self.lifecycles[new.pop()]
+        await lifecycle.started.wait()
+        return task, lifecycle
 
     def upkeep(self):
         return Upkeep(
@@ -205,12 +238,14 @@ class Kit:
             orphan_age=600,
         )
 
-    def rules(self, *, total=None, per_user=-1, idle_timeout=0):
+    def rules(self, *, total=None, per_user=-1, idle_timeout=0, pending_starts=False):
         return KernelRules(
             default_kernel_name="python3",
             default_user="nobody",
             launch_timeout=30,
             max_launch_timeout=900,
+            pending_starts=pending_starts,
+            pending_start_timeout=600,
             users=UserLists(authorized=frozenset(), unauthorized=frozenset({"root"})),
             limits=KernelLimits(total=total, per_user=per_user),
             culling=CullingRules(idle_timeout=idle_timeout, connected=False, busy=False),
@@ -228,6 +263,8 @@ class Kit:
         kernel = self._make_kernel(kernel_id, user, kernelspec.name, kernelspec)
         kernel.manager.launch_request = request
         lifecycle = self.lifecycles[kernel_id] = Lifecycle(kernel)
+        if not self.make_at_once:
+            lifecycle.may_be_made.clear()
         if self.finish_at_once:
             lifecycle.may_finish.set()
         return kernel, lifecycle

@@ -134,13 +134,25 @@ def test_where_there_is_no_cluster_local_kernels_work_all_the_same():
 
 
 @pytest.mark.parametrize(
-    ("outlives_gateway", "state", "delivering", "waits"),
-    [(True, "busy", False, True), (True, "idle", True, True), (True, "idle", False, False), (False, "busy", True, False)],
-    ids=["cell in a pod", "output of a pod that a client is yet to get", "pod at rest", "cell of this machine"],
+    ("outlives_gateway", "state", "waits_for", "waits"),
+    [
+        (True, "busy", "", True),
+        (True, "idle", "delivering", True),
+        (True, "starting", "holding", True),
+        (True, "idle", "", False),
+        (False, "busy", "delivering", False),
+    ],
+    ids=[
+        "cell in a pod",
+        "output of a pod that a client is yet to get",
+        "cell that waits for its pod",
+        "pod at rest",
+        "cell of this machine",
+    ],
 )
-def test_a_gateway_that_ends_waits_for_cells_that_go_on_without_it(outlives_gateway, state, delivering, waits):
+def test_a_gateway_that_ends_waits_for_cells_that_go_on_without_it(outlives_gateway, state, waits_for, waits):
     parts = Parts("off")
-    link = SimpleNamespace(delivering=delivering)
+    link = SimpleNamespace(delivering=waits_for == "delivering", holding=waits_for == "holding")
     kernel = SimpleNamespace(outlives_gateway=outlives_gateway, execution_state=ExecutionState(state), link=link)
     parts.kernels.table = SimpleNamespace(find={"1": SimpleNamespace(kernel=kernel)}.get)
     gateway = Gateway(parts=parts)
@@ -163,6 +175,9 @@ class Draining(Parts):
 
         class Kernels(list):
             draining, shutdown_all = False, self.nothing
+
+            def refuse_waiting(self):
+                pass
 
         self.kernels = Kernels()
 

@@ -50,7 +50,7 @@ def test_what_kernels_use_is_added_up_when_it_is_asked_for():
 
 def test_two_gateways_of_one_process_count_for_themselves():
     first, second = GatewayMetrics(version="1"), GatewayMetrics(version="1")
-    first.kernel_culled()
+    first.kernel_culled("idle")
     assert 'kernels_culled_total{reason="idle"} 0.0' in second.exposition().decode()
 
 

@@ -39,6 +39,7 @@ __all__ = ["Gateway", "GatewayParts"]
 _log = logging.getLogger(__name__)
 
 _ACTIVITY_INTERVAL_SECONDS = 15.0
+_UNCLAIMED_INTERVAL_SECONDS = 15.0
 _ORPHAN_INTERVAL_SECONDS = 300.0
 _RETRY_SECONDS = 5.0
 _LOOK_AGAIN_SECONDS = 30.0
@@ -132,6 +133,7 @@ class Gateway:
         self._spawn(self._parts.local_pools.run(), "keep processes in waiting", essential=True)
         self._every(settings.cull_interval, self._parts.upkeep.cull)
         self._every(_ACTIVITY_INTERVAL_SECONDS, self._parts.upkeep.record_activity)
+        self._every(_UNCLAIMED_INTERVAL_SECONDS, self._parts.upkeep.cull_unclaimed)
         self._every(_ORPHAN_INTERVAL_SECONDS, self._parts.upkeep.collect_orphans)
         self._every(_LOOK_AGAIN_SECONDS, self._parts.adoption.look_again)
         _log.info("Gateway listens", extra={"url": self.url})
@@ -228,14 +230,16 @@ class Gateway:
         await self.stop()
 
     def _worth_waiting_for(self, kernel_id: str) -> bool:
-        """Tell whether a kernel that will go on without this gateway runs a cell, or a client is yet to get the output of one.
+        """Tell whether a kernel that will go on without this gateway runs a cell, or is to, or a client is yet to get its output.
 
-        The log ends with this process, and what its clients haven't got from it by then is lost.
+        The log ends with this process, and what its clients haven't got from it by then is lost; so is what waits here for a
+        kernel to be up.
         """
         entry = self._parts.kernels.table.find(kernel_id)
         if entry is None or not entry.kernel.outlives_gateway:
             return False
-        return entry.kernel.execution_state == ExecutionState.BUSY or entry.kernel.link.delivering
+        link = entry.kernel.link
+        return entry.kernel.execution_state == ExecutionState.BUSY or link.delivering or link.holding
 
     async def stop(self) -> None:
         """Take no more requests, let cells in pods end that soon do, end the kernels of this machine, close the websockets."""
@@ -251,6 +255,7 @@ class Gateway:
         # First of all: another replica may act from now on, and this one does nothing more that only one may do.
         await parts.cluster.step_down()
         await parts.connections.close_idle(self._worth_waiting_for, within=parts.settings.drain_timeout)
+        parts.kernels.refuse_waiting()
         await parts.connections.close_all()
         await parts.upkeep.flush()
         await parts.kernels.shutdown_all()

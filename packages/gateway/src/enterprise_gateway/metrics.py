@@ -26,6 +26,7 @@ _DROPS = (
     "rate_limit",
     "too_large_for_client",
     "unknown_channel",
+    "waiting_full",
 )
 
 
@@ -55,7 +56,11 @@ class GatewayMetrics:
         )
         self._launch_failures = self._counter("kernel_launch_failures_total", "Starts that failed", "reason")
         self._culled = self._counter("kernels_culled_total", "Kernels shut down because nobody used them", "reason")
-        self._culled.labels("idle")
+        for reason in ("idle", "unclaimed"):
+            self._culled.labels(reason)
+        self._pending = self._counter("pending_starts_total", "Starts that went on after their client was answered", "outcome")
+        for outcome in ("started", "failed", "deleted"):
+            self._pending.labels(outcome)
         self._restarts = self._counter("kernel_restarts_total", "Kernels started again", "cause")
         for cause in ("died", "requested"):
             self._restarts.labels(cause)
@@ -139,9 +144,13 @@ class GatewayMetrics:
         if outcome != "success":
             self._launch_failures.labels(outcome).inc()
 
-    def kernel_culled(self) -> None:
-        """Count a kernel that was culled."""
-        self._culled.labels("idle").inc()
+    def pending_start_ended(self, outcome: str) -> None:
+        """Count a start whose client was answered before: `started`, `failed` or `deleted`."""
+        self._pending.labels(outcome).inc()
+
+    def kernel_culled(self, reason: str) -> None:
+        """Count a kernel that was culled: because it was idle, or nobody ever asked for it."""
+        self._culled.labels(reason).inc()
 
     def kernel_restarted(self, died: bool) -> None:  # noqa: FBT001  it is the event's only fact
         """Count a restart."""

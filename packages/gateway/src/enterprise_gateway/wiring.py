@@ -21,6 +21,7 @@ from enterprise_gateway.kernels.ports import KernelPorts
 from enterprise_gateway.kernels.registry import Kernels
 from enterprise_gateway.kernels.rules import RulesInForce
 from enterprise_gateway.kernels.sessions import Sessions
+from enterprise_gateway.kernels.starts import KernelStarts
 from enterprise_gateway.kernels.table import KernelTable
 from enterprise_gateway.kernelspecs.authorization import EmptyListings
 from enterprise_gateway.kernelspecs.catalogue import Kernelspec, KernelspecCatalogue
@@ -138,7 +139,7 @@ def build_gateway(
         if runs_in_cluster(kernelspec.spec):
             await adoption.join()
 
-    kernels = Kernels(
+    starts = KernelStarts(
         table=table,
         peers=adoption,
         admission=admission,
@@ -148,6 +149,7 @@ def build_gateway(
         metrics=metrics,
         prepare=prepare,
     )
+    kernels = Kernels(table=table, peers=adoption, admission=admission, starts=starts, rules=in_force, metrics=metrics)
     upkeep = Upkeep(
         cluster=cluster,
         kernels=kernels,

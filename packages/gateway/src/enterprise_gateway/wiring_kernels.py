@@ -22,6 +22,7 @@ from enterprise_gateway.kernelspecs.catalogue import Kernelspec
 from enterprise_gateway.launch.request import LaunchRequest
 from enterprise_gateway.links.link import KernelLink
 from enterprise_gateway.metrics import GatewayMetrics
+from enterprise_gateway.provisioners.exits import waiting_words
 from enterprise_gateway.provisioners.local import GatewayLocalProvisioner
 from enterprise_gateway.provisioners.local_pool import LocalPool
 from enterprise_gateway.provisioners.local_ports import LocalPorts, ephemeral_range
@@ -126,6 +127,7 @@ class KernelMaker:
                 options=self._link_options,
                 metrics=self._metrics,
                 make_recorder=self._recorder,
+                words=lambda: waiting_words(manager.provisioner),
             ),
             outlives_gateway=in_cluster,
         )

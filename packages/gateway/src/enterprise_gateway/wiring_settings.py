@@ -111,6 +111,8 @@ def rules_of(settings: GatewaySettings, *, default_user: str) -> KernelRules:
         default_user=default_user,
         launch_timeout=settings.kernel_launch_timeout,
         max_launch_timeout=settings.max_kernel_launch_timeout,
+        pending_starts=settings.pending_starts,
+        pending_start_timeout=settings.pending_start_timeout,
         users=UserLists(authorized=settings.authorized_users, unauthorized=settings.unauthorized_users),
         limits=KernelLimits(total=settings.max_kernels, per_user=settings.max_kernels_per_user),
         culling=CullingRules(idle_timeout=settings.cull_idle_timeout, connected=settings.cull_connected, busy=settings.cull_busy),

@@ -75,6 +75,7 @@ def make_link(made_links):
         counts = Counts()
         session = Session(key=b"key")
         link = KernelLink(kernel_id="1", context=context, session=lambda: session, options=LinkOptions(**options), metrics=counts)
+        link.up()
         links.append((link, counts))
         return link
 

@@ -13,7 +13,7 @@ from jupyter_client.session import Session
 from enterprise_gateway.links.link import KernelLink
 from enterprise_gateway.links.messages import Header
 from enterprise_gateway.links.options import LinkOptions
-from enterprise_gateway.links.requests import HeldMessage, KernelDoesNotRead
+from enterprise_gateway.links.requests import HeldMessage, KernelDoesNotRead, TooManyWait
 from enterprise_gateway_common.message_log import START
 
 KEY = b"the kernel's key"
@@ -92,6 +92,7 @@ def scenario():
                 metrics=Counts(),
             )
             link.connect(kernel.info)
+            link.up()
             try:
                 async with asyncio.timeout(20):
                     return await steps(link, kernel)
@@ -234,11 +235,73 @@ def test_what_comes_while_the_kernel_is_restarted_waits_for_the_new_one(scenario
         assert link.send(request("meanwhile"))
         moved = kernel.successor = PlayedKernel(kernel.context)
         link.connect(moved.info)
-        link.restarted()
+        link.up()
         _, asked = await moved.receive("shell")
         return answered, asked["header"]["msg_id"]
 
     assert scenario(steps) == (["error", "execute_reply", "status"], "meanwhile")
+
+
+def test_what_comes_before_the_kernel_is_up_for_the_first_time_waits_though_it_is_reached_already(scenario):
+    async def steps(link, kernel):
+        starting = KernelLink(
+            kernel_id="2",
+            context=zmq.Context.shadow(kernel.context.underlying),
+            session=lambda: link.session,
+            options=LinkOptions(),
+            metrics=Counts(),
+        )
+        for number in range(3):
+            assert starting.send(request(str(number)))
+        # It is asked whether it answers; a cell that ran now would say things that nobody hears.
+        starting.connect(kernel.info)
+        asking = asyncio.create_task(starting.ask_kernel_info())
+        identities, asked = await kernel.receive("shell")
+        await kernel.answer("shell", identities, asked)
+        await asking
+        assert starting.holding
+        starting.up()
+        got = [(await kernel.receive("shell"))[1]["header"]["msg_id"] for _ in range(3)]
+        starting.close()
+        return asked["msg_type"], got
+
+    assert scenario(steps) == ("kernel_info_request", ["0", "1", "2"])
+
+
+def test_a_message_beyond_the_bound_is_answered_and_is_no_request_of_the_kernel(scenario):
+    async def steps(link, kernel):
+        link.restarting(None)
+        with pytest.raises(TooManyWait) as refused:
+            link.send(request("too large", content=b"x" * 2_000))
+        link.refuse(request("too large"), str(refused.value))
+        answered = [(message.header.msg_type, message.parent.msg_id) for message in said(link)]
+        link.connect(kernel.info)
+        link.up()
+        link.send(request("next"))
+        return answered, (await kernel.receive("shell"))[1]["header"]["msg_id"]
+
+    answers = [(kind, "too large") for kind in ("error", "execute_reply", "status")]
+    assert scenario(steps, max_message_bytes=2_000) == (answers, "next")
+
+
+def test_what_waits_for_a_kernel_that_never_comes_up_is_answered_before_its_clients_hear_that_it_is_dead(scenario):
+    async def steps(link, kernel):
+        link.restarting(None)
+        link.send(request("waits"))
+        link.dead("No image.")
+        return [message.header.msg_type for message in said(link)]
+
+    assert scenario(steps) == ["error", "execute_reply", "status", "stream", "status"]
+
+
+def test_what_waits_is_answered_by_a_gateway_that_ends(scenario):
+    async def steps(link, kernel):
+        link.restarting(None)
+        link.send(request("waits"))
+        link.refuse_waiting("The gateway was stopped.")
+        return [message.header.msg_type for message in said(link)], link.holding
+
+    assert scenario(steps) == (["error", "execute_reply", "status"], False)
 
 
 class StalledClient:
@@ -266,7 +329,7 @@ def test_a_kernel_is_restarted_though_the_only_client_takes_nothing_of_what_the_
         await moved.answer("shell", *await moved.receive("shell"), {"implementation": "played"})
         answer = await asking
         assert link._channels.reading
-        link.restarted()
+        link.up()
         # Now it is a kernel like any other, whose output waits for its only client.
         return answer["implementation"], link._channels.reading
 

@@ -1,5 +1,6 @@
 """What a link records of the requests that go through it."""
 
+import asyncio
 import json
 
 import pytest
@@ -32,6 +33,7 @@ def link():
         metrics=Metrics(),
         make_recorder=lambda clock: ExecutionRecorder(max_executions=10, max_bytes=1 << 20, clock=clock),
     )
+    made.up()
     yield made
     made.close()
     context.destroy(linger=0)
@@ -48,12 +50,15 @@ def states(link):
 
 
 def test_a_request_that_waits_for_a_restart_is_recorded_and_ends_with_the_kernel(link):
-    link.restarting("It died.")
-    assert link.send(request("a", "1 + 1", {"cellId": "x"}))
-    (execution,) = link.executions.all()
-    assert (execution.state, execution.code, execution.metadata) == ("queued", "1 + 1", {"cellId": "x"})
-    link.dead("It died again.")
-    assert states(link) == {"a": "error"}
+    async def steps():
+        link.restarting("It died.")
+        assert link.send(request("a", "1 + 1", {"cellId": "x"}))
+        (execution,) = link.executions.all()
+        assert (execution.state, execution.code, execution.metadata) == ("queued", "1 + 1", {"cellId": "x"})
+        link.dead("It died again.")
+        assert states(link) == {"a": "error"}
+
+    asyncio.run(steps())
 
 
 def test_a_request_to_a_dead_kernel_is_recorded_with_the_error_that_its_client_gets(link):
@@ -77,8 +82,11 @@ def test_a_request_that_cant_be_sent_is_not_recorded(link, monkeypatch):
 
 
 def test_a_link_that_is_closed_gives_back_what_its_record_took(link):
-    link.restarting(None)
-    link.send(request("a"))
-    assert link.executions.size > 0
-    link.close()
-    assert (link.executions.size, states(link)) == (0, {})
+    async def steps():
+        link.restarting(None)
+        link.send(request("a"))
+        assert link.executions.size > 0
+        link.close()
+        assert (link.executions.size, states(link)) == (0, {})
+
+    asyncio.run(steps())

@@ -4,7 +4,7 @@ import pytest
 from jupyter_client.session import Session
 
 from enterprise_gateway.links.messages import Header, KernelMessage
-from enterprise_gateway.links.requests import HeldMessage, KernelDoesNotRead, LinkRequests
+from enterprise_gateway.links.requests import HeldMessage, LinkRequests, TooManyWait
 
 
 def said(channel, kind, parent=None, **content):
@@ -80,10 +80,37 @@ def test_what_is_held_is_not_open_and_comes_out_in_order(requests):
 @pytest.mark.parametrize("size", [0, 4000])
 def test_no_more_is_held_than_the_bound_allows(requests, size):
     ten = [message(size=size)] * 10
-    with pytest.raises(KernelDoesNotRead):
+    with pytest.raises(TooManyWait, match="Run this again"):
         list(map(requests.hold, ten))
+    assert requests.holding
     requests.release()
+    assert not requests.holding
     requests.hold(message(size=size))
+
+
+def test_no_more_messages_are_held_than_the_bound_allows_however_small():
+    requests = LinkRequests(most_held_bytes=10_000_000, most_held=3)
+    with pytest.raises(TooManyWait, match="3 messages wait for it"):
+        list(map(requests.hold, [message(size=0)] * 4))
+    assert len(requests.release()) == 3
+
+
+def test_what_never_reached_the_kernel_is_answered_and_of_each_sessions_cells_the_first_shows_why(requests):
+    kinds = [("a", "kernel_info_request"), ("b", "execute_request"), ("c", "execute_request"), ("d", "comm_msg")]
+    unsent = [message(*kind)._replace(session_id=session) for session in ("one", "other") for kind in kinds]
+    told = list(requests.answer_unsent(unsent, "No image.", Session(key=b"k")))
+    of_each = [
+        ("shell", "kernel_info_reply", "a"),
+        ("iopub", "status", "a"),
+        ("iopub", "error", "b"),
+        ("shell", "execute_reply", "b"),
+        ("iopub", "status", "b"),
+        ("shell", "execute_reply", "c"),
+        ("iopub", "status", "c"),
+    ]
+    assert [(one.channel, one.header.msg_type, json.loads(one.parts[1])["msg_id"]) for one in told] == of_each * 2
+    assert [one.recipient for one in told if one.channel == "shell"] == ["one"] * 3 + ["other"] * 3
+    assert {json.loads(one.parts[3]).get("evalue") for one in told} == {"No image.", None}
 
 
 def test_a_reply_is_for_the_session_that_asked_and_answers_of_the_gateway_are_too(requests):

@@ -10,11 +10,12 @@ from jupyter_client.manager import AsyncKernelManager
 
 from enterprise_gateway.cluster.services import ClusterOptions
 from enterprise_gateway.deadline import Deadline
-from enterprise_gateway.errors import Unavailable
+from enterprise_gateway.errors import LaunchFailed, Unavailable
 from enterprise_gateway.launch.policy import Policy
 from enterprise_gateway.launch.request import KernelFacts, compose_request
 from enterprise_gateway.launch.supervisor_address import SupervisorAddress
 from enterprise_gateway.launch.variables import read_variables
+from enterprise_gateway.provisioners import kubernetes
 from enterprise_gateway.provisioners.kubernetes import KubernetesProvisioner
 
 
@@ -160,3 +161,100 @@ def test_a_kernel_with_a_supervisor_has_a_secret_that_its_pod_doesnt_know(provis
     made.supervisor = SupervisorAddress("10.0.0.1", 1, "public", "public", "secret")
     made._pods = SimpleNamespace(watch=SimpleNamespace(state=pod()))
     assert made.open_ports.secret == b"secret"
+
+
+class Progress:
+    """Notes what it is told of a start, in the order in which that came about."""
+
+    def __init__(self, events):
+        self.events, self.is_handed_over = events, False
+
+    def made(self):
+        self.events.append("told that all is made")
+
+    async def fails(self, words):
+        self.events.append(f"told why it fails: {words}")
+
+
+class Start:
+    """A start in a cluster whose every step a test decides."""
+
+    def __init__(self, monkeypatch):
+        self.events, self.fails, self.waits = [], LaunchFailed("no image"), asyncio.Event()
+        manager = AsyncKernelManager()
+        manager.launch_progress = self.progress = Progress(self.events)
+        services = SimpleNamespace(
+            options=ClusterOptions(launch_timeout=60, max_launch_timeout=900),
+            policy=SimpleNamespace(current=Policy),
+            nodes_with=lambda _image: (),
+            pods_of=lambda _kernel_id, *, answers: self,  # noqa: ARG005
+            client=None,
+            maker=None,
+            ready=self.nothing,
+            turn=self.nothing,
+        )
+        self.strategy = SimpleNamespace(
+            values={}, variables={}, gateway_key=None, connection_file=lambda _name: None, close=lambda: None
+        )
+        self.strategy.is_known_to_others = True
+        monkeypatch.setattr(kubernetes, "build_plan", lambda **_: None)
+        monkeypatch.setattr(kubernetes, "find_template", lambda _folder: None)
+        self.provisioner = KubernetesProvisioner(
+            kernel_id="01234567-89ab-4cde-8f01-23456789abcd",
+            kernel_spec=KernelSpec(argv=["x"]),
+            parent=manager,
+            services=services,
+            image_name="x",
+        )
+
+        async def strategy(_services, _wanted):
+            return self.strategy
+
+        monkeypatch.setattr(self.provisioner, "_strategy", strategy)
+
+    async def nothing(self, *_):
+        pass
+
+    async def make(self, _maker, _plan, *, deadline):
+        self.events.append("made")
+        return self
+
+    async def running(self, **_):
+        self.events.append("waits")
+        self.waits.set()
+        if self.fails is None:
+            await asyncio.Event().wait()
+        raise self.fails
+
+    async def take_away(self, **_):
+        self.events.append("taken away")
+
+    async def launch(self):
+        await self.provisioner.launch_kernel(["x"])
+
+
+def test_a_start_says_when_all_of_it_is_made_and_why_it_fails_before_that_is_taken_away(monkeypatch):
+    start = Start(monkeypatch)
+    with pytest.raises(LaunchFailed):
+        asyncio.run(start.launch())
+    assert start.events == ["made", "told that all is made", "waits", "told why it fails: no image", "taken away"]
+
+
+@pytest.mark.parametrize(
+    ("handed_over", "known", "taken_away"),
+    [(True, True, False), (True, False, True), (False, True, True)],
+    ids=["to another replica", "to none that could find its connection", "not handed over"],
+)
+def test_what_was_made_stays_where_another_process_goes_on_with_it(monkeypatch, handed_over, known, taken_away):
+    start = Start(monkeypatch)
+    start.fails, start.progress.is_handed_over, start.strategy.is_known_to_others = None, handed_over, known
+
+    async def scenario():
+        launch = asyncio.create_task(start.launch())
+        async with asyncio.timeout(10):
+            await start.waits.wait()
+        launch.cancel()
+        await asyncio.gather(launch, return_exceptions=True)
+
+    asyncio.run(scenario())
+    assert ("taken away" in start.events) is taken_away

@@ -19,6 +19,7 @@ from enterprise_gateway.errors import (
     NotSupported,
 )
 from enterprise_gateway.identity import ANONYMOUS, Identity
+from enterprise_gateway.kernels import registry
 from enterprise_gateway.kernels.admission import AdmissionState
 from enterprise_gateway.kernels.requests import StartRequest
 from enterprise_gateway.replicas import adoption as module
@@ -671,3 +672,43 @@ def test_what_a_kernel_put_into_its_own_namespace_takes_nobodys_place():
     home = f"alice-{ID}"
     forged = [pod("forged", home, another, "Alice"), pod("more", home, "4", "Bob"), pod("claims", home, str(uuid.uuid4()), "Bob")]
     assert owners_of([pod("own", home, ID, "Alice"), *shared, *forged]) == {ID: "Alice", another: "Bob", "3": "Carol"}
+
+
+# ---------------------------------------------------------------------------------- websockets of a gateway that starts
+
+
+def test_a_websocket_waits_until_all_kernels_are_known_and_finds_its_own(replica):
+    async def steps():
+        replica.cache.show(pod())
+        replica.cluster.syncing.clear()
+        connecting = asyncio.create_task(replica.kernels.connected(ID, ANONYMOUS))
+        finding = asyncio.create_task(replica.adoption.begin())
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert not connecting.done()
+        replica.cluster.syncing.set()
+        assert (await connecting).kernel_id == ID
+        await finding
+
+    run(steps())
+
+
+def test_a_websocket_to_a_kernel_that_doesnt_exist_is_refused_once_all_are_known(replica):
+    async def steps():
+        connecting = asyncio.create_task(replica.kernels.connected(ID, ANONYMOUS))
+        await asyncio.sleep(0)
+        await replica.adoption.begin()
+        with pytest.raises(KernelNotFound):
+            await connecting
+
+    run(steps())
+
+
+def test_a_websocket_isnt_kept_waiting_for_ever(replica, monkeypatch):
+    monkeypatch.setattr(registry, "_SYNC_SECONDS", 0.0)
+
+    async def steps():
+        with pytest.raises(ClusterNotSynced):
+            await replica.kernels.connected(ID, ANONYMOUS)
+
+    run(steps())

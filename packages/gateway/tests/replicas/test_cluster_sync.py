@@ -1,3 +1,4 @@
+import asyncio
 from types import SimpleNamespace
 
 import pytest
@@ -50,6 +51,37 @@ def test_until_somebody_looked_for_kernels_in_the_cluster_none_can_be_denied(syn
     assert sync.done
     sync.check()
     sync.check_images()
+
+
+@pytest.mark.parametrize("end", ["finish", "not_needed"])
+def test_who_waits_for_all_kernels_to_be_known_goes_on_when_they_are_or_none_is_looked_for(sync, end):
+    async def scenario():
+        sync.begin()
+        waiting = asyncio.create_task(sync.decided())
+        for _ in range(5):
+            await asyncio.sleep(0)
+        before = waiting.done()
+        getattr(sync, end)()
+        await waiting
+        return before
+
+    assert asyncio.run(scenario()) is False
+
+
+def test_where_a_kernelspec_for_pods_comes_later_their_kernels_are_waited_for(sync):
+    async def scenario():
+        sync.not_needed()
+        await sync.decided()
+        sync.begin()
+        waiting = asyncio.create_task(sync.decided())
+        for _ in range(5):
+            await asyncio.sleep(0)
+        before = waiting.done()
+        sync.finish()
+        await waiting
+        return before
+
+    assert asyncio.run(scenario()) is False
 
 
 def test_where_no_kernelspec_needs_the_cluster_nothing_is_refused_until_one_does(sync):

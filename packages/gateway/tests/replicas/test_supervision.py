@@ -25,6 +25,8 @@ SHUT_DOWN = Ending(cause=Cause.SHUTDOWN, at="2026-01-01T00:00:00Z", words="nobod
 RESTART = Ending(cause=Cause.RESTART, at="2026-01-01T00:00:00Z")
 GIVEN_UP = Ending(cause=Cause.GIVEN_UP, at="2026-01-01T00:00:00Z", words="it died too often")
 
+NOT_STARTED = Ending(cause=Cause.NOT_STARTED, at="2026-01-01T00:00:00Z", words="no image")
+
 
 def options(seconds, *, restart_limit=5):
     return LifecycleOptions(
@@ -42,7 +44,7 @@ class Pods:
     def __init__(self):
         self.told = []
         self.objects = SimpleNamespace(pod_uid="u1")
-        self.was_started = True
+        self.was_started, self.ending = True, None
         self._new_pod()
         self.successor = asyncio.Event()
         self.records = [SimpleNamespace(environment={"KERNEL_FOO": "bar"}, judged=frozenset(), supervisor=None)]
@@ -248,6 +250,27 @@ def test_a_start_that_fails_elsewhere_is_forgotten_when_its_pod_is_gone(scenario
         kit.pods.is_gone.set()
         await kit.until("dead")
         assert kit.ended == [True]
+
+    scenario(steps)
+
+
+def test_a_start_that_fails_elsewhere_stays_dead_with_its_reason_where_clients_know_the_kernel(scenario):
+    async def steps(kit):
+        kit.pods.was_started, kit.pods.ending = False, NOT_STARTED
+        kit.lifecycle.follow()
+        await asyncio.sleep(0)
+        kit.pods.end.set_result("it was deleted")
+        kit.pods.is_gone.set()
+        await kit.until("dead")
+        assert (kit.ended, kit.kernel.reason) == ([False], "no image")
+
+    scenario(steps)
+
+
+def test_why_a_kernel_never_came_up_is_written_on_its_pod(scenario):
+    async def steps(kit):
+        await kit.lifecycle.supervision.tell_failure("no image")
+        assert kit.pods.told == [("not-started", "no image")]
 
     scenario(steps)
 

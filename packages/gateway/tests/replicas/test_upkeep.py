@@ -9,6 +9,7 @@ import pytest
 
 from enterprise_gateway.cluster.pods.state import pod_state
 from enterprise_gateway.kernels.admission import Admission, AdmissionState
+from enterprise_gateway.kernels.culling import CullReason
 from enterprise_gateway.kernels.kernel import ExecutionState
 from enterprise_gateway.kernels.table import Entry
 from enterprise_gateway.replicas.objections import Objections
@@ -91,8 +92,8 @@ class Replica:
         self.objections.noticed(installation.pod)
         self.collected = 0
 
-        async def cull(kernel, reason):
-            self.culled.append(kernel.kernel_id)
+        async def cull(kernel, reason, why=CullReason.IDLE):
+            self.culled.append(kernel.kernel_id if why is CullReason.IDLE else f"{kernel.kernel_id} {why}")
 
         self.kernels.cull = cull
         self.while_waiting = lambda: None
@@ -173,6 +174,61 @@ def test_who_may_not_act_any_more_when_the_answers_are_in_culls_nothing(replicas
     one.while_waiting = lambda: setattr(one, "leads", False)
     asyncio.run(one.upkeep.cull())
     assert one.culled == []
+
+
+# ------------------------------------------------------------------------------------ kernels that nobody came back for
+
+
+def unclaimed(replica, clock):
+    """Have a replica's client be answered before the kernel was up, and not come back within the time for that."""
+    replica.kernel.expect_claim(60)
+    clock.now += 60
+
+
+def test_a_kernel_that_nobody_asked_any_replica_for_is_shut_down_by_the_one_that_started_it(replicas, clock):
+    started, leader = replicas[1], replicas[0]
+    unclaimed(started, clock)
+    asyncio.run(leader.upkeep.cull_unclaimed())
+    asyncio.run(started.upkeep.cull_unclaimed())
+    assert (leader.culled, started.culled) == ([], ["1 unclaimed"])
+
+
+def test_a_kernel_that_another_replicas_client_asked_for_stays_and_isnt_asked_about_again(replicas, clock, installation):
+    started, other = replicas
+    unclaimed(started, clock)
+    other.kernel.claim()
+    asyncio.run(started.upkeep.cull_unclaimed())
+    written = len(installation.writes)
+    asyncio.run(started.upkeep.cull_unclaimed())
+    assert (started.culled, len(installation.writes)) == ([], written)
+
+
+@pytest.mark.parametrize("state", ["starting", "restarting", "dead"])
+def test_a_kernel_that_isnt_up_ends_by_other_deadlines(replicas, clock, state):
+    started = replicas[0]
+    started.kernel.execution_state = ExecutionState(state)
+    unclaimed(started, clock)
+    asyncio.run(started.upkeep.cull_unclaimed())
+    assert started.culled == []
+
+
+def test_a_kernel_stays_whose_claims_the_others_cant_be_asked_for(replicas, clock, installation):
+    started = replicas[0]
+    installation.away = True
+    unclaimed(started, clock)
+    asyncio.run(started.upkeep.cull_unclaimed())
+    assert started.culled == []
+
+
+def test_a_kernel_of_this_machine_that_nobody_came_back_for_is_shut_down_without_asking(kit, clock):
+    async def steps():
+        kernel, _ = await kit.start()
+        kernel.expect_claim(60)
+        clock.now += 60
+        await kit.upkeep().cull_unclaimed()
+
+    asyncio.run(steps())
+    assert (kit.kernels.all(), kit.metrics.culled) == ([], ["unclaimed"])
 
 
 def test_a_question_that_is_older_than_the_acquaintance_is_not_answered(installation, kit_type, make_kernel, clock, tmp_path):

@@ -63,16 +63,9 @@ class ManagedKernel:
         self.manager = AsyncKernelManager(kernel_name="python3")
         self.connections = 0
         self.messages: list[str] = []
-        self.failure: Exception | None = None
         self.link = KernelLink(
             kernel_id=self.kernel_id, context=context, session=lambda: self.manager.session, options=options, metrics=metrics
         )
-        self._ready = asyncio.Event()
-
-    async def wait_until_ready(self) -> None:
-        if self.failure is not None:
-            raise self.failure
-        await self._ready.wait()
 
     async def start(self) -> None:
         await self.manager.start_kernel()
@@ -82,7 +75,7 @@ class ManagedKernel:
         self.link.connect(self.manager.get_connection_info())
         await self.link.ask_kernel_info()
         await self.link.output_arrives(ask=True)
-        self._ready.set()
+        self.link.up()
 
     def client_connected(self) -> None:
         self.connections += 1
@@ -94,11 +87,9 @@ class ManagedKernel:
         self.messages.append(message_type)
 
     async def restart(self, *, newports: bool, reason: str | None = None) -> None:
-        self._ready.clear()
         self.link.restarting(reason)
         await self.manager.restart_kernel(now=True, newports=newports)
         await self.answers()
-        self.link.restarted()
 
     def die(self, reason: str | None) -> None:
         self.link.dead(reason)
@@ -138,6 +129,7 @@ class Gateway:
     def __init__(self, options: WebsocketOptions, link_options: LinkOptions) -> None:
         self.metrics = CountingMetrics()
         self.kernels: dict[str, ManagedKernel] = {}
+        self.failure: Exception | None = None
         self._link_options = link_options
         self.connections = OpenConnections(limit=options.max_connections, room=Boundless())
         self._options = options
@@ -149,6 +141,8 @@ class Gateway:
 
     async def connected(self, kernel_id: str, identity: object) -> ManagedKernel:
         assert identity == "somebody"
+        if self.failure is not None:
+            raise self.failure
         if kernel_id not in self.kernels:
             raise KernelNotFound(kernel_id)
         return self.kernels[kernel_id]

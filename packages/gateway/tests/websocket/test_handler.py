@@ -70,20 +70,20 @@ def test_a_page_of_another_origin_is_refused_with_403_and_json(url):
     assert (status, body["reason"]) == (403, "Forbidden")
 
 
-def test_a_kernel_that_cannot_become_ready_is_refused_with_its_own_words(url, kernel):
-    kernel.failure = LaunchFailed("The image can't be pulled.")
+def test_a_kernel_that_cannot_be_found_now_is_refused_with_the_words_of_whoever_looked(gateway, url):
+    gateway.failure = LaunchFailed("The image can't be pulled.")
     try:
         assert _refusal(url) == (500, {"reason": "Kernel launch failed", "message": "The image can't be pulled."})
     finally:
-        kernel.failure = None
+        gateway.failure = None
 
 
-def test_a_failure_of_the_gateway_is_logged_without_the_clients_token(url, kernel, caplog):
-    kernel.failure = RuntimeError("a fault")
+def test_a_failure_of_the_gateway_is_logged_without_the_clients_token(gateway, url, caplog):
+    gateway.failure = RuntimeError("a fault")
     try:
         status, body = _refusal(f"{url}?token=canary")
     finally:
-        kernel.failure = None
+        gateway.failure = None
     assert (status, body["reason"]) == (500, "Internal Server Error")
     # The application writes its own line of each request in place of tornado's.
     written = [logging.Formatter().format(record) for record in caplog.records if record.name != "tornado.access"]

@@ -45,6 +45,7 @@ class Admission:
         """Why it is refused."""
         self._question: asyncio.Task[None] | None = None
         self._end_start: Callable[[], object] | None = None
+        self._settled = asyncio.Event()
 
     def begin(self, end_start: Callable[[], object]) -> None:
         """Take over how the start is ended while it is under way."""
@@ -57,12 +58,18 @@ class Admission:
     def admit(self) -> None:
         """Give the start its place."""
         self.state = AdmissionState.ADMITTED
+        self._settled.set()
 
     def refuse(self, error: GatewayError) -> None:
         """Refuse it, and end it where it is still under way."""
         self.state, self.refusal = AdmissionState.REFUSED, error
+        self._settled.set()
         if self._end_start is not None:
             self._end_start()
+
+    async def settled(self) -> None:
+        """Return when it is admitted or refused, which of a kernel without a pod never happens."""
+        await self._settled.wait()
 
     async def decided(self) -> None:
         """Return when a start that is over otherwise has its place; one whose pod nobody saw so far has it too.
@@ -118,6 +125,11 @@ class AdmissionControl:
         self._known = known
         self._others = others
         self._limits = limits
+
+    @property
+    def has_limits(self) -> bool:
+        """Whether a start can be one too many."""
+        return self._limits().any
 
     def check(self, user: str) -> None:
         """Return where one more kernel of a user is within the limits, as far as it is known.

@@ -3,12 +3,20 @@
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 
 from enterprise_gateway.kernels.kernel import ExecutionState, Kernel
 
-__all__ = ["CullingRules", "cull_reason", "idle_timeout", "kernels_to_cull"]
+__all__ = ["CullReason", "CullingRules", "cull_reason", "idle_timeout", "kernels_to_cull", "unclaimed_kernels"]
 
 _log = logging.getLogger(__name__)
+
+
+class CullReason(StrEnum):
+    """Why a kernel is shut down that nobody asked to be."""
+
+    IDLE = "idle"
+    UNCLAIMED = "unclaimed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +52,16 @@ def cull_reason(kernel: Kernel, rules: CullingRules) -> str | None:
     if kernel.spared_seconds < timeout:
         return None
     return f"The kernel was shut down because it had not been used for {timeout:g} seconds."
+
+
+def unclaimed_kernels(kernels: Iterable[Kernel]) -> list[tuple[Kernel, str]]:
+    """Return the kernels that are up and that nobody came back to ask for, each with the words for its user."""
+    # A start that isn't over has a deadline of its own, and a dead kernel is forgotten by itself.
+    return [
+        (kernel, "The kernel was shut down because nobody asked for it within the time for its start.")
+        for kernel in kernels
+        if kernel.is_unclaimed and kernel.execution_state in {ExecutionState.IDLE, ExecutionState.BUSY}
+    ]
 
 
 def idle_timeout(kernel: Kernel, rules: CullingRules) -> float:

@@ -12,7 +12,6 @@ from enterprise_gateway.errors import (
     Conflict,
     ExecutionNotFound,
     Forbidden,
-    LaunchFailed,
     NotSupported,
     Unavailable,
 )
@@ -22,7 +21,7 @@ from enterprise_gateway.kernels.output_changes import Event, OutputChanges
 from enterprise_gateway.kernels.registry import Kernels
 from enterprise_gateway.links.hidden_errors import hidden_error
 from enterprise_gateway.links.messages import Header, MalformedMessage
-from enterprise_gateway.links.requests import HeldMessage, KernelDoesNotRead
+from enterprise_gateway.links.requests import HeldMessage, KernelDoesNotRead, TooManyWait
 from enterprise_gateway_common.executions.execution import Execution
 from enterprise_gateway_common.executions.notebook import describe, notebook
 from enterprise_gateway_common.kernel_messages.message_types import EXECUTE_REQUEST
@@ -49,7 +48,7 @@ class ExecutionRules:
     traceback_replacement_message: str = ""
     """What stands in place of a traceback that isn't shown."""
     ready_timeout: float = 60.0
-    """Seconds that a request to run code waits for a kernel that starts."""
+    """Seconds that a request waits for what a kernel's supervisor kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,7 +184,7 @@ class Executions:
             raise Unavailable(f"What kernel {kernel.kernel_id} ran can't be had from its pod now. Try again later.") from None
 
     async def run(self, kernel_id: str, request: CodeToRun, identity: Identity) -> Execution:
-        """Send code to a kernel, and return the execution without waiting for it.
+        """Send code to a kernel, which may still start, and return the execution without waiting for it.
 
         Raises
         ------
@@ -197,7 +196,6 @@ class Executions:
         allowed = self._rules.allowed_message_types
         if allowed and EXECUTE_REQUEST not in allowed:
             raise Forbidden("This installation doesn't allow clients to run code: EG_ALLOWED_MESSAGE_TYPES leaves it out.")
-        await self._wait_until_ready(kernel)
         await self._recall(kernel)
         record = KernelRecord(kernel=kernel, rules=self._rules)
         message = _message(kernel, request)
@@ -205,21 +203,13 @@ class Executions:
         try:
             if not kernel.link.send(message):
                 raise Conflict(f"Kernel {kernel.kernel_id} is dead: {kernel.reason or 'The kernel was shut down.'}")
+        except TooManyWait as error:
+            raise Unavailable(str(error)) from None
         except KernelDoesNotRead:
             raise Unavailable(f"Kernel {kernel.kernel_id} doesn't read: too much waits for it already.") from None
         except MalformedMessage as error:
             raise BadRequest("The kernel speaks a version of Jupyter's protocol that has no such request.") from error
         return record.get(message.header.msg_id)
-
-    async def _wait_until_ready(self, kernel: Kernel) -> None:
-        try:
-            async with asyncio.timeout(self._rules.ready_timeout):
-                await kernel.wait_until_ready()
-        except TimeoutError:
-            seconds = self._rules.ready_timeout
-            raise Unavailable(f"Kernel {kernel.kernel_id} did not answer within {seconds:g} s.") from None
-        except LaunchFailed as error:
-            raise Conflict(f"Kernel {kernel.kernel_id} is dead: {error.message}") from error
 
 
 def _message(kernel: Kernel, request: CodeToRun) -> HeldMessage:

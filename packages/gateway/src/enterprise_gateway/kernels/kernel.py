@@ -84,6 +84,9 @@ class Kernel:
         self._active_at = clock()
         self._spared_at = float("-inf")
         self._disconnected_at = float("-inf")
+        self._claim_by = float("inf")
+        self.was_claimed = False
+        """Whether somebody asked this process for it, by whatever request that names it."""
         self._settled = asyncio.Event()  # means: it is neither starting nor restarting
 
     # ---------------------------------------------------------------------------------------------------- reaching it
@@ -135,6 +138,19 @@ class Kernel:
         """Note that another replica says that the kernel is in use."""
         self._spared_at = max(self._spared_at, self._clock() - seconds_ago)
 
+    def expect_claim(self, seconds: float) -> None:
+        """Take note that a client was told of the kernel before it was up, and has so long to ask for it."""
+        self._claim_by = self._clock() + seconds
+
+    def claim(self) -> None:
+        """Take note that somebody asked for the kernel."""
+        self.was_claimed = True
+
+    @property
+    def is_unclaimed(self) -> bool:
+        """Whether nobody asked for the kernel in the time that its client had, as far as it is known here."""
+        return not self.was_claimed and self._clock() >= self._claim_by
+
     def client_connected(self) -> None:
         """Count a client that connected; by itself that is no use of the kernel."""
         self.connections += 1
@@ -167,7 +183,7 @@ class Kernel:
         """Leave the starting state without having started: it runs, and may be in the middle of something."""
         self.busy_requests.assume()
         self.execution_state = ExecutionState.BUSY
-        self._settled.set()
+        self._up(told=False)
 
     def answered(self) -> None:
         """Leave the starting state: the kernel said that it is done with a first question."""
@@ -175,8 +191,14 @@ class Kernel:
 
     def started_elsewhere(self) -> None:
         """Leave the starting state: the kernel answers, and the start was another process' doing."""
+        told = self.execution_state != ExecutionState.STARTING
         self.answered()
+        self._up(told=told)
+
+    def _up(self, *, told: bool) -> None:
+        """Let clients use it; its state is theirs to know, where the kernel itself hasn't said it yet."""
         self._settled.set()
+        self.link.up(None if told else str(self.execution_state))
 
     def follow_requests(self) -> None:
         """Be busy or idle, as the requests that the kernel works on say; where it runs at all."""
@@ -189,9 +211,8 @@ class Kernel:
 
     def started(self) -> None:
         """Leave the starting state: the kernel answers."""
-        self.answered()
         self.touch()
-        self._settled.set()
+        self.started_elsewhere()
 
     def restarting(self, reason: str | None, *, in_place: bool = False) -> None:
         """Enter the restarting state; `reason` is the cause of a death, and nothing where a restart was asked for."""
@@ -203,8 +224,7 @@ class Kernel:
         """Leave the restarting state: what clients sent meanwhile goes to the kernel."""
         self.reason = None
         self._leave(ExecutionState.RESTARTING)
-        self._settled.set()
-        self.link.restarted()
+        self._up(told=True)
 
     def dead(self, reason: str | None) -> None:
         """Enter the dead state for good and tell the clients."""

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from enterprise_gateway.errors import GatewayError
-from enterprise_gateway.kernels.requests import launch_request
 from enterprise_gateway.kernels.rules import RulesInForce
 from enterprise_gateway.kernelspecs.catalogue import Kernelspec, KernelspecCatalogue
 from enterprise_gateway.launch.pool_demand import Demand
@@ -88,7 +87,7 @@ class LocalPools:
             size = read_pool_config(provisioner_config(kernelspec.metadata).get("warm_pool") or {}) if told is None else told
             if size.maximum == 0:
                 return None
-            request = launch_request(str(uuid.uuid4()), "", kernelspec, KernelVariables(), self._rules)
+            request = self._rules.launch_request(str(uuid.uuid4()), "", kernelspec, KernelVariables())
         except GatewayError as error:
             self._tell(name, error.message)
             return None

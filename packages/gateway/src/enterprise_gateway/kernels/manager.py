@@ -10,6 +10,7 @@ from jupyter_client.manager import AsyncKernelManager, _ShutdownStatus
 from enterprise_gateway.deadline import Deadline
 from enterprise_gateway.launch.request import LaunchRequest
 from enterprise_gateway.provisioners.connection_strategy import LogBounds
+from enterprise_gateway.provisioners.progress import LaunchProgress, NobodyWaits
 
 __all__ = ["GatewayKernelManager", "KernelControl"]
 
@@ -53,6 +54,8 @@ class GatewayKernelManager(AsyncKernelManager):
     """What the kernel's starts are made from, for provisioners that want more than its environment."""
     launch_deadline: Deadline | None = None
     """By when the start that is under way must be over, for provisioners that keep it themselves."""
+    launch_progress: LaunchProgress = NobodyWaits()
+    """Told how far the first start is, while that is under way."""
     supervisor_log: LogBounds | None = None
     """How much a supervisor beside the kernel keeps of what it says; without it kernels are spoken with themselves."""
     control: KernelControl | None = None
@@ -74,6 +77,11 @@ class GatewayKernelManager(AsyncKernelManager):
     def kernel_spec(self) -> KernelSpec:
         """The kernelspec as it was when the start was accepted."""
         return self._gateway_spec
+
+    @property
+    def can_start(self) -> bool:
+        """Whether it is known here what a start is given; of one that another process began and didn't finish it isn't."""
+        return bool(self._launch_args)
 
     def adopt(self, info: KernelConnectionInfo, arguments: dict[str, Any]) -> None:
         """Take over a kernel that runs already: how it is reached now, and what a restart starts it with."""

@@ -1,31 +1,23 @@
-"""All kernels of this gateway: who may start one, which exist, and what happens to them together."""
+"""All kernels of this gateway: which exist, what their users do to them, and what happens to them together."""
 
 import asyncio
 import logging
-import time
-import uuid
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from enterprise_gateway.errors import (
+    ClusterNotSynced,
     Conflict,
-    GatewayError,
     Gone,
-    KernelExists,
     KernelNotFound,
-    LaunchRefused,
-    Unavailable,
 )
 from enterprise_gateway.identity import ANONYMOUS, Identity
 from enterprise_gateway.kernels.admission import AdmissionControl
+from enterprise_gateway.kernels.culling import CullReason
 from enterprise_gateway.kernels.kernel import ExecutionState, Kernel
-from enterprise_gateway.kernels.refusals import whose_mistake
-from enterprise_gateway.kernels.requests import StartRequest, launch_request, owner_of
-from enterprise_gateway.kernels.rules import KernelFactory, KernelMetrics, Peers, RulesInForce
+from enterprise_gateway.kernels.requests import StartRequest
+from enterprise_gateway.kernels.rules import KernelMetrics, Peers, RulesInForce
+from enterprise_gateway.kernels.starts import KernelStarts
 from enterprise_gateway.kernels.table import Entry, KernelTable
-from enterprise_gateway.kernelspecs.authorization import check_may_start, visible_to
-from enterprise_gateway.kernelspecs.catalogue import Kernelspec, KernelspecCatalogue
-from enterprise_gateway.launch.request import client_variables
 
 __all__ = ["Kernels"]
 
@@ -34,10 +26,12 @@ _log = logging.getLogger(__name__)
 _SHUTDOWNS_AT_ONCE = 32
 # The watch of one replica is rarely later than that of another by more than milliseconds.
 _NEWS_SECONDS = 5.0
+# So long a websocket waits for a gateway that has only just started to know all kernels.
+_SYNC_SECONDS = 30.0
 
 
 class Kernels:
-    """Starts kernels and knows every one, from the moment its start was accepted.
+    """Knows every kernel, from the moment its start was accepted, and does to them what their users ask for.
 
     Parameters
     ----------
@@ -47,16 +41,12 @@ class Kernels:
         Knows of kernels that other processes started.
     admission
         Keeps all of them within the limits.
-    catalogue
-        The kernelspecs.
-    make_kernel
-        Makes the objects of one kernel.
+    starts
+        Starts more of them.
     rules
         The administrator's choices.
     metrics
         Told of what happens.
-    prepare
-        Awaited before a kernel of a kernelspec is made: where kernels of its kind run must be reachable.
     """
 
     def __init__(
@@ -65,21 +55,25 @@ class Kernels:
         table: KernelTable,
         peers: Peers,
         admission: AdmissionControl,
-        catalogue: KernelspecCatalogue,
-        make_kernel: KernelFactory,
+        starts: KernelStarts,
         rules: RulesInForce,
         metrics: KernelMetrics,
-        prepare: Callable[[Kernelspec], Awaitable[None]],
     ) -> None:
         self.table = table
         self.rules = rules
-        self.draining = False
         self._peers = peers
         self._admission = admission
-        self._catalogue = catalogue
-        self._make_kernel = make_kernel
+        self._starts = starts
         self._metrics = metrics
-        self._prepare = prepare
+
+    @property
+    def draining(self) -> bool:
+        """Whether the gateway is being stopped."""
+        return self._starts.draining
+
+    @draining.setter
+    def draining(self, value: bool) -> None:
+        self._starts.draining = value
 
     # ------------------------------------------------------------------------------------------------------- look-up
 
@@ -122,18 +116,31 @@ class Kernels:
         """
         if kernel_id.lower() not in self.table:
             await self._peers.look_up(kernel_id.lower())
-        return self.get(kernel_id, identity)
+        kernel = self.get(kernel_id, identity)
+        kernel.claim()
+        return kernel
 
     async def connected(self, kernel_id: str, identity: object) -> Kernel:
-        """Return one kernel for who carries its messages.
+        """Return one kernel for who carries its messages; a gateway that has just started looks for it first.
 
         Raises
         ------
         KernelNotFound
             There is none of this id that the caller may see.
+        Unavailable
+            Nobody can tell now.
         """
         if not isinstance(identity, Identity):
             raise TypeError("identity is none")
+        try:
+            return await self.find(kernel_id, identity)
+        except ClusterNotSynced as error:
+            # A client that is refused gives up after some attempts, and a gateway knows all kernels within moments.
+            try:
+                async with asyncio.timeout(_SYNC_SECONDS):
+                    await self._peers.synced()
+            except TimeoutError:
+                raise error from None
         return await self.find(kernel_id, identity)
 
     async def _entry(self, kernel_id: str, identity: Identity) -> Entry:
@@ -143,111 +150,12 @@ class Kernels:
     # --------------------------------------------------------------------------------------------------------- start
 
     async def start(self, request: StartRequest, identity: Identity) -> tuple[Kernel, bool]:
-        """Return a usable kernel, and whether this call started it.
+        """Return a kernel, and whether this call started it; see `KernelStarts.start`."""
+        return await self._starts.start(request, identity)
 
-        A repeated request with the KERNEL_ID of a kernel of the same user gives that kernel; one that still starts is
-        waited for.
-
-        Raises
-        ------
-        GatewayError
-            The request isn't acceptable or the start failed; nothing is left behind.
-        """
-        if self.draining:
-            raise Unavailable("The gateway is shutting down and starts no more kernels.")
-        rules = self.rules.now
-        client = client_variables(request.env, rules.environment)
-        user = owner_of(client.username, identity, default=rules.default_user)
-        kernel_id = client.kernel_id or str(uuid.uuid4())
-        name = request.kernel_name or rules.default_kernel_name
-        kernelspec = await self._catalogue.get(name, visible=lambda all_: visible_to(user, all_, rules.users))
-        check_may_start(user, kernelspec.name, kernelspec.metadata, rules.users)
-        launch = launch_request(kernel_id, user, kernelspec, client, self.rules)
-        timeout = launch.launch_seconds(default=rules.launch_timeout, maximum=rules.max_launch_timeout)
-        await self._prepare(kernelspec)
-        if client.kernel_id is not None:
-            if kernel_id not in self.table:
-                await self._peers.look_up(kernel_id)
-            await self._forget_dead(kernel_id, user)
-            if kernel_id in self.table:
-                return await self._existing(kernel_id, user, kernelspec, timeout), False
-        self._admission.check(user)
-        entry = Entry(*self._make_kernel(kernel_id=kernel_id, kernelspec=kernelspec, user=user, request=launch))
-        self.table.add(entry)
-        environment = dict(launch.environment)
-        arguments: dict[str, object] = {"env": environment, "kernel_id": kernel_id, "kernel_headers": dict(request.headers)}
-        entry.launch = asyncio.create_task(self._launch(entry, timeout, arguments), name=f"start {kernel_id}")
-        entry.admission.begin(entry.launch.cancel)
-        try:
-            await self._join(entry)
-        except KernelExists:
-            # Asked for at two replicas at once: both clients get the kernel of the one that was faster.
-            await self._peers.look_up(kernel_id)
-            if kernel_id not in self.table:
-                raise
-            return await self._existing(kernel_id, user, kernelspec, timeout), False
-        except LaunchRefused as error:
-            raise whose_mistake(error, launch.judged.environment) from error
-        except asyncio.CancelledError:
-            # The client went away. If it chose the id it can ask for the kernel again; otherwise nobody ever could.
-            if client.kernel_id is None:
-                entry.launch.cancel()
-            raise
-        return entry.kernel, True
-
-    async def _forget_dead(self, kernel_id: str, user: str) -> None:
-        """Make room for a new kernel where the one of this id is dead; who asks for it wants one that works."""
-        entry = self.table.find(kernel_id)
-        if entry is not None and entry.kernel.user == user:
-            await self.forget_dead(entry.kernel)
-
-    async def _existing(self, kernel_id: str, user: str, kernelspec: Kernelspec, timeout: float) -> Kernel:
-        entry = self.table[kernel_id]
-        if entry.kernel.user != user:
-            raise Conflict("KERNEL_ID is in use.")
-        if entry.kernel.name != kernelspec.name:
-            raise Conflict(f"KERNEL_ID is in use by a kernel of kernelspec '{entry.kernel.name}'.")
-        if entry.launch is None:
-            await entry.settled(timeout)
-        else:
-            await self._join(entry)
-        return entry.kernel
-
-    async def _join(self, entry: Entry) -> None:
-        """Wait for a start without being able to cancel it."""
-        if entry.launch is None:
-            return
-        await asyncio.wait([entry.launch])
-        if entry.admission.refusal is not None:
-            raise entry.admission.refusal
-        if entry.launch.cancelled() and self.draining:
-            raise Unavailable("The gateway was stopped while the kernel started.")
-        if entry.launch.cancelled():
-            raise Gone(f"Kernel {entry.kernel.kernel_id} was deleted while it started.")
-        entry.launch.result()
-
-    async def _launch(self, entry: Entry, timeout: float, arguments: dict[str, object]) -> None:
-        kernel, began, started, outcome = entry.kernel, time.monotonic(), False, "success"
-        fields = {"kernel_id": kernel.kernel_id, "user": kernel.user, "kernelspec": kernel.name}
-        _log.info("Kernel starts", extra=fields)
-        try:
-            await entry.lifecycle.start(timeout=timeout, arguments=arguments)
-            started = True
-            await entry.admission.decided()
-        except BaseException as error:
-            error = entry.admission.refusal or error
-            outcome = type(error).__name__
-            self.table.forget(kernel)
-            cause = error.message if isinstance(error, GatewayError) else outcome
-            if started:
-                await asyncio.shield(entry.lifecycle.shutdown(reason=cause))
-            else:
-                kernel.dead(cause)
-            _log.warning("Kernel start failed", extra={**fields, "cause": cause})
-            raise
-        finally:
-            self._metrics.launch_finished(kernel.name, time.monotonic() - began, outcome, entry.lifecycle.phases)
-        _log.info("Kernel started", extra={**fields, "seconds": round(time.monotonic() - began, 3)})
+    async def join(self, kernel: Kernel, request: StartRequest) -> None:
+        """Wait for a kernel that somebody else asked for; see `KernelStarts.join`."""
+        await self._starts.join(kernel, request)
 
     # ---------------------------------------------------------------------------------------------- interrupt, restart
 
@@ -257,10 +165,11 @@ class Kernels:
         Raises
         ------
         GatewayError
-            It doesn't exist, or isn't running.
+            It doesn't exist, still starts, or isn't running.
         """
         entry = await self._entry(kernel_id, identity)
         await self._settled_elsewhere(entry)
+        _check_up(entry.kernel)
         await entry.lifecycle.interrupt()
 
     async def _settled_elsewhere(self, entry: Entry) -> None:
@@ -278,12 +187,22 @@ class Kernels:
         """
         entry = await self._entry(kernel_id, identity)
         await self._settled_elsewhere(entry)
-        if entry.kernel.execution_state == ExecutionState.STARTING:
-            raise Conflict(f"Kernel {entry.kernel.kernel_id} is still starting.")
+        _check_up(entry.kernel)
+        if entry.kernel.execution_state == ExecutionState.DEAD:
+            self._check_startable(entry.kernel)
         # Shielded: a client that goes away in the middle must not leave half a restart behind.
         await asyncio.shield(entry.lifecycle.restart())
         _log.info("Kernel restarted", extra={"kernel_id": entry.kernel.kernel_id})
         return entry.kernel
+
+    def _check_startable(self, kernel: Kernel) -> None:
+        if not kernel.manager.can_start:
+            raise Gone(
+                f"Kernel {kernel.kernel_id} never came up, and what it was to be started with isn't known any more: "
+                f"{kernel.reason or 'it ended'} Start another one."
+            )
+        # A dead kernel takes nobody's place.
+        self._admission.check(kernel.user)
 
     # ----------------------------------------------------------------------------------------------------------- end
 
@@ -305,11 +224,13 @@ class Kernels:
             entry.launch.cancel()
             await asyncio.wait([entry.launch])
         else:
-            try:
-                await asyncio.shield(entry.lifecycle.shutdown(reason=reason))
-            finally:
-                self.table.forget(entry.kernel)
+            await self.table.end(entry, reason=reason)
         _log.info("Kernel shut down", extra={"kernel_id": entry.kernel.kernel_id, "user": entry.kernel.user, "cause": reason})
+
+    def refuse_waiting(self) -> None:
+        """Answer what waits here for a kernel to be up, because this gateway won't be there by then."""
+        for entry in self.table.entries():
+            entry.kernel.link.refuse_waiting("The gateway at which this waited for its kernel was stopped. Run it again.")
 
     async def shutdown_all(self) -> None:
         """End every kernel that can't outlive the gateway, many at once, and let the others live on."""
@@ -318,8 +239,8 @@ class Kernels:
 
         async def shutdown(kernel_id: str) -> None:
             entry = self.table[kernel_id]
-            if entry.kernel.outlives_gateway and not entry.launching:
-                await entry.lifecycle.detach()
+            if entry.can_be_handed_over:
+                await entry.hand_over()
                 return
             async with places:
                 with suppress(KernelNotFound):
@@ -331,16 +252,13 @@ class Kernels:
 
     async def forget_dead(self, kernel: Kernel) -> None:
         """Forget a kernel with what is left of it, if it is dead; another one that has its id meanwhile stays."""
-        entry = self.table.find(kernel.kernel_id)
-        if entry is not None and entry.kernel is kernel and kernel.execution_state == ExecutionState.DEAD:
-            with suppress(KernelNotFound):
-                await self.shutdown(kernel.kernel_id, ANONYMOUS)
+        await self.table.end_dead(kernel)
 
-    async def cull(self, kernel: Kernel, reason: str) -> None:
-        """Shut down a kernel that nobody has used for too long; a failure is logged."""
-        fields = {"kernel_id": kernel.kernel_id, "idle_seconds": round(kernel.idle_seconds)}
+    async def cull(self, kernel: Kernel, reason: str, why: CullReason = CullReason.IDLE) -> None:
+        """Shut down a kernel that nobody has used for too long, or asked for at all; a failure is logged."""
+        fields = {"kernel_id": kernel.kernel_id, "idle_seconds": round(kernel.idle_seconds), "why": str(why)}
         _log.info("Kernel is culled", extra=fields)
-        self._metrics.kernel_culled()
+        self._metrics.kernel_culled(why)
         try:
             await self.shutdown(kernel.kernel_id, ANONYMOUS, reason=reason)
         except KernelNotFound:
@@ -348,3 +266,8 @@ class Kernels:
             return
         except Exception:
             _log.exception("A kernel could not be culled", extra=fields)
+
+
+def _check_up(kernel: Kernel) -> None:
+    if kernel.execution_state == ExecutionState.STARTING:
+        raise Conflict(f"Kernel {kernel.kernel_id} is still starting.")

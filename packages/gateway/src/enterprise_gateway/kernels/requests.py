@@ -5,14 +5,8 @@ from dataclasses import dataclass, field
 
 from enterprise_gateway.errors import Forbidden
 from enterprise_gateway.identity import Identity
-from enterprise_gateway.kernels.rules import RulesInForce
-from enterprise_gateway.kernelspecs.catalogue import Kernelspec
-from enterprise_gateway.launch.environment import inherited_environment
-from enterprise_gateway.launch.request import KernelFacts, LaunchRequest, compose_request
-from enterprise_gateway.launch.variables import KernelVariables
-from enterprise_gateway.provisioners.registry import kernelspec_environment, runs_here, runs_in_cluster
 
-__all__ = ["StartRequest", "launch_request", "owner_of"]
+__all__ = ["StartRequest", "owner_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +18,20 @@ class StartRequest:
     env: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     """Those request headers that the administrator lets through to provisioners."""
+    respond_async: bool = False
+    """Whether the client wants its answer before the kernel is up, whatever the administrator says."""
+    wait: float = 0.0
+    """Seconds that it waits all the same."""
+
+    def patience(self, *, pending_starts: bool) -> float | None:
+        """Return the seconds to wait for the kernel before its client is answered; `None` for as long as the start takes.
+
+        Parameters
+        ----------
+        pending_starts
+            Whether clients are answered early that say nothing of it.
+        """
+        return self.wait if self.respond_async or pending_starts else None
 
 
 def owner_of(claimed: str | None, identity: Identity, *, default: str) -> str:
@@ -46,18 +54,3 @@ def owner_of(claimed: str | None, identity: Identity, *, default: str) -> str:
     if claimed not in (None, identity.user):
         raise Forbidden("KERNEL_USERNAME names another user than the one that the token belongs to.")
     return identity.user
-
-
-def launch_request(
-    kernel_id: str, user: str, kernelspec: Kernelspec, client: KernelVariables, rules: RulesInForce
-) -> LaunchRequest:
-    """Return the start of a kernel as its client and its kernelspec describe it together; see `compose_request`."""
-    environment, spec = rules.now.environment, kernelspec.spec
-    return compose_request(
-        kernel=KernelFacts(kernel_id=kernel_id, kernel_name=kernelspec.name, username=user, language=spec.language),
-        client=client,
-        kernelspec=kernelspec_environment(spec),
-        inherited=inherited_environment(rules.gateway_environment, environment, on_this_machine=runs_here(spec)),
-        said=environment.said_by_gateway,
-        in_pod=runs_in_cluster(spec),
-    )

@@ -1,6 +1,10 @@
 """Sessions: which document of a client belongs to which kernel. Kept in memory, as long as the kernel lives."""
 
+import asyncio
 import uuid
+from collections import Counter
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,6 +14,8 @@ from enterprise_gateway.kernels.kernel import Kernel
 from enterprise_gateway.kernels.registry import Kernels
 
 __all__ = ["Session", "Sessions"]
+
+_Document = tuple[str, str, Identity]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +57,8 @@ class Sessions:
         self._kernels = kernels
         self._maximum = maximum
         self._sessions: dict[str, Session] = {}
+        self._turns: dict[_Document, asyncio.Lock] = {}
+        self._waiting: Counter[_Document] = Counter()
         kernels.table.on_forgotten(self._kernel_forgotten)
 
     def all(self, identity: Identity) -> list[Session]:
@@ -61,6 +69,20 @@ class Sessions:
         """Return the session of a document, as a client that asks twice expects it."""
         found = (session for session in self.all(identity) if (session.path, session.type) == (path, type_))
         return next(found, None)
+
+    @asynccontextmanager
+    async def turn(self, path: str, type_: str, identity: Identity) -> AsyncGenerator[None]:
+        """Let those who ask for a document's session at once have it one after the other, so that it gets one kernel."""
+        document = path, type_, identity
+        turn = self._turns.setdefault(document, asyncio.Lock())
+        self._waiting[document] += 1
+        try:
+            async with turn:
+                yield
+        finally:
+            self._waiting[document] -= 1
+            if not self._waiting[document]:
+                del self._waiting[document], self._turns[document]
 
     def get(self, session_id: str, identity: Identity) -> Session:
         """Return one session.
@@ -73,6 +95,7 @@ class Sessions:
         session = self._sessions.get(session_id)
         if session is None or not identity.may_use(session.kernel.user):
             raise SessionNotFound(session_id)
+        session.kernel.claim()
         return session
 
     def check_place(self) -> None:

@@ -109,14 +109,24 @@ class KernelStarter:
             async with asyncio.timeout(timeout + self.slack):
                 await self._launch(lambda: self._kernel.manager.start_kernel(**arguments))
         except TimeoutError as error:
-            await self.destroy()
-            raise LaunchTimeout(
+            failure = LaunchTimeout(
                 f"KernelID: '{self._kernel.kernel_id}' launch timeout due to: waited too long ({timeout:g}s) for the kernel "
                 "to answer. A larger KERNEL_LAUNCH_TIMEOUT gives it more time."
-            ) from error
-        except BaseException:
-            await self.destroy()
+            )
+            await self._undo(failure)
+            raise failure from error
+        except BaseException as error:
+            await self._undo(error)
             raise
+
+    async def _undo(self, failure: BaseException) -> None:
+        progress = self._kernel.manager.launch_progress
+        if progress.is_handed_over:
+            self.let_go()
+            return
+        if isinstance(failure, GatewayError):
+            await progress.fails(failure.message)
+        await self.destroy()
 
     async def _launch(self, begin: Callable[[], Awaitable[object]]) -> None:
         """Begin a start and return when the kernel answers.
@@ -155,6 +165,8 @@ class KernelStarter:
             raise LaunchFailed(
                 f"Error occurred during launch of KernelID: {kernel.kernel_id}. The gateway's log says more."
             ) from error
+        # A provisioner that waits for something after that has told it already.
+        kernel.manager.launch_progress.made()
         # Who starts in several steps tells them itself.
         if (told := getattr(kernel.manager.provisioner, "phases", None)) is not None:
             phases, self.phases = told, told.seconds

@@ -61,6 +61,9 @@ class Supervision(Protocol):
     def tell_start(self) -> None:
         """Let others know that the kernel answers."""
 
+    async def tell_failure(self, words: str) -> None:
+        """Let others know that the kernel never came up, and why."""
+
     async def tell_end(self, *, restart: bool, reason: str | None = None) -> None:
         """Let others know that the kernel is about to end, and why."""
 
@@ -124,6 +127,9 @@ class LocalSupervision:
         """Do nothing: it always does."""
 
     def tell_start(self) -> None:
+        """Do nothing: there is nobody to be told."""
+
+    async def tell_failure(self, words: str) -> None:
         """Do nothing: there is nobody to be told."""
 
     async def tell_end(self, *, restart: bool, reason: str | None = None) -> None:

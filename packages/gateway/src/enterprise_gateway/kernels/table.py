@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -11,12 +12,15 @@ from enterprise_gateway.identity import ANONYMOUS, Identity
 from enterprise_gateway.kernels.admission import Admission, AdmissionState
 from enterprise_gateway.kernels.kernel import ExecutionState, Kernel
 from enterprise_gateway.kernels.lifecycle import KernelLifecycle
+from enterprise_gateway.kernels.pending import PendingStart
 
 __all__ = ["Entry", "KernelTable"]
 
 _log = logging.getLogger(__name__)
 
 _DEAD_SECONDS = 300.0
+# Who has starts fail one after the other must not fill the memory with them.
+_MOST_DEAD = 100
 
 
 @dataclass
@@ -27,6 +31,8 @@ class Entry:
     lifecycle: KernelLifecycle
     launch: asyncio.Task[None] | None = None
     """Its start, where that was this process' doing."""
+    pending: PendingStart | None = None
+    """How far that is for its client."""
     admission: Admission = field(default_factory=Admission)
     """Its place within the limits."""
 
@@ -39,6 +45,20 @@ class Entry:
     def has_place(self) -> bool:
         """Whether no start of another replica can take its place any more."""
         return self.admission.state is AdmissionState.ADMITTED or not self.launching
+
+    @property
+    def can_be_handed_over(self) -> bool:
+        """Whether another process can go on with it: somebody waits here for a start that no client knows yet."""
+        may_be_known = not self.launching or (self.pending is not None and self.pending.was_answered)
+        return self.kernel.outlives_gateway and may_be_known
+
+    async def hand_over(self) -> None:
+        """Let the kernel live on without this process, though it still starts."""
+        if self.launch is not None and self.pending is not None and self.launching:
+            self.pending.hand_over()
+            self.launch.cancel()
+            await asyncio.wait([self.launch])
+        await self.lifecycle.detach()
 
     async def settled(self, seconds: float) -> None:
         """Wait for a kernel that another replica starts, until it can be used, is dead, or the time is over."""
@@ -54,6 +74,7 @@ class KernelTable:
     def __init__(self) -> None:
         self._entries: dict[str, Entry] = {}
         self._on_forgotten: list[Callable[[str], None]] = []
+        self._dead: OrderedDict[Kernel, asyncio.TimerHandle] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -118,9 +139,23 @@ class KernelTable:
         entry = self._entries.get(kernel.kernel_id)
         if entry is not None and entry.kernel is kernel:
             del self._entries[kernel.kernel_id]
+            self._keep_no_longer(kernel)
             kernel.link.close()
             for told in self._on_forgotten:
                 told(kernel.kernel_id)
+
+    async def end(self, entry: Entry, *, reason: str | None = None) -> None:
+        """End a kernel and all that belongs to it, and forget it."""
+        try:
+            await asyncio.shield(entry.lifecycle.shutdown(reason=reason))
+        finally:
+            self.forget(entry.kernel)
+
+    async def end_dead(self, kernel: Kernel) -> None:
+        """Forget a kernel with what is left of it, if it is dead; another one that has its id meanwhile stays."""
+        entry = self.find(kernel.kernel_id)
+        if entry is not None and entry.kernel is kernel and kernel.execution_state == ExecutionState.DEAD:
+            await self.end(entry)
 
     def on_forgotten(self, told: Callable[[str], None]) -> None:
         """Call somebody with the id of every kernel that doesn't exist any more."""
@@ -130,12 +165,27 @@ class KernelTable:
         """Forget a kernel that nobody here has ended: at once, or after its users could read why it is dead."""
         fields = {"kernel_id": kernel.kernel_id, "cause": kernel.reason}
         _log.info("Kernel was ended by another process" if forget else "Kernel is dead", extra=fields)
-
-        def forget_it() -> None:
-            if kernel.execution_state == ExecutionState.DEAD:
-                self.forget(kernel)
-
+        self._keep_no_longer(kernel)
         if forget:
-            forget_it()
-        else:
-            asyncio.get_running_loop().call_later(_DEAD_SECONDS, forget_it)
+            self._forget_dead(kernel)
+            return
+        self._dead[kernel] = asyncio.get_running_loop().call_later(_DEAD_SECONDS, self._forget_dead, kernel)
+        if len(self._dead) > _MOST_DEAD:
+            self._forget_dead(self._one_too_many())
+
+    def _one_too_many(self) -> Kernel:
+        """Return the oldest dead kernel of whoever has the most of them."""
+        owned_by = Counter(kernel.user for kernel in self._dead)
+        (user, _), *_ = owned_by.most_common(1)
+        return next(kernel for kernel in self._dead if kernel.user == user)
+
+    def _keep_no_longer(self, kernel: Kernel) -> None:
+        timer = self._dead.pop(kernel, None)
+        if timer is not None:
+            timer.cancel()
+
+    def _forget_dead(self, kernel: Kernel) -> None:
+        self._keep_no_longer(kernel)
+        # Somebody may have had it started again meanwhile.
+        if kernel.execution_state == ExecutionState.DEAD:
+            self.forget(kernel)

@@ -56,7 +56,18 @@ class Cursor:
         The first message that it hasn't read.
     """
 
-    __slots__ = ("_continuation", "_large", "_losses", "_outlet", "_page", "_paging", "_readers", "position", "session_id")
+    __slots__ = (
+        "_continuation",
+        "_large",
+        "_losses",
+        "_outlet",
+        "_page",
+        "_paging",
+        "_readers",
+        "placed",
+        "position",
+        "session_id",
+    )
 
     def __init__(self, *, readers: "LogReaders", session_id: str, position: Position) -> None:
         self._readers = readers
@@ -68,6 +79,8 @@ class Cursor:
         self._paging = False
         self.session_id = session_id
         self.position = position
+        self.placed = True
+        """Whether the position is known to be the session's; nothing is read before."""
 
     @property
     def attached(self) -> bool:
@@ -105,6 +118,14 @@ class Cursor:
         if self._losses.lost(number, size):
             self._readers.gave_up(size)
 
+    def show(self, message: KernelMessage) -> bool:
+        """Give the client a message that has no place in the log; tell whether it takes one now."""
+        if self._outlet is None or not self._outlet.ready:
+            return False
+        # One that doesn't arrive isn't sent again, and neither is anything that was read before it.
+        self._outlet.deliver(message, self.position)
+        return True
+
     def taken_over(self) -> None:
         """Let go of the client: another replica has the session."""
         if self._outlet is not None:
@@ -124,7 +145,7 @@ class Cursor:
     def appended(self, message: KernelMessage, position: Position, behind: Position) -> None:
         """Take note of a message at the end of the log."""
         outlet = self._outlet
-        if outlet is None or position.number != self.position.number:
+        if outlet is None or not self.placed or position.number != self.position.number:
             return
         if self._is_for_it(message):
             if not outlet.ready:
@@ -160,7 +181,7 @@ class Cursor:
     def advance(self) -> None:
         """Read on, as far as the client takes it, with a turn for others from time to time."""
         outlet = self._outlet
-        if outlet is None or self._continuation is not None:
+        if outlet is None or not self.placed or self._continuation is not None:
             return
         end = time.monotonic() + _TURN_SECONDS
         while (found := self._look()) is not None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import msgspec
@@ -67,14 +67,24 @@ class History:
 
     Parameters
     ----------
-    page
-        Returns what stands in the log from a position on, as far as a page goes; nothing where nothing does.
+    ask
+        Has somebody told what stands in the log from a position on, as far as a page goes; nothing where nothing does.
     """
 
-    def __init__(self, *, page: Callable[[Position], Awaitable[list[PageItem]]]) -> None:
-        self._page = page
+    def __init__(self, *, ask: Callable[[Position, Callable[[list[PageItem]], None]], None]) -> None:
+        self._ask = ask
         self._turn = asyncio.Lock()
         self._known = ""
+
+    async def _page(self, position: Position) -> list[PageItem]:
+        arrived: asyncio.Future[list[PageItem]] = asyncio.get_running_loop().create_future()
+
+        def take(items: list[PageItem]) -> None:
+            if not arrived.done():
+                arrived.set_result(items)
+
+        self._ask(position, take)
+        return await arrived
 
     async def record(
         self,

@@ -13,7 +13,6 @@ import asyncio
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from enum import Enum, auto
 from typing import Any
 
 import zmq
@@ -30,6 +29,8 @@ from enterprise_gateway.links.options import LinkOptions
 from enterprise_gateway.links.questions import KernelQuestions
 from enterprise_gateway.links.readers import LogReaders
 from enterprise_gateway.links.requests import HeldMessage, KernelDoesNotRead, LinkRequests
+from enterprise_gateway.links.start_notices import StartNotices
+from enterprise_gateway.links.state import LinkState
 from enterprise_gateway.links.supervisor.channels import KernelStatus, KernelUsage, LogFollower, SupervisorChannels
 from enterprise_gateway_common.executions.recorder import ExecutionRecorder
 from enterprise_gateway_common.kernel_messages.error_replies import DEAD_KERNEL
@@ -48,17 +49,8 @@ def _no_recorder(clock: Callable[[], float]) -> ExecutionRecorder:
     return ExecutionRecorder(max_executions=0, max_bytes=0, clock=clock)
 
 
-class LinkState(Enum):
-    """What a link does with a client's message."""
-
-    NEW = auto()
-    """Its kernel was never reached."""
-    CONNECTED = auto()
-    """Sends it to the kernel."""
-    RESTARTING = auto()
-    """Holds it for the kernel that is to come."""
-    ENDED = auto()
-    """Answers that the kernel is dead."""
+def _no_words() -> str | None:
+    return None
 
 
 class KernelLink:
@@ -81,6 +73,8 @@ class KernelLink:
         Limits, and who counts.
     make_recorder
         Makes what records what the kernel runs, by a clock; without it nothing is recorded.
+    words
+        Returns what a kernel waits for that starts.
     """
 
     def __init__(
@@ -92,6 +86,7 @@ class KernelLink:
         options: LinkOptions,
         metrics: LinkMetrics,
         make_recorder: Callable[[Callable[[], float]], ExecutionRecorder] = _no_recorder,
+        words: Callable[[], str | None] = _no_words,
         replica: str = "",
     ) -> None:
         self._options = options
@@ -101,6 +96,9 @@ class KernelLink:
         )
         self._changed = asyncio.Event()
         self._readers = LogReaders(kernel_id=kernel_id, session=session, options=options, metrics=metrics, read_kernel=self._read)
+        self._state = LinkState.STARTING
+        self._notices = StartNotices(session=session, state=lambda: self._state.told, words=words, show=self._readers.show)
+        self._readers.on_connected(self._notices.connected)
         self._supervisor = SupervisorChannels(
             kernel_id=kernel_id,
             replica=replica or uuid.uuid4().hex,
@@ -109,6 +107,8 @@ class KernelLink:
             metrics=metrics,
             follower=LogFollower(
                 begin=self._readers.begin_at,
+                unplaced=lambda: self._readers.unplaced,
+                placed=self._readers.placed,
                 received=self._received,
                 skipped=self._readers.skipped,
                 requested=self._requested,
@@ -119,11 +119,11 @@ class KernelLink:
         self._channels: KernelChannels | SupervisorChannels = self._own_sockets
         self._questions = KernelQuestions(channels=lambda: self._channels)
         self._requests = LinkRequests(most_held_bytes=options.max_message_bytes)
-        self._state = LinkState.NEW
+        self._was_connected = False
         self._death = _SHUT_DOWN
         self._observers: list[Observer] = []
         self._make_recorder = make_recorder
-        self._history = History(page=self._page)
+        self._history = History(ask=self._ask_page)
         self.executions = make_recorder(time.time)
         """What the kernel ran, as far as it was heard here."""
 
@@ -145,8 +145,7 @@ class KernelLink:
             self._own_sockets.disconnect()
             self._use(self._supervisor)
             self._supervisor.reach(supervisor)
-        if self._state is LinkState.NEW:
-            self._state = LinkState.CONNECTED
+        self._was_connected = True
 
     def _use(self, channels: KernelChannels | SupervisorChannels) -> None:
         self._channels = channels
@@ -163,6 +162,7 @@ class KernelLink:
     def close(self) -> None:
         """Disconnect for good; what connected clients haven't got yet stays until they have. May be called twice."""
         self.disconnect()
+        self._notices.close()
         self._observers.clear()
         self.executions.clear()
         self._readers.close()
@@ -170,7 +170,7 @@ class KernelLink:
     @property
     def was_connected(self) -> bool:
         """Whether the kernel was ever reached."""
-        return self._state is not LinkState.NEW
+        return self._was_connected
 
     @property
     def curve(self) -> bool:
@@ -306,15 +306,8 @@ class KernelLink:
         """Take in what has already arrived."""
         self._channels.drain()
 
-    async def _page(self, position: Position) -> list[PageItem]:
-        arrived: asyncio.Future[list[PageItem]] = asyncio.get_running_loop().create_future()
-
-        def take(items: list[PageItem]) -> None:
-            if not arrived.done():
-                arrived.set_result(items)
-
-        self._supervisor.page(position, before=self.log.end, arrived=take)
-        return await arrived
+    def _ask_page(self, position: Position, arrived: Callable[[list[PageItem]], None]) -> None:
+        self._supervisor.page(position, before=self.log.end, arrived=arrived)
 
     async def recall(self) -> None:
         """Return when what the kernel ran is recorded as far back as its supervisor's log goes.
@@ -360,20 +353,21 @@ class KernelLink:
     # ----------------------------------------------------------------------------------------------------------- sending
 
     def send(self, message: HeldMessage) -> bool:
-        """Send a client's message, or hold it while the kernel is being restarted; tell whether there is a kernel for it.
+        """Send a client's message, or hold it while the kernel isn't up; tell whether there is a kernel for it.
 
         Raises
         ------
         KernelDoesNotRead
-            Too much waits for the kernel already.
+            Too much waits for the kernel already; `TooManyWait` where that isn't up.
         MalformedMessage
             The version of the protocol that the kernel speaks has no such message.
         Unavailable
             This process can't have another connection.
         """
-        if self._state is LinkState.RESTARTING:
+        if self._state.holds:
             self._requests.hold(message)
             self._record(message)
+            self._notices.waits(message)
             return True
         if not self._channels.connected:
             self._requests.sent(message)
@@ -383,6 +377,25 @@ class KernelLink:
         self._transmit(message)
         self._record(message)
         return True
+
+    def refuse(self, message: HeldMessage, cause: str) -> None:
+        """Answer a client's message with an error, where it is one that is answered at all."""
+        self._record(message)
+        self._answer_unsent([message], cause)
+
+    def refuse_waiting(self, cause: str) -> None:
+        """Answer everything with an error that waits here for the kernel to be up."""
+        self._notices.over()
+        self._answer_unsent(self._requests.release(), cause)
+
+    @property
+    def holding(self) -> bool:
+        """Whether something waits here for the kernel to be up."""
+        return self._requests.holding
+
+    def _answer_unsent(self, messages: list[HeldMessage], cause: str) -> None:
+        for answer in self._requests.answer_unsent(messages, cause, self.session):
+            self.append(answer)
 
     def _record(self, message: HeldMessage) -> None:
         _, _, metadata, content, *_ = message.parts
@@ -411,29 +424,40 @@ class KernelLink:
         self._state = LinkState.RESTARTING
         self._readers.hold_back_nobody(True)
 
-    def restarted(self) -> None:
-        """Send what clients sent while the kernel, which answers by now, was being restarted."""
-        self._state = LinkState.CONNECTED
+    def up(self, state: str | None = None) -> None:
+        """Send what clients sent while the kernel, which answers by now, wasn't up.
+
+        Parameters
+        ----------
+        state
+            What the kernel does, where it didn't say so itself.
+        """
+        self._state = LinkState.UP
         self._readers.hold_back_nobody(False)
+        self._notices.over()
+        if state is not None:
+            self._readers.show_all(notices.status(state, session=self.session))
         for message in self._requests.release():
             try:
                 self._transmit(message)
             except (KernelDoesNotRead, MalformedMessage, GatewayError) as error:
                 self._metrics.dropped("kernel_gone")
                 cause = str(error) or "the kernel doesn't read"
-                self._channels.complain("A client's message was dropped after a restart", cause=cause)
-                for answer in self._requests.answer_held(message, f"The request wasn't sent: {cause}", self.session):
-                    self.append(answer)
+                self._channels.complain("A client's message was dropped that waited for its kernel", cause=cause)
+                self._answer_unsent([message], f"The request wasn't sent: {cause}")
 
     def dead(self, reason: str | None) -> None:
         """Answer every request that is open or comes, and tell the clients why, behind everything that the kernel still said."""
         self._death = reason or _SHUT_DOWN
-        self._state = LinkState.ENDED
+        was_up, self._state = self._state is not LinkState.STARTING, LinkState.ENDED
         self._readers.end()
-        for message in self._requests.release():
-            self._requests.sent(message)
         self._end(self._death)
-        self._announce("dead", reason)
+        self.refuse_waiting(self._death)
+        if was_up:
+            self._announce("dead", reason)
+            return
+        self._explain(reason)
+        self._notices.never_up(self._readers.connected)
 
     def _end(self, cause: str) -> None:
         self._channels.drain()
@@ -448,7 +472,10 @@ class KernelLink:
         for message in self._requests.answer_all(cause, self.session):
             self.append(message)
 
-    def _announce(self, state: str, reason: str | None) -> None:
+    def _explain(self, reason: str | None) -> None:
         if reason:
             self.append(notices.stderr(reason, session=self.session))
+
+    def _announce(self, state: str, reason: str | None) -> None:
+        self._explain(reason)
         self.append(notices.status(state, session=self.session))

@@ -62,8 +62,9 @@ class LogReaders:
         self._options = options
         self._metrics = metrics
         self._read_kernel = read_kernel
+        self._on_connected: list[Callable[[str], None]] = []
         self._reading = True
-        self._holds_back_nobody = False
+        self._holds_back_nobody = True  # until it is up
         self._cursors: OrderedDict[str, Cursor] = OrderedDict()
         self._attached: dict[Cursor, None] = {}
         self._behind: dict[Cursor, None] = {}
@@ -113,10 +114,26 @@ class LogReaders:
         position = Position(max(before.number, end.number), max(before.offset, end.offset))
         if position != before:
             self.log.go_on_at(position)
-            for cursor in self._cursors.values():
-                if cursor.position == before:
-                    cursor.position = position
+        for cursor in self._cursors.values():
+            if cursor.position == before:
+                # Another replica may have brought the session further than nowhere.
+                cursor.position, cursor.placed = position, False
         return position
+
+    @property
+    def unplaced(self) -> list[str]:
+        """The sessions of which only their supervisor knows where they stand."""
+        return [session_id for session_id, cursor in self._cursors.items() if not cursor.placed]
+
+    def placed(self, session_id: str, position: Position | None) -> None:
+        """Have a session go on where its supervisor says, or from where it is where that says nothing."""
+        cursor = self._cursors.get(session_id)
+        if cursor is None or cursor.placed:
+            return
+        if position is not None and position.number < cursor.position.number:
+            cursor.position = position
+        cursor.placed = True
+        cursor.advance()
 
     def skipped(self, position: Position) -> None:
         """Take note that nothing will be appended before a position."""
@@ -258,6 +275,27 @@ class LogReaders:
     def cursor_attached(self, cursor: Cursor) -> None:
         """Note that a session's client is connected."""
         self._attached[cursor] = None
+        for told in self._on_connected:
+            told(cursor.session_id)
+
+    def on_connected(self, told: Callable[[str], None]) -> None:
+        """Call somebody with each session whose client connects, before that client is given anything."""
+        self._on_connected.append(told)
+
+    def show(self, session_id: str, message: KernelMessage) -> bool:
+        """Give a session's client a message that has no place in the log; tell whether it takes one now."""
+        cursor = self._cursors.get(session_id)
+        return cursor is not None and cursor.show(message)
+
+    @property
+    def connected(self) -> list[str]:
+        """The sessions whose clients are connected."""
+        return [cursor.session_id for cursor in self._attached]
+
+    def show_all(self, message: KernelMessage) -> None:
+        """Give it to every client that takes one now."""
+        for cursor in tuple(self._attached):
+            cursor.show(message)
 
     def cursor_detached(self, cursor: Cursor) -> None:
         """Note that it isn't any more."""

@@ -54,6 +54,8 @@ class ConnectionStrategy(Protocol):
     """What its supervisor lets gateways in by; `None` where it has none."""
     supervisor: SupervisorAddress | None
     """Where its supervisor listens, once the connection is known; `None` where it has none."""
+    is_known_to_others: bool
+    """Whether other processes can find the connection although this one doesn't wait for it."""
     traits: str
     """What else than keys its connection file says."""
 
@@ -82,6 +84,8 @@ class MountedFile:
         The kernel's manager; its session has the key, and its settings say whether to encrypt, and how much a supervisor
         keeps of what the kernel says. One that doesn't say that speaks with kernels themselves.
     """
+
+    is_known_to_others = True
 
     def __init__(self, services: ClusterServices, manager: Any) -> None:  # noqa: ANN401  any kernel manager
         self._client = services.client
@@ -155,6 +159,8 @@ class MountedFile:
 
 class PhoneHome:
     """The kernel chooses its ports and keys and tells them to this process."""
+
+    is_known_to_others = False
 
     def __init__(self, services: ClusterServices, responses: Responses, *, kernel_id: str) -> None:
         self._services = services

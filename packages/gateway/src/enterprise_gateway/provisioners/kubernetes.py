@@ -22,7 +22,7 @@ from enterprise_gateway.cluster.pods.kernel_pods import KernelPods
 from enterprise_gateway.cluster.services import ClusterServices
 from enterprise_gateway.cluster.watch.pod_watch import PodWatch
 from enterprise_gateway.deadline import Deadline
-from enterprise_gateway.errors import KernelExists, KubernetesError, LaunchRefused, NotSupported, Unavailable
+from enterprise_gateway.errors import GatewayError, KernelExists, KubernetesError, LaunchRefused, NotSupported, Unavailable
 from enterprise_gateway.launch.command import expects_phone_home, pod_command
 from enterprise_gateway.launch.plan import LaunchPlan, build_plan
 from enterprise_gateway.launch.policy import Policy
@@ -37,6 +37,7 @@ from enterprise_gateway.provisioners.phases import LaunchPhases
 from enterprise_gateway.provisioners.phone_home import make_listener, send_command
 from enterprise_gateway.provisioners.plain_request import plain_request
 from enterprise_gateway.provisioners.port_probe import AnyPort, greets
+from enterprise_gateway.provisioners.progress import LaunchProgress, NobodyWaits
 from enterprise_gateway_common.connection import PORTS
 
 if TYPE_CHECKING:
@@ -137,6 +138,7 @@ class KubernetesProvisioner(KernelProvisionerBase):
                 return claimed
             watch = await self._made(services, plan, deadline)
             phases.ended("create")
+            self._progress.made()
             state = await watch.running(client=services.client, graces=services.options.graces, deadline=deadline)
             phases.ended("pod")
             info: Any = await strategy.connection(state, watch=watch, plan=plan, deadline=deadline)
@@ -145,8 +147,8 @@ class KubernetesProvisioner(KernelProvisionerBase):
             # What belongs to this kernel now isn't this start's.
             pods.forget()
             raise
-        except BaseException:
-            await asyncio.shield(asyncio.create_task(self._take_away(restart=False, others=False)))
+        except BaseException as error:
+            await self._undo(error, strategy)
             raise
         finally:
             strategy.close()
@@ -253,6 +255,18 @@ class KubernetesProvisioner(KernelProvisionerBase):
             gateway_key=strategy.gateway_key,
             pool_connection=strategy.traits if has_pool else None,
         )
+
+    @property
+    def _progress(self) -> LaunchProgress:
+        handed_down: LaunchProgress | None = getattr(self.parent, "launch_progress", None)
+        return handed_down or NobodyWaits()
+
+    async def _undo(self, error: BaseException, strategy: ConnectionStrategy) -> None:
+        if self._progress.is_handed_over and strategy.is_known_to_others:
+            return
+        if isinstance(error, GatewayError):
+            await self._progress.fails(error.message)
+        await asyncio.shield(asyncio.create_task(self._take_away(restart=False, others=False)))
 
     def _request(self, services: ClusterServices, cmd: list[str]) -> tuple[LaunchRequest, list[str]]:
         """Return the start and the kernel's command."""

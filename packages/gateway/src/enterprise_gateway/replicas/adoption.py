@@ -142,6 +142,10 @@ class Adoption:
         """
         self._sync.check()
 
+    async def synced(self) -> None:
+        """Return when every kernel of the cluster is known, or there is none to be found."""
+        await self._sync.decided()
+
     def follow(self, services: "ClusterServices") -> None:
         """Adopt what runs in the cluster now and what appears later; does nothing the second time."""
         if self._subscribed:

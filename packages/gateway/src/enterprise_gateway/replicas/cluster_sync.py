@@ -4,6 +4,7 @@ A client takes a kernel that isn't listed, or isn't found, for gone, and forgets
 are known, at the start and when there was no news of the cluster for too long, the answer is that it can't be told now.
 """
 
+import asyncio
 from enum import Enum, auto
 
 from enterprise_gateway.cluster.connection import ClusterConnection
@@ -40,6 +41,9 @@ class ClusterSync:
         self._cluster = cluster
         self._loss_grace = loss_grace
         self._phase = _Phase.UNDECIDED if cluster.may_exist else _Phase.NOT_NEEDED
+        self._decided = asyncio.Event()
+        if not self.pending:
+            self._decided.set()
 
     @property
     def done(self) -> bool:
@@ -55,15 +59,22 @@ class ClusterSync:
         """Note that there are no kernels in a cluster to be found; changes nothing once they were."""
         if not self.done:
             self._phase = _Phase.NOT_NEEDED
+            self._decided.set()
 
     def begin(self) -> None:
         """Note that there may be kernels in the cluster that aren't known; changes nothing once all were found."""
         if not self.done:
             self._phase = _Phase.SYNCING
+            self._decided.clear()
 
     def finish(self) -> None:
         """Note that all kernels of the cluster are known."""
         self._phase = _Phase.SYNCED
+        self._decided.set()
+
+    async def decided(self) -> None:
+        """Return when there is nothing to be found any more."""
+        await self._decided.wait()
 
     def check(self) -> None:
         """Return where every kernel is known that there is.

@@ -23,6 +23,8 @@ __all__ = ["Objections"]
 
 _ANSWER_SECONDS = 5.0
 _QUESTIONS_AT_ONCE = 32
+# Behind a question that isn't whether the kernel is in use, but whether anybody ever asked for it.
+_UNCLAIMED = " unclaimed"
 
 
 class Objections:
@@ -61,7 +63,27 @@ class Objections:
         """Return those of which no replica says that they are in use, and that this one may still act on."""
         if not kernels:
             return []
-        question = {labels.CULL_QUESTION_ANNOTATION: f"{self._identity} {text_of(self._now())}"}
+        asked = await self._put(kernels)
+        # One that the others couldn't be asked about stays, unless there is nothing left of it that they could use.
+        return [
+            kernel
+            for (kernel, replication), was_asked in zip(kernels, asked, strict=True)
+            if (was_asked or replication.pods.is_gone) and replication.may_act
+        ]
+
+    async def ask_for_claims(self, kernels: list[tuple[Kernel, ReplicatedSupervision]]) -> list[Kernel]:
+        """Return those that nobody asked any replica for; the others count as asked for from now on."""
+        if not kernels:
+            return []
+        asked = await self._put(kernels, _UNCLAIMED)
+        for (kernel, replication), was_asked in zip(kernels, asked, strict=True):
+            if kernel.spared_seconds < 2 * _ANSWER_SECONDS or not (was_asked or replication.pods.is_gone):
+                kernel.claim()
+        return [kernel for kernel, _ in kernels if kernel.is_unclaimed]
+
+    async def _put(self, kernels: list[tuple[Kernel, ReplicatedSupervision]], kind: str = "") -> list[bool]:
+        """Put a question to the other replicas, wait for their answers, and return of which kernels they could be asked."""
+        question = {labels.CULL_QUESTION_ANNOTATION: f"{self._identity} {text_of(self._now())}{kind}"}
         places = asyncio.Semaphore(_QUESTIONS_AT_ONCE)
 
         async def ask(replication: ReplicatedSupervision) -> bool:
@@ -70,12 +92,7 @@ class Objections:
 
         asked = await asyncio.gather(*(ask(replication) for _, replication in kernels))
         await self._sleep(_ANSWER_SECONDS)
-        # One that the others couldn't be asked about stays, unless there is nothing left of it that they could use.
-        return [
-            kernel
-            for (kernel, replication), was_asked in zip(kernels, asked, strict=True)
-            if (was_asked or replication.pods.is_gone) and replication.may_act
-        ]
+        return asked
 
     def noticed(self, pod: PodState) -> None:
         """Take over what other replicas wrote of a kernel, and answer what they ask."""
@@ -93,7 +110,8 @@ class Objections:
         # A question that stood there before this replica knew the kernel has long been decided.
         if question in {"", before} or before is None or question.startswith(f"{self._identity} "):
             return
-        if cull_reason(kernel, self._rules.now.culling) is None:
+        objects = kernel.was_claimed if question.endswith(_UNCLAIMED) else cull_reason(kernel, self._rules.now.culling) is None
+        if objects:
             task = asyncio.create_task(self._object(kernel, replication))
             self._answers.add(task)
             task.add_done_callback(self._answers.discard)

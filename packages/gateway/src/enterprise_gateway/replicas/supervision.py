@@ -145,6 +145,10 @@ class ReplicatedSupervision:
         # Beside everything else: it needn't hold up who waits for the kernel.
         self._announcement = asyncio.create_task(self.pods.record_activity(self._kernel.last_activity))
 
+    async def tell_failure(self, words: str) -> None:
+        """Write on the kernel's pod why it never came up."""
+        await self.pods.announce(Cause.NOT_STARTED, words)
+
     async def tell_end(self, *, restart: bool, reason: str | None = None) -> None:
         """Write on the kernel's pod why it is about to end."""
         await self.pods.announce(Cause.RESTART if restart else Cause.SHUTDOWN, reason or "")
@@ -177,6 +181,9 @@ class ReplicatedSupervision:
             if not self.pods.was_started:
                 # Whoever starts it takes away what is left, or the collector of orphans does.
                 await self.pods.gone()
+                ending = self.pods.ending
+                if ending is not None and ending.cause is Cause.NOT_STARTED:
+                    return self._over(ending.words, forget=False)
                 return self._over(error.message, forget=True)
         else:
             self._kernel.started_elsewhere()

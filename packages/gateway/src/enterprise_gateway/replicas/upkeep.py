@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from enterprise_gateway.cluster.connection import ClusterConnection
 from enterprise_gateway.cluster.pods.annotations import last_activity_of
-from enterprise_gateway.kernels.culling import idle_timeout, kernels_to_cull
+from enterprise_gateway.kernels.culling import CullReason, idle_timeout, kernels_to_cull, unclaimed_kernels
 from enterprise_gateway.kernels.kernel import ExecutionState, Kernel
 from enterprise_gateway.kernels.registry import Kernels
 from enterprise_gateway.replicas.objections import Objections
@@ -70,6 +70,18 @@ class Upkeep:
         ]
         unused = kernels_to_cull(await self._objections.ask(shared), rules)
         await asyncio.gather(*(self._kernels.cull(kernel, reason) for kernel, reason in [*alone, *unused]))
+
+    async def cull_unclaimed(self) -> None:
+        """Shut down the kernels whose clients were answered before they were up, and never came back.
+
+        Whoever started one does that: nobody else knows. A client may well have come to another replica.
+        """
+        replications = {kernel.kernel_id: replication for kernel, replication in self._replicated.all()}
+        reasons = dict(unclaimed_kernels(self._kernels.all()))
+        shared = [(kernel, replications[kernel.kernel_id]) for kernel in reasons if kernel.kernel_id in replications]
+        alone = [kernel for kernel in reasons if kernel.kernel_id not in replications]
+        unclaimed = [*alone, *await self._objections.ask_for_claims(shared)]
+        await asyncio.gather(*(self._kernels.cull(kernel, reasons[kernel], CullReason.UNCLAIMED) for kernel in unclaimed))
 
     # -------------------------------------------------------------------------------------------------------- records
 

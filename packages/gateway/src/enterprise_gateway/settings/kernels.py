@@ -27,6 +27,22 @@ class KernelSettings:
         group=_KERNELS,
         help="The most seconds that KERNEL_LAUNCH_TIMEOUT may ask for; a larger number is lowered to it.",
     )
+    pending_starts: bool = setting(
+        False,
+        boolean,
+        environment=("EG_PENDING_STARTS",),
+        group=_KERNELS,
+        help="Answer a request for a kernel as soon as nothing of its start can be refused any more, with "
+        "`execution_state: starting`. Without it only clients are answered early that send `Prefer: respond-async`.",
+    )
+    pending_start_timeout: float = setting(
+        600.0,
+        number(1, 86400),
+        environment=("EG_PENDING_START_TIMEOUT",),
+        group=_KERNELS,
+        help="Seconds that a start has at least whose client is answered early, whatever KERNEL_LAUNCH_TIMEOUT says: clients "
+        "derive that from how long they wait for an answer. max_kernel_launch_timeout bounds it.",
+    )
     kernel_info_timeout: float = setting(
         60.0,
         number(0.1, 3600),

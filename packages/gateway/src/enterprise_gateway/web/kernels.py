@@ -7,13 +7,22 @@ from typing import Any, ClassVar
 from tornado.web import Finish
 
 from enterprise_gateway.errors import Forbidden
+from enterprise_gateway.kernels.kernel import ExecutionState, Kernel
 from enterprise_gateway.kernels.registry import Kernels
 from enterprise_gateway.kernels.requests import StartRequest
 from enterprise_gateway.web.base import Edge, JsonHandler
 from enterprise_gateway.web.models import ErrorModel, KernelModel, NewKernel
-from enterprise_gateway.web.operations import Operation
+from enterprise_gateway.web.operations import HeaderParameter, Operation
+from enterprise_gateway.web.preferences import PREFER_HEADER, RESPOND_ASYNC, Preferences, preferences_of
 
-__all__ = ["InterruptHandler", "KernelHandler", "KernelsHandler", "RestartHandler", "StartingHandler", "check_listing"]
+__all__ = ["PREFER", "InterruptHandler", "KernelHandler", "KernelsHandler", "RestartHandler", "StartingHandler", "check_listing"]
+
+PREFER = HeaderParameter(
+    name=PREFER_HEADER,
+    description="`respond-async` (RFC 7240): answer with 202 as soon as nothing of the start can be refused any more; with "
+    "`wait=10` only where it takes longer than ten seconds.",
+)
+"""What a client may say that starts a kernel."""
 
 _TAG = "kernels"
 _ACCESS = {401: ErrorModel, 403: ErrorModel}
@@ -54,6 +63,24 @@ class StartingHandler(JsonHandler):
             self.set_status(_CLIENT_LEFT, "Client Closed Request")
             raise Finish from None
 
+    @property
+    def preferences(self) -> Preferences:
+        """What the client prefers."""
+        return preferences_of(",".join(self.request.headers.get_list(PREFER_HEADER)))
+
+    def status_of(self, kernel: Kernel, *, done: HTTPStatus) -> HTTPStatus:
+        """Return the status of an answer to who wanted a kernel, and tell which preference made it so.
+
+        Parameters
+        ----------
+        done
+            That of an answer that nothing is left to be done for, or whose client doesn't know of any other.
+        """
+        if not self.preferences.respond_async or kernel.execution_state != ExecutionState.STARTING:
+            return done
+        self.set_header("Preference-Applied", RESPOND_ASYNC)
+        return HTTPStatus.ACCEPTED
+
     def on_connection_close(self) -> None:
         """Give up what nobody waits for any more."""
         super().on_connection_close()
@@ -68,11 +95,13 @@ class KernelsHandler(StartingHandler):
     operations: ClassVar = {
         "get": Operation(summary="List kernels", responses={200: list[KernelModel], **_ACCESS, 503: ErrorModel}, tag=_TAG),
         "post": Operation(
-            summary="Start a kernel; answers when it can be used",
+            summary="Start a kernel; answers when it can be used, or at once where the client or the administrator wants that",
             request=NewKernel,
+            headers=(PREFER,),
             responses={
                 200: KernelModel,
                 201: KernelModel,
+                202: KernelModel,
                 **_MISSING,
                 **dict.fromkeys((400, 409, 410, 413, 415, 500, 501, 503), ErrorModel),
             },
@@ -92,15 +121,22 @@ class KernelsHandler(StartingHandler):
         self.write_json([kernel.model() for kernel in self._kernels.all(self.identity)])
 
     async def post(self) -> None:
-        """Start a kernel and answer when it can be used."""
+        """Start a kernel and answer when it can be used, or its client doesn't wait any longer."""
         body = self.body_as(NewKernel)
         headers = {name: self.request.headers[name] for name in self._kernel_headers if name in self.request.headers}
         # As Jupyter Server's own API has it.
         chosen_id = {} if body.kernel_id is None else {"KERNEL_ID": body.kernel_id}
-        request = StartRequest(kernel_name=body.name, env={**chosen_id, **body.env}, headers=headers)
+        preferences = self.preferences
+        request = StartRequest(
+            kernel_name=body.name,
+            env={**chosen_id, **body.env},
+            headers=headers,
+            respond_async=preferences.respond_async,
+            wait=preferences.wait,
+        )
         kernel, new = await self.until_client_leaves(self._kernels.start(request, self.identity))
         self.set_header("Location", f"{self.edge.base_url}api/kernels/{kernel.kernel_id}")
-        self.write_json(kernel.model(), HTTPStatus.CREATED if new else HTTPStatus.OK)
+        self.write_json(kernel.model(), self.status_of(kernel, done=HTTPStatus.CREATED if new else HTTPStatus.OK))
 
 
 class _OneKernelHandler(JsonHandler):

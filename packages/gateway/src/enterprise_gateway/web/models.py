@@ -117,7 +117,9 @@ class KernelModel(Struct, kw_only=True):
     last_activity: Annotated[str, Meta(description="UTC with microseconds: 2026-01-01T00:00:00.000000Z.")]
     execution_state: Annotated[str, Meta(description="starting, idle, busy, restarting or dead.")]
     connections: int
-    reason: Annotated[str | None, Meta(description="Why it is restarting or dead; absent otherwise.")] = None
+    reason: Annotated[
+        str | None, Meta(description="Why it is restarting or dead, or what it waits for while it starts; absent otherwise.")
+    ] = None
     usage: Annotated[KernelUsageModel | None, Meta(description="Absent of kernels that nobody measures.")] = None
 
 

@@ -63,6 +63,7 @@ class OpenApiDocument:
     def _operation(self, route: Route, method: str, operation: Operation) -> dict[str, Any]:
         parameters = [_parameter(name, "path", text, required=True) for name, text in route.parameters.items()]
         parameters += [_parameter(query.name, "query", query.description, required=False) for query in operation.query]
+        parameters += [_parameter(header.name, "header", header.description, required=False) for header in operation.headers]
         described: dict[str, Any] = {
             "operationId": f"{method}{route.name}",
             "summary": operation.summary,

@@ -3,12 +3,20 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["Operation", "QueryParameter"]
+__all__ = ["HeaderParameter", "Operation", "QueryParameter"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class QueryParameter:
     """One parameter after the question mark; none is ever required."""
+
+    name: str
+    description: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeaderParameter:
+    """One header of a request that changes its answer; none is ever required."""
 
     name: str
     description: str
@@ -24,6 +32,7 @@ class Operation:
     request: type | None = None
     """Type of the JSON body; `None` where a body is ignored."""
     query: tuple[QueryParameter, ...] = ()
+    headers: tuple[HeaderParameter, ...] = ()
     tag: str = "gateway"
     public: bool = field(default=False)
     """Whether no token is needed."""

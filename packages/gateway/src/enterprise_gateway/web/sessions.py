@@ -8,9 +8,9 @@ from enterprise_gateway.errors import BadRequest, KernelNotFound
 from enterprise_gateway.kernels.kernel import Kernel
 from enterprise_gateway.kernels.registry import Kernels
 from enterprise_gateway.kernels.requests import StartRequest
-from enterprise_gateway.kernels.sessions import Sessions
+from enterprise_gateway.kernels.sessions import Session, Sessions
 from enterprise_gateway.web.base import Edge
-from enterprise_gateway.web.kernels import StartingHandler, check_listing
+from enterprise_gateway.web.kernels import PREFER, StartingHandler, check_listing
 from enterprise_gateway.web.models import ErrorModel, NewSession, SessionChange, SessionKernel, SessionModel
 from enterprise_gateway.web.operations import Operation
 
@@ -31,7 +31,8 @@ class SessionsHandler(StartingHandler):
         "post": Operation(
             summary="Make a session, with a new kernel or a running one; a document's existing session is returned",
             request=NewSession,
-            responses={201: SessionModel, **_START},
+            headers=(PREFER,),
+            responses={201: SessionModel, 202: SessionModel, **_START},
             tag=_TAG,
         ),
     }
@@ -48,23 +49,39 @@ class SessionsHandler(StartingHandler):
         self.write_json([session.model() for session in self._sessions.all(self.identity)])
 
     async def post(self) -> None:
-        """Make a session and answer when its kernel can be used."""
-        body = self.body_as(NewSession)
-        session = self._sessions.find(body.path, body.type, self.identity)
-        if session is None:
-            self._sessions.check_place()
-            kernel = await self._kernel(body)
-            session = self._sessions.add(path=body.path, name=body.name, type_=body.type, kernel=kernel)
+        """Make a session and answer when its kernel can be used, or its client doesn't wait any longer."""
+        session: Session = await self.until_client_leaves(self._session(self.body_as(NewSession)))
         self.set_header("Location", f"{self.edge.base_url}api/sessions/{session.session_id}")
-        self.write_json(session.model(), HTTPStatus.CREATED)
+        self.write_json(session.model(), self.status_of(session.kernel, done=HTTPStatus.CREATED))
+
+    async def _session(self, body: NewSession) -> Session:
+        async with self._sessions.turn(body.path, body.type, self.identity):
+            session = self._sessions.find(body.path, body.type, self.identity)
+            if session is not None:
+                await self._kernels.join(session.kernel, self._start_request(body))
+                # Who asks for a document's session wants one whose kernel works.
+                await self._kernels.forget_dead(session.kernel)
+                session = self._sessions.find(body.path, body.type, self.identity)
+            if session is None:
+                self._sessions.check_place()
+                kernel = await self._kernel(body)
+                session = self._sessions.add(path=body.path, name=body.name, type_=body.type, kernel=kernel)
+            return session
 
     async def _kernel(self, body: NewSession) -> Kernel:
         if body.kernel.id is not None:
             return await self._kernels.find(body.kernel.id, self.identity)
-        request = StartRequest(kernel_name=body.kernel.name, env={**body.env, **body.kernel.env})
-        kernel, _ = await self.until_client_leaves(self._kernels.start(request, self.identity))
-        started: Kernel = kernel
-        return started
+        kernel, _ = await self._kernels.start(self._start_request(body), self.identity)
+        return kernel
+
+    def _start_request(self, body: NewSession) -> StartRequest:
+        preferences = self.preferences
+        return StartRequest(
+            kernel_name=body.kernel.name,
+            env={**body.env, **body.kernel.env},
+            respond_async=preferences.respond_async,
+            wait=preferences.wait,
+        )
 
 
 class SessionHandler(StartingHandler):

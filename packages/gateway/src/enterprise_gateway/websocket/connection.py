@@ -10,7 +10,7 @@ from tornado.iostream import IOStream
 
 from enterprise_gateway.errors import GatewayError
 from enterprise_gateway.links.messages import MalformedMessage
-from enterprise_gateway.links.requests import HeldMessage, KernelDoesNotRead
+from enterprise_gateway.links.requests import HeldMessage, KernelDoesNotRead, TooManyWait
 from enterprise_gateway.websocket import legacy_frames, v1_frames
 from enterprise_gateway.websocket.connections import OpenConnections, SessionKey
 from enterprise_gateway.websocket.delivery import Delivery
@@ -156,8 +156,12 @@ class Connection:
     def _forward(self, message: ClientMessage) -> None:
         channel = cast("ChannelName", message.channel)
         self._kernel.client_message(message.header.msg_type)
+        forwarded = HeldMessage(channel, message.header, message.parts, self._key[1])
         try:
-            sent = self._link.send(HeldMessage(channel, message.header, message.parts, self._key[1]))
+            sent = self._link.send(forwarded)
+        except TooManyWait as error:
+            self._refuse("waiting_full", "A client sent more than may wait for its kernel, which isn't up yet")
+            self._link.refuse(forwarded, str(error))
         except KernelDoesNotRead:
             self._refuse("kernel_gone", "A client sent more than its kernel takes")
             self.close(_POLICY_VIOLATION, "too much waits for the kernel already")

@@ -68,7 +68,6 @@ class KernelWebsocketHandler(WebSocketHandler):
         self._connections.admit(self._key)
         try:
             async with asyncio.timeout(self._options.kernel_info_timeout):
-                await kernel.wait_until_ready()
                 await kernel.link.attach(self._key[1])
         except TimeoutError:
             seconds = self._options.kernel_info_timeout

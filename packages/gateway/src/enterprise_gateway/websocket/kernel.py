@@ -20,6 +20,7 @@ DropReason = Literal[
     "not_allowed",
     "kernel_gone",
     "rate_limit",
+    "waiting_full",
 ]
 
 
@@ -33,9 +34,6 @@ class ConnectedKernel(Protocol):
     @property
     def link(self) -> KernelLink:
         """The gateway's connection to it."""
-
-    async def wait_until_ready(self) -> None:
-        """Return as soon as it is neither starting nor being restarted; raises `GatewayError` when it is dead."""
 
     def client_connected(self) -> None:
         """Count a client that connected."""
@@ -51,7 +49,10 @@ class KernelDirectory(Protocol):
     """Finds kernels."""
 
     async def connected(self, kernel_id: str, identity: object) -> ConnectedKernel:
-        """Return the kernel of this id; raises `KernelNotFound` where there is none that this caller may use."""
+        """Return the kernel of this id, whatever it does now, as soon as anybody can tell which kernels there are.
+
+        Raises `KernelNotFound` where there is none that this caller may use.
+        """
 
 
 class WebsocketAccess(Protocol):

@@ -15,7 +15,7 @@ class WebsocketOptions:
     """Every limit and choice of the websocket layer."""
 
     kernel_info_timeout: float = 60.0
-    """Seconds that a client waits for a kernel that starts or restarts before its websocket is refused."""
+    """Seconds that a client waits for a kernel's supervisor to tell where its session stands before its websocket is refused."""
 
     ping_interval: float = 30.0
     """Seconds between two pings; 0 sends none."""

@@ -152,8 +152,16 @@ def test_a_kernel_that_was_found_to_be_lost_has_ended_with_its_node(pod, deleted
     assert exit_status(lost) != 0
 
 
-def test_a_pod_that_waits_for_its_container_has_no_trouble_yet(state):
-    assert waiting_words(state(phase="Pending", **waiting("ContainerCreating"))) is None
+def test_a_pod_that_no_node_has_yet_has_no_trouble_yet(state):
+    assert waiting_words(state(phase="Pending")) is None
+
+
+def test_a_pod_whose_node_may_be_pulling_its_image_says_so(state):
+    on_node = {"nodeName": "node2"}
+    creating = state(phase="Pending", spec=on_node, **waiting("ContainerCreating"))
+    words = "Waiting for node node2 to begin the kernel's container; an image that isn't there yet is pulled first."
+    assert waiting_words(creating) == waiting_words(state(phase="Pending", spec=on_node)) == words
+    assert waiting_words(state(phase="Running", spec=on_node, **container(running={}))) is None
 
 
 # ------------------------------------------------------------------------------------------------ several containers

@@ -73,7 +73,6 @@ class Kit:
             options=SimpleNamespace(launch=SimpleNamespace(pools=self.pools)),
         )
         kernelspec = SimpleNamespace(spec=SimpleNamespace(metadata={"kernel_provisioner": {"provisioner_name": "kubernetes"}}))
-        monkeypatch.setattr(keeper_module, "launch_request", lambda *_arguments: None)
         monkeypatch.setattr(keeper_module, "pool_plan", lambda plan, **_pool_id: plan)
         monkeypatch.setattr(keeper_module, "phase_of", self._phase)
 
@@ -87,7 +86,7 @@ class Kit:
             cluster=SimpleNamespace(connected=True, services=services),
             catalogue=SimpleNamespace(all=catalogue, get=get),
             make_kernel=lambda **_arguments: (SimpleNamespace(manager=SimpleNamespace(provisioner=self)), None),
-            rules=SimpleNamespace(now=SimpleNamespace(launch_timeout=60)),
+            rules=SimpleNamespace(now=SimpleNamespace(launch_timeout=60), launch_request=lambda *_arguments: None),
             context=None,
             clock=lambda: self.now,
             now=lambda: datetime(2026, 1, 1, tzinfo=UTC),

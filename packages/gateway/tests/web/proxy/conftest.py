@@ -73,8 +73,8 @@ def kernel_with(gateway):
             kernels = running._gateway._parts.kernels
 
             async def add():
-                kernelspec = await kernels._catalogue.get("broken")
-                kernel, lifecycle = kernels._make_kernel(kernel_id=str(uuid.uuid4()), kernelspec=kernelspec, user=user)
+                kernelspec = await kernels._starts._catalogue.get("broken")
+                kernel, lifecycle = kernels._starts._make_kernel(kernel_id=str(uuid.uuid4()), kernelspec=kernelspec, user=user)
                 if in_pod:
                     kernel.manager.provisioner = SimpleNamespace(open_ports=OpenPorts(address, tuple(ports), SECRET))
                 kernel.execution_state = state

@@ -28,6 +28,8 @@ class Cause(StrEnum):
     SHUTDOWN = "shutdown"
     RESTART = "restart"
     GIVEN_UP = "given-up"
+    NOT_STARTED = "not-started"
+    """Its kernel never came up, and clients know it."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -68,7 +68,7 @@ def cause_of_failure(state: PodState, *, troubled_for: float, graces: Graces) ->
 
 
 def waiting_words(state: PodState) -> str | None:
-    """Return the trouble that a starting pod has now, though it may mend itself; `None` where it has none."""
+    """Return what a starting pod waits for, be it trouble that may mend itself or an image; `None` where nobody can tell."""
     if state.unschedulable:
         return f"Waiting for a node: {_short(state.unschedulable)}"
     for container, subject in _containers(state):
@@ -79,7 +79,15 @@ def waiting_words(state: PodState) -> str | None:
     if (awaited := state.awaited) is not None and awaited.running:
         still = "its startup probe hasn't succeeded yet" if awaited.restartable else "it hasn't finished yet"
         return f"Waiting for {_lower(_name(awaited))}: {still}."
-    return f"Waiting for node {state.node}, which doesn't report to the cluster." if state.node_silent else None
+    return _words_of_node(state)
+
+
+def _words_of_node(state: PodState) -> str | None:
+    if state.node_silent:
+        return f"Waiting for node {state.node}, which doesn't report to the cluster."
+    if state.node and state.awaited is None and not (state.kernel is not None and state.kernel.running):
+        return f"Waiting for node {state.node} to begin the kernel's container; an image that isn't there yet is pulled first."
+    return None
 
 
 def kind_of_trouble(state: PodState) -> str | None:

@@ -231,6 +231,11 @@ class KernelPods:
         return self.watch is None or self.watch.is_gone
 
     @property
+    def ending(self) -> Ending | None:
+        """The end that a replica announced for the pod; `None` where none did."""
+        return self.watch.ending if self.watch is not None else None
+
+    @property
     def was_started(self) -> bool:
         """Whether a replica saw the kernel in this pod answer."""
         return self.state is not None and was_started(self.state)

@@ -2,8 +2,9 @@
 
 import asyncio
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -75,6 +76,10 @@ class LogFollower:
 
     begin: Callable[[Position], Position]
     """Told where another log than before ends; returns where the next message will stand here."""
+    unplaced: Callable[[], Iterable[str]]
+    """Returns the sessions of which only the supervisor knows where they stand in that log."""
+    placed: Callable[[str, Position | None], None]
+    """Told where one of them stands; nothing where the supervisor isn't there any more."""
     received: Callable[[KernelMessage], None]
     """Told of each message in its turn."""
     skipped: Callable[[Position], None]
@@ -281,6 +286,8 @@ class SupervisorChannels:
             local = self._follower.begin(end)
             self._base = Position(local.number - end.number, local.offset - end.offset)
             self.begin = self._local(position_of(fields["begin"]))
+            for session_id in self._follower.unplaced():
+                self._attached(session_id).add_done_callback(partial(self._placed, session_id))
         self._welcomed = True
         self._follows_again = False
         self._unacknowledged = 0
@@ -444,16 +451,23 @@ class SupervisorChannels:
         Unavailable
             The supervisor isn't there any more.
         """
-        attached = self._attaching.get(session_id)
-        if attached is None:
-            attached = self._attaching[session_id] = asyncio.get_running_loop().create_future()
-            if self._welcomed:
-                self._say(Kind.ATTACH, {"session": session_id})
+        attached = self._attached(session_id)
         with suppress(asyncio.CancelledError):
             return await asyncio.shield(attached)
         if attached.cancelled():
             raise Unavailable("The kernel's supervisor isn't there any more.")
         raise asyncio.CancelledError
+
+    def _attached(self, session_id: str) -> "asyncio.Future[Position]":
+        attached = self._attaching.get(session_id)
+        if attached is None:
+            attached = self._attaching[session_id] = asyncio.get_running_loop().create_future()
+            if self._welcomed:
+                self._say(Kind.ATTACH, {"session": session_id})
+        return attached
+
+    def _placed(self, session_id: str, attached: "asyncio.Future[Position]") -> None:
+        self._follower.placed(session_id, None if attached.cancelled() else attached.result())
 
     def delivered(self, positions: Mapping[str, Position], *, left: str | None = None) -> None:
         """Tell how far sessions were delivered everything.

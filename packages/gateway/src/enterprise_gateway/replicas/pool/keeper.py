@@ -18,7 +18,6 @@ from enterprise_gateway.cluster.connection import ClusterConnection
 from enterprise_gateway.cluster.pods.annotations import text_of
 from enterprise_gateway.deadline import Deadline
 from enterprise_gateway.errors import GatewayError, KubernetesError, Unavailable
-from enterprise_gateway.kernels.requests import launch_request
 from enterprise_gateway.kernels.rules import KernelFactory, RulesInForce
 from enterprise_gateway.kernelspecs.catalogue import Kernelspec, KernelspecCatalogue
 from enterprise_gateway.launch.pool import pool_plan
@@ -254,7 +253,7 @@ class PoolKeeper:
         """Return the provisioner of a kernel that nobody asked for; two of them have nothing in common but the kernelspec."""
         kernel_id = str(uuid.uuid4())
         user = f"pool-{kernel_id}"
-        request = launch_request(kernel_id, user, kernelspec, KernelVariables(), self._rules)
+        request = self._rules.launch_request(kernel_id, user, kernelspec, KernelVariables())
         kernel, _ = self._make_kernel(kernel_id=kernel_id, kernelspec=kernelspec, user=user, request=request)
         provisioner: PoolProvisioner = kernel.manager.provisioner  # type: ignore[assignment]  # that of a kernelspec for pods is one
         return provisioner
