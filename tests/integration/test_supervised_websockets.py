@@ -97,8 +97,8 @@ class Edge:
         self._server.add_socket(listening)
         self.websocket_url = f"ws://127.0.0.1:{listening.getsockname()[1]}"
 
-    async def connected(self, kernel_id: str, _: object) -> Edge:
-        assert kernel_id == _ID
+    async def connected(self, kernel_id: str, _: object, *, waits: bool) -> Edge:
+        assert (kernel_id, waits) == (_ID, True)
         return self
 
     def client_connected(self) -> None:

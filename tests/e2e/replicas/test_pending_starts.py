@@ -80,9 +80,20 @@ def test_a_start_that_fails_tells_why_at_both_replicas_and_stays_there(replicas,
         assert kernel_id in server.kernel_ids()
     until(lambda: cluster.objects(kernel_id) == [])
     assert other.request("POST", f"/api/kernels/{kernel_id}/restart").status_code == 410
-    for server in (one, other):
+    for server in (other, one):
         assert server.request("DELETE", f"/api/kernels/{kernel_id}").status_code == 204
         assert state(server, kernel_id) == 404
+
+
+def test_a_kernel_that_never_came_up_can_be_started_again_where_it_was_started(replicas, installation, until, cluster):
+    missing = installation.add_kernelspec("no-such-image", config={"image_name": "elyra/does-not-exist:1"})
+    one, _ = replicas(**PENDING)
+    kernel_id = one.start_kernel(missing)
+    until(lambda: state(one, kernel_id) == "dead")
+    again = one.request("POST", f"/api/kernels/{kernel_id}/restart")
+    assert (again.status_code, "does-not-exist:1" in again.json()["message"]) == (500, True)
+    assert state(one, kernel_id) == "dead"
+    until(lambda: cluster.objects(kernel_id) == [])
 
 
 def test_what_kubernetes_refuses_is_refused_in_the_answer(replicas, until, cluster):

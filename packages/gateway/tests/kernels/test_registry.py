@@ -32,7 +32,7 @@ def test_kernels_of_others_do_not_exist_for_a_user(kit):
             with pytest.raises(KernelNotFound):
                 await use(kernel.kernel_id, bob)
         with pytest.raises(KernelNotFound):
-            await kit.kernels.connected(kernel.kernel_id, bob)
+            await kit.kernels.connected(kernel.kernel_id, bob, waits=True)
         return kit.kernels.get(kernel.kernel_id, alice).user
 
     assert asyncio.run(run()) == "alice"

@@ -309,6 +309,16 @@ def test_a_kernel_that_is_up_or_dead_is_joined_at_once(kit):
     asyncio.run(run())
 
 
+def test_who_asks_for_a_kernel_by_another_start_has_come_back_for_it(kit):
+    async def run():
+        kernel, _ = await kit.start(wait=0.0, KERNEL_ID=ID)
+        before = kernel.was_claimed
+        await kit.start(wait=0.0, KERNEL_ID=ID)
+        return before, kernel.was_claimed
+
+    assert asyncio.run(run()) == (False, True)
+
+
 def test_a_client_has_the_time_of_the_start_to_ask_for_the_kernel_again(kit):
     async def run():
         kernel, _ = await kit.start()

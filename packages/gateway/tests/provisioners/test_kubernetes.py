@@ -197,7 +197,7 @@ class Start:
             values={}, variables={}, gateway_key=None, connection_file=lambda _name: None, close=lambda: None
         )
         self.strategy.is_known_to_others = True
-        monkeypatch.setattr(kubernetes, "build_plan", lambda **_: None)
+        monkeypatch.setattr(kubernetes, "build_plan", lambda **_: SimpleNamespace(fingerprint=""))
         monkeypatch.setattr(kubernetes, "find_template", lambda _folder: None)
         self.provisioner = KubernetesProvisioner(
             kernel_id="01234567-89ab-4cde-8f01-23456789abcd",

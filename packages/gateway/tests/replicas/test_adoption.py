@@ -681,7 +681,7 @@ def test_a_websocket_waits_until_all_kernels_are_known_and_finds_its_own(replica
     async def steps():
         replica.cache.show(pod())
         replica.cluster.syncing.clear()
-        connecting = asyncio.create_task(replica.kernels.connected(ID, ANONYMOUS))
+        connecting = asyncio.create_task(replica.kernels.connected(ID, ANONYMOUS, waits=True))
         finding = asyncio.create_task(replica.adoption.begin())
         for _ in range(20):
             await asyncio.sleep(0)
@@ -695,7 +695,7 @@ def test_a_websocket_waits_until_all_kernels_are_known_and_finds_its_own(replica
 
 def test_a_websocket_to_a_kernel_that_doesnt_exist_is_refused_once_all_are_known(replica):
     async def steps():
-        connecting = asyncio.create_task(replica.kernels.connected(ID, ANONYMOUS))
+        connecting = asyncio.create_task(replica.kernels.connected(ID, ANONYMOUS, waits=True))
         await asyncio.sleep(0)
         await replica.adoption.begin()
         with pytest.raises(KernelNotFound):
@@ -709,6 +709,6 @@ def test_a_websocket_isnt_kept_waiting_for_ever(replica, monkeypatch):
 
     async def steps():
         with pytest.raises(ClusterNotSynced):
-            await replica.kernels.connected(ID, ANONYMOUS)
+            await replica.kernels.connected(ID, ANONYMOUS, waits=True)
 
     run(steps())

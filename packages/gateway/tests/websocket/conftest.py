@@ -139,7 +139,7 @@ class Gateway:
         self._thread.start()
         self.port = self.call(self._listen)
 
-    async def connected(self, kernel_id: str, identity: object) -> ManagedKernel:
+    async def connected(self, kernel_id: str, identity: object, *, waits: bool) -> ManagedKernel:
         assert identity == "somebody"
         if self.failure is not None:
             raise self.failure

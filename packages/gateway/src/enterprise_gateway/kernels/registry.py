@@ -120,8 +120,13 @@ class Kernels:
         kernel.claim()
         return kernel
 
-    async def connected(self, kernel_id: str, identity: object) -> Kernel:
-        """Return one kernel for who carries its messages; a gateway that has just started looks for it first.
+    async def connected(self, kernel_id: str, identity: object, *, waits: bool) -> Kernel:
+        """Return one kernel for who carries its messages.
+
+        Parameters
+        ----------
+        waits
+            Whether to wait for a gateway that has only just started to know all kernels.
 
         Raises
         ------
@@ -135,6 +140,8 @@ class Kernels:
         try:
             return await self.find(kernel_id, identity)
         except ClusterNotSynced as error:
+            if not waits:
+                raise
             # A client that is refused gives up after some attempts, and a gateway knows all kernels within moments.
             try:
                 async with asyncio.timeout(_SYNC_SECONDS):

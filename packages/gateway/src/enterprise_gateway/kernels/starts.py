@@ -173,6 +173,7 @@ class KernelStarts:
             raise Conflict("KERNEL_ID is in use.")
         if entry.kernel.name != wanted.kernelspec.name:
             raise Conflict(f"KERNEL_ID is in use by a kernel of kernelspec '{entry.kernel.name}'.")
+        entry.kernel.claim()
         await self._join(entry, wanted.timeout, wanted.patience)
         return entry.kernel
 
@@ -184,6 +185,7 @@ class KernelStarts:
         GatewayError
             Its start failed.
         """
+        kernel.claim()
         entry, rules = self._table.find(kernel.kernel_id), self._rules.now
         if entry is not None and entry.kernel is kernel and kernel.execution_state == ExecutionState.STARTING:
             await self._join(entry, rules.launch_timeout, request.patience(pending_starts=rules.pending_starts))

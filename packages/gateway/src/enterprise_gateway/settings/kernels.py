@@ -48,8 +48,8 @@ class KernelSettings:
         number(0.1, 3600),
         environment=("EG_KERNEL_INFO_TIMEOUT",),
         group=_KERNELS,
-        help="Seconds that a new connection is given to answer a kernel_info_request. A restarted kernel is given as many, or as "
-        "many as its start was given where that is more.",
+        help="Seconds that a websocket waits for the kernel's supervisor to tell where its session stands. A restarted kernel is "
+        "given as many to answer, or as many as its start was given where that is more.",
     )
     drain_timeout: float = setting(
         20.0,

@@ -60,8 +60,9 @@ class KernelWebsocketHandler(WebSocketHandler):
         self._access.authorize(self, identity, self.request)
         if not self._access.origin_allowed(self.request.headers.get("Origin"), self.request):
             raise Forbidden("Pages of this origin may not connect.")
-        kernel = await self._kernels.connected(kernel_id, identity)
-        if self.request.headers.get("Upgrade", "").lower() != "websocket":
+        upgrades = self.request.headers.get("Upgrade", "").lower() == "websocket"
+        kernel = await self._kernels.connected(kernel_id, identity, waits=upgrades)
+        if not upgrades:
             raise BadRequest("This is a websocket: the request needs 'Upgrade: websocket'.")
         # A client without a session is never the same as another.
         self._key = (kernel.kernel_id, self.get_query_argument("session_id", "") or uuid.uuid4().hex)

@@ -48,10 +48,15 @@ class ConnectedKernel(Protocol):
 class KernelDirectory(Protocol):
     """Finds kernels."""
 
-    async def connected(self, kernel_id: str, identity: object) -> ConnectedKernel:
-        """Return the kernel of this id, whatever it does now, as soon as anybody can tell which kernels there are.
+    async def connected(self, kernel_id: str, identity: object, *, waits: bool) -> ConnectedKernel:
+        """Return the kernel of this id, whatever it does now.
 
         Raises `KernelNotFound` where there is none that this caller may use.
+
+        Parameters
+        ----------
+        waits
+            Whether to wait for a while where nobody can tell yet which kernels there are.
         """
 
 
