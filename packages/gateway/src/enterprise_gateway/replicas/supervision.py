@@ -21,6 +21,7 @@ from enterprise_gateway.kernels.supervision import KernelOver
 from enterprise_gateway.kernels.waiting import first_of
 from enterprise_gateway.launch.request import KernelFacts, LaunchRequest, recorded_request
 from enterprise_gateway.links.supervisor.channels import KernelStatus
+from enterprise_gateway.replicas.unfinished_claims import UNCLAIMED, finish_claim
 from enterprise_gateway_common.supervisor_protocol import KernelPhase
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ _RECORD_AGAIN_SECONDS = 2.0
 _ANSWER_SECONDS = 0.25
 _NEXT_POD_SECONDS = 20.0
 # A pod that waits for its claim has a kernel as good as one that runs.
-_LIVES = frozenset({KernelPhase.PREPARING, KernelPhase.WAITING, KernelPhase.RUNNING})
+_LIVES = UNCLAIMED | {KernelPhase.RUNNING}
 
 
 class Ownership(Protocol):
@@ -384,6 +385,7 @@ class ReplicatedSupervision:
         kernel.connect()
         answer = asyncio.ensure_future(wait_until_it_answers(kernel))
         ended, known = asyncio.ensure_future(pods.died()), asyncio.ensure_future(self._known_to_answer())
+        claim = asyncio.ensure_future(finish_claim(kernel.link, kernel.kernel_id, record.environment))
         try:
             await asyncio.wait({answer, ended, known}, return_when=asyncio.FIRST_COMPLETED)
             if answer.done():
@@ -396,9 +398,9 @@ class ReplicatedSupervision:
                 kernel.adopted()
                 self._starter.activity.ask()
         finally:
-            for task in (answer, ended, known):
+            for task in (answer, ended, known, claim):
                 task.cancel()
-            await asyncio.gather(answer, ended, known, return_exceptions=True)
+            await asyncio.gather(answer, ended, known, claim, return_exceptions=True)
 
     def _recorded_request(self, record: "KernelRecord") -> LaunchRequest | None:
         kernel = self._kernel
