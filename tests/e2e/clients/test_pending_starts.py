@@ -24,7 +24,14 @@ PENDING = {"PENDING_STARTS": "True", "UNSCHEDULABLE_GRACE": "120", "IMAGE_PULL_G
 
 
 @pytest.fixture(scope="module")
-def eager(installation: Installation) -> Iterator[Server]:
+def missing(installation: Installation) -> str:
+    """A kernelspec whose image doesn't exist."""
+    return installation.add_kernelspec("no-such-image", config={"image_name": "elyra/does-not-exist:1"})
+
+
+@pytest.fixture(scope="module")
+def eager(installation: Installation, missing: str) -> Iterator[Server]:
+    del missing  # there before the gateway reads its kernelspecs
     gateway = installation.gateway(**PENDING).start(90)
     yield gateway
     assert "Traceback" not in gateway.log
@@ -107,8 +114,7 @@ def test_a_cell_that_is_run_the_moment_the_notebook_opens_runs(notebook: Any, ga
     assert opened.saved == [{"output_type": "stream", "name": "stdout", "text": ["ran\n"]}]
 
 
-def test_a_missing_image_tells_its_reason_in_the_cell(notebook: Any, installation: Installation) -> None:
-    missing = installation.add_kernelspec("no-such-image", config={"image_name": "elyra/does-not-exist:1"})
+def test_a_missing_image_tells_its_reason_in_the_cell(notebook: Any, missing: str) -> None:
     opened = notebook(missing, "print('never')")
     with walk_in_browser(opened.lab, "notebook.ipynb") as browser:
         try:
