@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 import pytest
@@ -93,6 +94,28 @@ def test_an_interrupt_ends_the_cell_and_its_jobs_and_the_session_goes_on(client,
     assert server.request("POST", f"/api/kernels/{kernel_id}/interrupt", json={}).status_code == 204
     assert any(message.type == "execute_reply" for message in client.collect(sent, 20))
     wait_until(lambda: text_of(client.run(dialect.after, 60)).split() == ["11", "0"], timeout=30)
+
+
+def test_a_session_that_is_made_with_the_start_waits_for_no_cell(dialect, installation, server):
+    name = f"eager_{dialect.kernelspec}"
+    spec = json.loads(installation.kernelspec_text(dialect.kernelspec).replace('"lazy"', '"eager"'))
+    installation.write_kernelspec(name, spec, {})
+    wait_until(lambda: server.request("GET", f"/api/kernelspecs/{name}").status_code == 200, timeout=10)
+    kernel_id = server.start_kernel(name, env={"KERNEL_EXECUTORS": "1", "KERNEL_EXECUTOR_CPUS": "0"})
+    wait_until(lambda: executors(installation, kernel_id), timeout=_SESSION_SECONDS)
+    with KernelSocket(server, kernel_id) as own:
+        assert text_of(own.run(dialect.after, _SESSION_SECONDS)).split() == ["11", "0"]
+    server.stop_kernel(kernel_id)
+
+
+def test_a_session_that_cannot_be_made_says_why(dialect, server):
+    options = "--conf spark.executor.memory=none"
+    kernel_id = server.start_kernel(dialect.kernelspec, env={"KERNEL_EXTRA_SPARK_OPTS": options})
+    with KernelSocket(server, kernel_id) as own:
+        for _ in range(2):
+            reply = next(message for message in own.run(dialect.after, _SESSION_SECONDS) if message.type == "execute_reply")
+            assert "Executor memory must be a positive number" in str(reply.content)
+    server.stop_kernel(kernel_id)
 
 
 def test_the_end_of_a_kernel_ends_its_executors(client, dialect, installation, server, kernel_id):

@@ -97,13 +97,6 @@ class RSessions:
         self._error: Optional[BaseException] = None
         self._numbers_are_rs = False
 
-    def begin_beside(self) -> None:
-        """Make the session in the background, as far as R's thread waits in Python."""
-        if self._thread is None:
-            self._error = None
-            self._thread = threading.Thread(target=self._make, name="Spark session", daemon=True)
-            self._thread.start()
-
     def session(self) -> Any:  # noqa: ANN401  a SparkSession
         """Return the session, made where there is none.
 
@@ -114,8 +107,12 @@ class RSessions:
         """
         if self._session is None or self._session.sparkContext._jsc is None:  # noqa: SLF001  it was stopped
             self._session = None
-            self.begin_beside()
-            self._wait()
+            # One that was begun goes on although its cell was interrupted.
+            if self._thread is None:
+                self._error = None
+                self._thread = threading.Thread(target=self._make, name="Spark session", daemon=True)
+                self._thread.start()
+            self._wait(self._thread)
         return self._session
 
     def _make(self) -> None:
@@ -131,12 +128,11 @@ class RSessions:
             except BaseException as error:  # told to the cell
                 self._error = error
 
-    def _wait(self) -> None:
+    def _wait(self, making: threading.Thread) -> None:
         began = looked = time.monotonic()
         said: Set[str] = set()
-        thread = self._thread
-        while thread is not None and thread.is_alive():
-            thread.join(_TURN_SECONDS)
+        while making.is_alive():
+            making.join(_TURN_SECONDS)
             now = time.monotonic()
             if STARTING not in said and now - began > NOTICE_SECONDS:
                 said.add(STARTING)

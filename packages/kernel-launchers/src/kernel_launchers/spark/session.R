@@ -54,5 +54,8 @@ local({
   registerS3method("head", frame, function(x, n = 6L, ...) tools$collect(x$limit(as.integer(n))), envir = asNamespace("utils"))
   registerS3method("dim", frame, function(x) c(x$count(), length(x$columns)), envir = baseenv())
 
-  if (identical(mode, "eager")) python()$own$begin_beside()
+  if (identical(mode, "eager")) {
+    # Before the kernel answers: while R waits for its next cell, nothing of Python's goes on.
+    tryCatch(session(), error = function(condition) message("No Spark session yet: ", conditionMessage(condition)))
+  }
 })
