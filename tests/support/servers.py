@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Product", "Server", "ServerFailed", "Workspace", "clean_environment", "free_port"]
 
 _POLL_SECONDS = 0.02
+_LEFT_OUT = Path(__file__).with_name("left_out")
 
 
 class Product(StrEnum):
@@ -95,7 +96,7 @@ def clean_environment(workspace: Workspace) -> dict[str, str]:
     return {
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), "/usr/local/bin", "/usr/bin", "/bin"]),
         # In Pants' sandbox a program finds the packages by PYTHONPATH.
-        **({"PYTHONPATH": os.environ["PYTHONPATH"]} if "PYTHONPATH" in os.environ else {}),
+        "PYTHONPATH": os.pathsep.join([str(_LEFT_OUT), *filter(None, [os.environ.get("PYTHONPATH")])]),
         "HOME": str(home),
         "LANG": "C.UTF-8",
         "TMPDIR": os.environ.get("TMPDIR", "/tmp"),  # noqa: S108 - the system's own default, where the caller has none
