@@ -47,6 +47,7 @@ class KernelSocket:
     def __init__(self, server: Server, kernel_id: str, *, protocol: str = LEGACY, session: str | None = None) -> None:
         self.session = session or uuid.uuid4().hex
         self.protocol = protocol
+        self._kernel_id = kernel_id
         # As a plain header: the library's own option refuses a server that chooses none of what was offered.
         offer = {"Sec-WebSocket-Protocol": protocol} if protocol else {}
         self.socket = websocket.create_connection(
@@ -62,6 +63,16 @@ class KernelSocket:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def back_at(self, server: Server, *, within: float = 60) -> KernelSocket:
+        """Return a client with the same session, as soon as a server takes it."""
+        deadline = time.monotonic() + within
+        while True:
+            try:
+                return KernelSocket(server, self._kernel_id, session=self.session, protocol=self.protocol)
+            except (websocket.WebSocketException, OSError):
+                assert time.monotonic() < deadline, f"not within {within} s"
+                time.sleep(0.05)
 
     @property
     def chosen(self) -> str:

@@ -292,6 +292,25 @@ def test_a_job_ends_right_though_an_executor_is_lost_in_the_middle_of_it(install
     server.stop_kernel(kernel_id)
 
 
+def test_a_job_outlives_the_gateway_and_its_result_reaches_the_client_that_comes_back(server, client, kernel_id):
+    client.run("spark.range(3).count()", _SESSION_SECONDS)
+    sent = client.execute(_SLOW_SUM)
+    client.wait_for(lambda message: message.type == "stream" and "begun" in message.content["text"], 60)
+    jobs = _jobs_of(server, kernel_id)
+    wait_until(lambda: server.request("GET", jobs).json(), timeout=30)
+    server.kill()
+    server.start()
+    with client.back_at(server) as back:
+        assert "28\n" in text_of(back.collect(sent, _SESSION_SECONDS))
+
+
+def _jobs_of(server, kernel_id):
+    """Return where the jobs are listed that run, of a kernel with a session."""
+    root = f"/api/kernels/{kernel_id}/proxy/4040/api/v1/applications"
+    (application,) = server.request("GET", root).json()
+    return f"{root}/{application['id']}/jobs?status=running"
+
+
 def test_executors_come_and_go_with_the_work_where_they_are_allotted_dynamically(installation, server):
     options = {
         "spark.dynamicAllocation.enabled": "true",

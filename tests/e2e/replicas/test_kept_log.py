@@ -26,17 +26,6 @@ def heard_until_the_break(client):
         return heard
 
 
-def connect(server, kernel_id, session, protocol):
-    """Return a client that comes back as soon as it can."""
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            return KernelSocket(server, kernel_id, session=session, protocol=protocol)
-        except (websocket.WebSocketException, OSError):
-            assert time.monotonic() < deadline, "not within the time"
-            time.sleep(0.05)
-
-
 def ended(messages, sent):
     mine = [message for message in messages if message.parent == sent.id]
     states = [message.content["execution_state"] for message in mine if message.type == "status"]
@@ -53,7 +42,7 @@ def test_a_gateway_that_is_killed_in_the_middle_of_a_cell_costs_its_clients_noth
     server.kill()
     first += heard_until_the_break(client)
     server.start()
-    with connect(server, kernel_id, client.session, protocol) as back:
+    with client.back_at(server) as back:
         then = back.collect(sent, timeout=60)
     lines = text_of([message for message in first + then if message.parent == sent.id]).split()
     # What was delivered within the last moment before the end may come once more.
@@ -73,7 +62,7 @@ def test_a_cell_that_ends_while_no_gateway_runs_has_its_end(installation):
     server.kill()
     time.sleep(3)
     server.start()
-    with connect(server, kernel_id, client.session, "") as back:
+    with client.back_at(server) as back:
         then = back.collect(sent)
     lines = text_of([message for message in first + then if message.parent == sent.id]).split()
     # The first line was delivered in the moment before the end, and may come once more.
@@ -90,7 +79,7 @@ def test_a_gateway_that_is_stopped_in_the_middle_of_a_cell_repeats_and_loses_not
     first = list(client.until(lambda message: message.type == "stream" and "50" in message.content["text"]))
     one.process.terminate()
     first += heard_until_the_break(client)
-    with connect(other, kernel_id, client.session, "") as back:
+    with client.back_at(other) as back:
         then = back.collect(sent, timeout=60)
     mine = [message for message in first + then if message.parent == sent.id]
     assert text_of(mine).split() == [str(number) for number in range(LINES)]
@@ -104,7 +93,7 @@ def test_a_session_that_changes_over_in_the_middle_of_a_cell_goes_on_there(repli
     client = KernelSocket(one, kernel_id)
     sent = client.execute(PRINT)
     first = list(client.until(lambda message: message.type == "stream" and "50" in message.content["text"]))
-    with connect(other, kernel_id, client.session, "") as back:
+    with client.back_at(other) as back:
         first += heard_until_the_break(client)
         client.close()
         then = back.collect(sent, timeout=60)
