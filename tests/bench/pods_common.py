@@ -65,13 +65,17 @@ class Cluster:
 
     def connection_of(self, kernel_id: str) -> dict[str, Any]:
         """Return the content of a kernel's connection file, with its pod's address, for a kernel that listens itself."""
+        content = json.loads(self.mounted_in(kernel_id)["connection.json"])
+        # A supervisor would listen in the kernel's place.
+        content.pop("supervisor", None)
+        return {**content, "ip": self.pod_of(kernel_id).status.pod_ip}
+
+    def mounted_in(self, kernel_id: str) -> dict[str, str]:
+        """Return the files of a kernel's Secret."""
         pod = self.pod_of(kernel_id)
         (volume,) = [volume for volume in pod.spec.volumes if volume.secret]
         secret = self.core.read_namespaced_secret(volume.secret.secret_name, pod.metadata.namespace)
-        content = json.loads(base64.b64decode(secret.data["connection.json"]))
-        # A supervisor would listen in the kernel's place.
-        content.pop("supervisor", None)
-        return {**content, "ip": pod.status.pod_ip}
+        return {name: base64.b64decode(data).decode() for name, data in secret.data.items()}
 
 
 @contextlib.contextmanager
@@ -133,9 +137,8 @@ class BarePods:
             if "secret" in volume:
                 volume["secret"]["secretName"] = "connection"
         self._spec = spec
-        cluster.core.create_namespaced_secret(
-            cluster.namespace, {"metadata": {"name": "connection"}, "stringData": {"connection.json": json.dumps(content)}}
-        )
+        files = cluster.mounted_in(kernel_id) | {"connection.json": json.dumps(content)}
+        cluster.core.create_namespaced_secret(cluster.namespace, {"metadata": {"name": "connection"}, "stringData": files})
 
     def start(self) -> tuple[str, float]:
         """Start one; return its name and the seconds until its kernel has answered."""
