@@ -1,5 +1,6 @@
 """What Spark is told, of what the kernelspec, the client and the pod say."""
 
+import shlex
 from itertools import pairwise
 
 import pytest
@@ -51,6 +52,13 @@ def test_options_of_a_kernelspec_of_enterprise_gateway_make_a_driver_in_client_m
     assert settings["spark.driver.host"] == "10.0.0.1"
     assert settings["spark.app.name"] == "ada; rm -rf /-k"
     assert (settings["spark.x"], settings["spark.executor.memory"]) == ("a b", "2g")
+
+
+def test_options_are_read_by_a_shell_as_they_were_meant_and_by_name_where_they_have_values():
+    extra = "--conf 'spark.x=a b' --verbose --jars=a.jar --packages b"
+    made = submission(DRIVER, {**IN_A_POD, "KERNEL_EXTRA_SPARK_OPTS": extra})
+    assert made.values == {"jars": "a.jar", "packages": "b"}
+    assert shlex.split(made.command_line("sparkr-shell")) == [*made.arguments[:-1], "sparkr-shell"]
 
 
 def test_sizes_are_those_of_the_start_and_options_win_over_them():

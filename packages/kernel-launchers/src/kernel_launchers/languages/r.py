@@ -1,5 +1,6 @@
 """The command of an R kernel (IRkernel)."""
 
+import sys
 from pathlib import Path
 from typing import List
 
@@ -46,5 +47,6 @@ def _command(options: Options, connection_file: str, *, before: List[str]) -> Li
     prepared, arguments = [], [connection_file]
     if options.spark_mode != "none":
         # Behind the first one, which IRkernel takes for its connection file.
-        prepared, arguments = ["-e", "source(commandArgs(TRUE)[[2]])"], [connection_file, str(_SPARK), options.spark_mode]
+        prepared = ["-e", "source(commandArgs(TRUE)[[2]])"]
+        arguments = [connection_file, str(_SPARK), options.spark_mode, sys.executable]
     return [program, "--slave", *before, *prepared, "-e", "IRkernel::main()", "--args", *arguments]

@@ -15,7 +15,7 @@ def check(options: Options) -> None:
     Raises
     ------
     NotInstalled
-        It asks for a Spark session, and the image has no pyspark.
+        It asks for a Spark session, and the image has no Spark.
     InvalidOptions
         It asks for a session that this launcher doesn't make.
     """
@@ -25,7 +25,7 @@ def check(options: Options) -> None:
         raise InvalidOptions(f"this launcher makes no session on a cluster of type {options.cluster_type}; use the mode none")
     if options.language == "scala" and os.environ.get("TOREE_JAR"):
         raise InvalidOptions("Apache Toree (TOREE_JAR) makes Spark sessions by itself; use the mode none, or leave TOREE_JAR out")
-    if importlib.util.find_spec("pyspark") is None:
+    if importlib.util.find_spec("pyspark") is None and not (options.language == "r" and os.environ.get("SPARK_HOME")):
         raise NotInstalled(
             f"the kernel asks for a Spark session (--spark-context-initialization-mode {options.spark_mode}), and pyspark isn't "
             "installed in its image; use an image that has it, or the mode none"

@@ -3,7 +3,6 @@
 import importlib
 import logging
 import os
-import shlex
 import sys
 import threading
 from typing import Any, Callable
@@ -48,7 +47,7 @@ def tell_spark() -> Submission:
         An option can't be read.
     """
     told = own_submission()
-    os.environ["PYSPARK_SUBMIT_ARGS"] = shlex.join(told.arguments)
+    os.environ["PYSPARK_SUBMIT_ARGS"] = told.command_line()
     return told
 
 

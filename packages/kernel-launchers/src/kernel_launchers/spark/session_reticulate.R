@@ -1,8 +1,5 @@
-# What an R kernel with Spark adds to R: `spark`, `sc`, `sql` and helpers, attached behind the user's own names.
-local({
-  mode <- commandArgs(TRUE)[[3]]
-  # A copy of an environment would have the values of active bindings, and not the bindings.
-  tools <- attach(NULL, name = "kernel:spark", warn.conflicts = FALSE)
+# Spark's Python interface, spoken with by reticulate: `spark`, `sc`, `sql`, and helpers for data frames. Returns what makes the session.
+function(tools, told) {
   sessions <- NULL
   python <- function() {
     if (is.null(sessions)) {
@@ -54,8 +51,5 @@ local({
   registerS3method("head", frame, function(x, n = 6L, ...) tools$collect(x$limit(as.integer(n))), envir = asNamespace("utils"))
   registerS3method("dim", frame, function(x) c(x$count(), length(x$columns)), envir = baseenv())
 
-  if (identical(mode, "eager")) {
-    # Before the kernel answers: while R waits for its next cell, nothing of Python's goes on.
-    tryCatch(session(), error = function(condition) message("No Spark session yet: ", conditionMessage(condition)))
-  }
-})
+  session
+}

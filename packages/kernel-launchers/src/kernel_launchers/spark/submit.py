@@ -21,6 +21,8 @@ _SIZES = (
     ("KERNEL_EXECUTOR_CPUS_LIMIT", "spark.kubernetes.executor.limit.cores"),
 )
 _OPTIONS = ("SPARK_OPTS", "KERNEL_EXTRA_SPARK_OPTS")
+_PYTHON = "pyspark-shell"
+_FLAGS = frozenset({"--verbose", "--supervise"})
 
 
 class Driver(NamedTuple):
@@ -46,8 +48,21 @@ class Submission(NamedTuple):
     @property
     def arguments(self) -> List[str]:
         """All of it as a command line has it, with the words that make the JVM one for Python to speak with."""
+        return self._arguments(_PYTHON)
+
+    def command_line(self, shell: str = _PYTHON) -> str:
+        """Return the same as a shell reads it, for another kind of JVM where one is named."""
+        return " ".join(shlex.quote(word) for word in self._arguments(shell))
+
+    @property
+    def values(self) -> "Dict[str, str]":
+        """The options that have a value, by their names without dashes."""
+        pairs = zip(self.options, self.options[1:])
+        return {name[2:]: value for name, value in pairs if name.startswith("--") and name not in _FLAGS}
+
+    def _arguments(self, shell: str) -> List[str]:
         confs = [word for name, value in sorted(self.settings.items()) for word in ("--conf", f"{name}={value}")]
-        return [*self.options, *confs, "pyspark-shell"]
+        return [*self.options, *confs, shell]
 
 
 def submission(driver: Driver, environment: Mapping[str, str]) -> Submission:
@@ -149,7 +164,6 @@ _SETTINGS = {
 }
 # The kernel is the driver, and runs as the pod's user, whatever older kernelspecs say.
 _IGNORED = frozenset({"--deploy-mode", "--class", "--proxy-user", "--supervise"})
-_FLAGS = frozenset({"--verbose", "--supervise"})
 _SHORT = {"-c": "--conf", "-v": "--verbose"}
 _CLIENTS_OPTIONS = frozenset({"${KERNEL_EXTRA_SPARK_OPTS}", "$KERNEL_EXTRA_SPARK_OPTS"})
 # What cluster mode submits: here it is the kernel itself, which runs already. And what is left of a variable that isn't there.
