@@ -18,8 +18,8 @@ case "$*" in
   *org.apache.spark.launcher.Main*)
     cat "$FAKE_SAID" >&2
     printf '\0\n'
-    jars=$SPARK_HOME/jars
-    printf '%s\0' "$0" -cp "$SPARK_HOME/conf/:$FAKE_FIRST$jars/slf4j-api-2.jar:$jars/*" -Xmx1g org.apache.spark.deploy.SparkSubmit
+    jars=$SPARK_HOME/jars heap=${FAKE_HEAP:--Xmx1g}
+    printf '%s\0' "$0" -cp "$SPARK_HOME/conf/:$FAKE_FIRST$jars/slf4j-api-2.jar:$jars/*" $heap org.apache.spark.deploy.SparkSubmit
     ;;
   *)
     echo $$ > "$FAKE_PROCESS"
@@ -91,6 +91,20 @@ def test_a_jvm_that_answers_is_handed_on_with_its_port_and_secret(image):
     assert (jvm.port, jvm.secret) == (4242, "word")
     jvm.process.stdin.close()
     assert jvm.process.wait(10) is not None
+
+
+@pytest.mark.parametrize(
+    ("heap", "chosen", "ours"),
+    [("-Xmx1g", "", True), ("-Xmx1g", "-XX:+UseG1GC", False), ("-Xmx8g", "", False)],
+)
+def test_a_small_heap_has_a_simple_collector_unless_somebody_chose_another(image, monkeypatch, heap, chosen, ours):
+    folder = image(f'echo "$@" > "$FAKE_SAID"; {_ANSWERS}')
+    monkeypatch.setenv("FAKE_HEAP", heap)
+    monkeypatch.setenv("JDK_JAVA_OPTIONS", chosen)
+    jvm = driver_jvm.start(_NOTHING)
+    jvm.process.stdin.close()
+    jvm.process.wait(10)
+    assert ("-XX:+UseSerialGC" in (folder / "said").read_text()) is ours
 
 
 def test_a_jvm_that_ends_says_why(image):

@@ -1,8 +1,12 @@
-"""Writes down the classes of a Scala session, so that every later one of this image begins with them: `python -m … .archive`."""
+"""Compiles what a kernel has in its JVM, and writes down the classes of a Scala session: `python -m … .archive`.
+
+Every later session of this image begins with them.
+"""
 
 from kernel_launchers.scala.interpreter import Interpreter
 from kernel_launchers.scala.jvm import Jvm
-from kernel_launchers.scala.own_jvm import archive, classpath, start
+from kernel_launchers.scala.own_jvm import archive, jars, java, libraries, start
+from kernel_launchers.scala.prelude import compile_into
 
 __all__ = ["main"]
 
@@ -11,7 +15,8 @@ _CELLS = ("6 * 7", 'println(List(1, 2).map(_ + 1).mkString(" "))', "def f(x: Int
 
 def main() -> None:
     """Run a session and keep its classes."""
-    jvm = Jvm(start(classpath(), keep_classes=True), text=lambda _name, _text: None, frame=lambda _kind, _parts: None)
+    compile_into(str(libraries()), java(), jars())
+    jvm = Jvm(start(keep_classes=True), text=lambda _name, _text: None, frame=lambda _kind, _parts: None)
     interpreter = Interpreter(jvm)
     for cell in _CELLS:
         interpreter.run(cell)

@@ -3,7 +3,6 @@
 import re
 import tempfile
 import threading
-from pathlib import Path
 from typing import Any, Callable, List, NamedTuple, Optional, Tuple
 
 from kernel_launchers.jvm_process import JvmFailed
@@ -11,7 +10,8 @@ from kernel_launchers.scala.jvm import Jvm
 
 __all__ = ["Interpreter", "Outcome", "error_of"]
 
-_PRELUDE = Path(__file__).with_name("prelude.scala")
+# The first that the interpreter runs: what cells know as `kernel`. It also gets the compiler going.
+_FIRST = "import kernel_launchers.kernel"
 _OUTPUT_SECONDS = 5.0
 # What has not heeded Java's interruption by then is stopped; programs that it waits for end before.
 _CHILDREN_SECONDS, _STOP_SECONDS = 0.3, 1.0
@@ -52,7 +52,7 @@ class Interpreter:
         configuration.processArguments(options, True)
         self._said = classes.java.io.StringWriter()
         reporter = interpreter.shell.ReplReporterImpl(configuration, classes.java.io.PrintWriter(self._said, True))
-        self._main = interpreter.IMain(configuration, reporter)
+        self._main = classes.kernel_launchers.Interpreter(configuration, reporter)
         self._lines = classes.java.util.concurrent.LinkedBlockingQueue()
         self._finished = threading.Event()
         self._finished.set()
@@ -60,21 +60,13 @@ class Interpreter:
         self._api = self._begin()
 
     def _begin(self) -> Any:  # noqa: ANN401  an object of the JVM
-        bindings = (
-            ("kernelToken", "String", self._jvm.token),
-            ("kernelInterpreter", "scala.tools.nsc.interpreter.IMain", self._main),
-            ("kernelLines", "java.util.concurrent.BlockingQueue[String]", self._lines),
-        )
-        nothing = self._list()
-        for name, kind, value in bindings:
-            self._main.bind(name, kind, value, nothing)
-        code = _PRELUDE.read_text(encoding="utf-8")
-        code += "\nval kernel = new KernelApi(kernelToken, kernelInterpreter, kernelLines)\n"
-        result = self._main.interpret(code)
+        api = self._jvm.classes.kernel_launchers.kernel
+        api.begin(self._jvm.token, self._main, self._lines)
+        result = self._main.interpret(_FIRST)
         said = self._take_said()
         if str(result.toString()) != "Success":
             raise JvmFailed(f"the Scala interpreter can't be used: {said}")
-        return self._main.valueOfTerm("kernel").get()
+        return api
 
     def _list(self, *items: str) -> Any:  # noqa: ANN401  as above
         """Return a list of Scala's."""

@@ -18,7 +18,7 @@ from kernel_launchers import pod_log
 from kernel_launchers.jvm_process import JvmFailed, JvmProcess
 from kernel_launchers.scala.interpreter import Interpreter, Outcome
 from kernel_launchers.scala.jvm import Jvm
-from kernel_launchers.scala.own_jvm import classpath, start
+from kernel_launchers.scala.own_jvm import start
 
 __all__ = ["ScalaKernel"]
 
@@ -64,7 +64,7 @@ class ScalaKernel(Kernel):
 
     def start_jvm(self) -> JvmProcess:
         """Start the JVM whose interpreter runs the cells."""
-        return start(classpath())
+        return start()
 
     def make_interpreter(self, jvm: Jvm) -> Interpreter:
         """Return the interpreter of a JVM."""

@@ -4,12 +4,13 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
-from typing import List, Sequence
+from typing import List
 
 from kernel_launchers.jvm_process import LIGHTLY_COMPILED, JvmFailed, JvmProcess, ignore_interrupts
 from kernel_launchers.scala.jvm import descriptor, py4j
+from kernel_launchers.scala.prelude import with_prelude
 
-__all__ = ["archive", "classpath", "start"]
+__all__ = ["archive", "jars", "java", "libraries", "start"]
 
 _OPTIONS = (
     # A notebook has the pod's memory for itself, and rarely more than one processor.
@@ -26,39 +27,52 @@ _LIBRARIES = "/opt/scala/lib"
 _READ_BYTES = 65536
 
 
-def _libraries() -> Path:
+def libraries() -> Path:
+    """Return the folder of Scala's jars, and of whatever else the image has: SCALA_JARS names it."""
     return Path(os.environ.get("SCALA_JARS") or _LIBRARIES)
 
 
 def archive() -> Path:
     """Return where the classes of a session are kept that has run before; an image may be without."""
-    return _libraries() / "session.jsa"
+    return libraries() / "session.jsa"
 
 
-def classpath() -> List[str]:
-    """Return the jars of Scala, of py4j, and whatever else the image has: SCALA_JARS names the folder.
+def java() -> str:
+    """Return the program.
+
+    Raises
+    ------
+    JvmFailed
+        The image has none.
+    """
+    found = shutil.which("java")
+    if found is None:
+        raise JvmFailed("the kernel is one of Scala, and its image has no Java")
+    return found
+
+
+def jars() -> List[str]:
+    """Return the jars of the image, Scala's among them, and py4j's.
 
     Raises
     ------
     JvmFailed
         The image has no Scala.
     """
-    folder = _libraries()
-    jars = sorted(str(path) for path in folder.glob("*.jar"))
-    if not any(Path(jar).name.startswith("scala-compiler") for jar in jars):
+    folder = libraries()
+    found = sorted(str(path) for path in folder.glob("*.jar"))
+    if not any(Path(jar).name.startswith("scala-compiler") for jar in found):
         raise JvmFailed(
             f"the kernel is one of Scala, and there is no Scala compiler in {folder} (SCALA_JARS names another folder)"
         )
-    return [*jars, str(py4j().find_jar_path())]
+    return [*found, str(py4j().find_jar_path())]
 
 
-def start(jars: Sequence[str], *, keep_classes: bool = False) -> JvmProcess:
+def start(*, keep_classes: bool = False) -> JvmProcess:
     """Start a JVM and return when it answers.
 
     Parameters
     ----------
-    jars
-        Its class path.
     keep_classes
         Whether to write down, at its end, the classes that it has loaded by then.
 
@@ -67,18 +81,16 @@ def start(jars: Sequence[str], *, keep_classes: bool = False) -> JvmProcess:
     JvmFailed
         It doesn't.
     """
-    java = shutil.which("java")
-    if java is None:
-        raise JvmFailed("the kernel is one of Scala, and its image has no Java")
+    program = java()
     # One that doesn't fit any more is left aside by the JVM without a word.
     classes = f"-XX:{'ArchiveClassesAtExit' if keep_classes else 'SharedArchiveFile'}={archive()}"
     process = subprocess.Popen(  # noqa: S603  nothing of a user's
         [
-            java,
+            program,
             *_OPTIONS,
             *([classes] if keep_classes or archive().is_file() else []),
             "-cp",
-            os.pathsep.join(jars),
+            os.pathsep.join(with_prelude(program, jars())),
             "py4j.GatewayServer",
             "--die-on-broken-pipe",
             "--enable-auth",

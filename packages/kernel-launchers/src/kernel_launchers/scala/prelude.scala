@@ -1,10 +1,20 @@
-// What every cell can use as `kernel`, and what the kernel asks of its JVM. It is the first thing that the interpreter
-// runs, which also warms the compiler up. Frames in the output say what isn't text: they keep its order.
-class KernelApi(
-    token: String,
-    interpreter: scala.tools.nsc.interpreter.IMain,
-    lines: java.util.concurrent.BlockingQueue[String]
-) {
+package kernel_launchers
+
+// Looks its own cells up where the compiler knows them already: the library's way begins a second compiler's worth of
+// symbols, Java's reflection, before the first cell.
+class Interpreter(settings: scala.tools.nsc.Settings, reporter: scala.tools.nsc.interpreter.ReplReporter)
+    extends scala.tools.nsc.interpreter.IMain(settings, reporter) {
+  override def getModuleIfDefined(path: String): global.Symbol =
+    global.rootMirror.getModuleIfDefined(path).orElse(super.getModuleIfDefined(path))
+}
+
+// What every cell can use as `kernel`, and what the kernel asks of its JVM. Frames in the output say what isn't text: they
+// keep its order.
+object kernel {
+  private var token: String = ""
+  private var interpreter: scala.tools.nsc.interpreter.IMain = null
+  private var lines: java.util.concurrent.BlockingQueue[String] = null
+
   private val out = java.lang.System.out
   private val err = java.lang.System.err
   private val encoder = java.util.Base64.getEncoder
@@ -44,7 +54,18 @@ class KernelApi(
     }
     override def available(): Int = rest.length - at
   }
-  java.lang.System.setIn(new Lines)
+
+  /** Is told what belongs to this process, before the first cell. */
+  def begin(
+      ownToken: String,
+      ownInterpreter: scala.tools.nsc.interpreter.IMain,
+      ownLines: java.util.concurrent.BlockingQueue[String]
+  ): Unit = {
+    token = ownToken
+    interpreter = ownInterpreter
+    lines = ownLines
+    java.lang.System.setIn(new Lines)
+  }
 
   /** Shows what isn't text: `kernel.display.html("<b>bold</b>")`. */
   object display {

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -14,16 +15,19 @@ from kernel_launchers.jvm_process import LIGHTLY_COMPILED, JvmFailed, JvmProcess
 from kernel_launchers.spark.java_words import last_exception
 from kernel_launchers.spark.submit import Submission
 
-__all__ = ["archive", "command", "logging_to", "start"]
+__all__ = ["FIRST_CLASSES", "archive", "command", "jars", "logging_to", "start"]
+
+FIRST_CLASSES = "spark.driver.extraClassPath"
+"""The setting of what comes before Spark's own jars."""
 
 _LAUNCHER = ("-Xshare:auto", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 _LOGGING = Path(__file__).with_name("driver-log.properties")
 # What the JVM has to say of itself, such as of kept classes that don't fit, is no output of a cell.
 _QUIET = ("-Xlog:disable", "-Xlog:all=error:stderr")
-_FIRST_CLASSES = "spark.driver.extraClassPath"
 _CONNECTION = "_PYSPARK_DRIVER_CONN_INFO_PATH"
 _SECONDS = 60.0
 _POLL_SECONDS = 0.02
+_SMALL, _COLLECTOR = "-Xmx1g", "-XX:+UseSerialGC"
 _NUMBER = struct.Struct(">i")
 
 
@@ -45,6 +49,17 @@ def _home() -> Path:
 def archive() -> Path:
     """Return where the classes of a session are kept that has run before; an image may be without."""
     return _home() / "session.jsa"
+
+
+def jars() -> List[str]:
+    """Return Spark's jars.
+
+    Raises
+    ------
+    JvmFailed
+        There is no Spark.
+    """
+    return sorted(str(jar) for jar in (_home() / "jars").glob("*.jar"))
 
 
 def logging_to(descriptor: int) -> List[str]:
@@ -94,7 +109,7 @@ def command(submission: Submission, *options: str, jars_only: bool = False) -> L
     place = words.index("-cp")
     classpath = words[place + 1]
     # Whoever puts classes before Spark's means that order.
-    if _FIRST_CLASSES not in submission.settings:
+    if FIRST_CLASSES not in submission.settings:
         jars, folders = _in_order(classpath)
         classpath = os.pathsep.join(jars if jars_only else [*jars, *folders])
     return [*words[:place], *options, "-cp", classpath, *words[place + 2 :]]
@@ -149,7 +164,7 @@ def start(
     else:
         # Those that don't fit any more are left aside by the JVM without a word.
         classes = [f"-XX:SharedArchiveFile={kept}"] if kept.is_file() else []
-        words = command(submission, *_QUIET, *LIGHTLY_COMPILED, *classes, *options)
+        words = _with_collector(command(submission, *_QUIET, *LIGHTLY_COMPILED, *classes, *options))
     with tempfile.TemporaryDirectory(prefix="spark-connection-") as folder:
         connection = Path(folder, "connection")
         process = subprocess.Popen(  # noqa: S603  as above
@@ -170,6 +185,16 @@ def start(
                 process.kill()
             raise
     return JvmProcess(process, port, secret)
+
+
+def _with_collector(words: List[str]) -> List[str]:
+    """Return a JVM's command with the collector that a small heap is well served by, unless somebody chose another.
+
+    The usual one begins with threads and tables of its own, for every processor of the node.
+    """
+    told = [*words, os.environ.get("JDK_JAVA_OPTIONS", ""), os.environ.get("JAVA_TOOL_OPTIONS", "")]
+    chosen = any(re.search(r"-XX:\+Use\w*GC\b", each) for each in told)
+    return words if chosen or _SMALL not in words else [words[0], _COLLECTOR, *words[1:]]
 
 
 def _connection(process: "subprocess.Popen[bytes]", path: Path) -> Tuple[int, str]:

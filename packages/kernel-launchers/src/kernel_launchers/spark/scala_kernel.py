@@ -13,17 +13,30 @@ from kernel_launchers.jvm_process import JvmFailed, JvmProcess
 from kernel_launchers.scala.interpreter import Interpreter, Outcome
 from kernel_launchers.scala.jvm import Jvm
 from kernel_launchers.scala.kernel import ScalaKernel
+from kernel_launchers.scala.own_jvm import java
+from kernel_launchers.scala.prelude import with_prelude
 from kernel_launchers.spark import driver_jvm
 from kernel_launchers.spark.context import waits_for_executors
 from kernel_launchers.spark.executors import ExecutorWatch, causes_of_waiting
 from kernel_launchers.spark.java_log import JavaLog
 from kernel_launchers.spark.own import NOTICE_SECONDS, STARTING, SparkSessionFailed, own_submission
 from kernel_launchers.spark.scala_names import wants_session
+from kernel_launchers.spark.submit import Submission
 
 __all__ = ["SparkScalaKernel"]
 
 _SESSION = Path(__file__).with_name("session.scala")
 _FAILED = SparkSessionFailed.__name__
+
+
+def _with_prelude(told: Submission) -> Submission:
+    """Return what Spark is told, with what the kernel needs in its JVM where that isn't among the jars of the image."""
+    jars = driver_jvm.jars()
+    prelude = with_prelude(java(), jars)[0]
+    if prelude in jars:
+        return told
+    places = [prelude, told.settings.get(driver_jvm.FIRST_CLASSES, "")]
+    return told._replace(settings={**told.settings, driver_jvm.FIRST_CLASSES: os.pathsep.join(filter(None, places))})
 
 
 class SparkScalaKernel(ScalaKernel):
@@ -45,7 +58,7 @@ class SparkScalaKernel(ScalaKernel):
     def start_jvm(self) -> JvmProcess:
         """Start Spark's JVM as spark-submit does, and have it log where cells don't see it."""
         try:
-            told = own_submission({"spark.repl.class.outputDir": self._classes})
+            told = _with_prelude(own_submission({"spark.repl.class.outputDir": self._classes}))
         except SparkSessionFailed as error:
             raise JvmFailed(str(error)) from None
         log = self._log.open()
