@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.support.release import InstalledGateway
     from tests.support.servers import Workspace
 
-__all__ = ["browser_python", "jupyter_server_before", "jupyterlab_before", "walk", "walk_in_browser"]
+__all__ = ["browser_python", "jupyter_server_before", "jupyterlab_before", "look_in_browser", "walk", "walk_in_browser"]
 
 _SOURCE = Path(__file__).parent / "node"
 _BROWSER = Path(__file__).parent / "browser"
@@ -64,6 +64,16 @@ def walk_in_browser(lab: Server, notebook: str, *, lines: int | None = None) -> 
     url = f"{lab.url}/lab/tree/{notebook}?token={lab.token}"
     arguments = [] if lines is None else [str(lines)]
     return subprocess.Popen([browser_python(), str(_BROWSER / "walk.py"), url, *arguments], stdout=subprocess.PIPE, text=True)
+
+
+def look_in_browser(url: str, script: str) -> dict[str, Any]:
+    """Return what a script says of a page once it says something, and what the browser complained of; see browser/page.py."""
+    command = [browser_python(), str(_BROWSER / "page.py"), url, script]
+    ended = subprocess.run(command, timeout=150, capture_output=True, text=True, check=False)
+    if ended.returncode != 0:
+        pytest.fail(f"the browser ended with {ended.returncode}:\n{ended.stderr[-2000:]}", pytrace=False)
+    seen: dict[str, Any] = json.loads(ended.stdout)
+    return seen
 
 
 def browser_python() -> str:

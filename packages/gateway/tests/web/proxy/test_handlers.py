@@ -237,6 +237,20 @@ def test_a_page_of_a_kernel_reads_its_own_port_and_other_pages_dont(kernel_with,
     assert "POST" in preflight.headers["Access-Control-Allow-Methods"]
 
 
+def test_a_page_has_a_stand_in_for_what_it_may_not_use_and_nothing_else_has(kernel_with, port):
+    page = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 23\r\n\r\n<!doctype html><p>hello"
+    served = port(page)
+    kernel = kernel_with(served.number)
+    address = opened(kernel, served.number)
+    shown = kernel.gateway.request("GET", address, headers={**HTML, "Accept-Encoding": "gzip"})
+    assert shown.text.startswith("<!doctype html><script>")
+    assert shown.text.endswith("</script><p>hello")
+    assert int(shown.headers["Content-Length"]) == len(shown.content)
+    assert "accept-encoding" not in served.asked[-1].headers
+    # A program's answer is the kernel's own.
+    assert ask(kernel, served.number).text == "<!doctype html><p>hello"
+
+
 def test_a_page_installs_no_service_worker(kernel_with, port, answer):
     served = port()
     kernel = kernel_with(served.number)

@@ -17,6 +17,7 @@ from enterprise_gateway.web.kernels import StartingHandler
 from enterprise_gateway.web.models import ErrorModel
 from enterprise_gateway.web.operations import Operation
 from enterprise_gateway.web.proxy.addresses import KernelTarget, host_and_port, kernel_target, page_prefix, proxy_prefix
+from enterprise_gateway.web.proxy.documents import Document, document_headers, is_document
 from enterprise_gateway.web.proxy.exchange import BrokenOff, ExchangeOptions, PortRequest, Upgraded, exchange
 from enterprise_gateway.web.proxy.headers import ForeignRedirect, Forwarding, answer_headers, request_headers
 from enterprise_gateway.web.proxy.places import Places
@@ -204,6 +205,7 @@ class PageHandler(_PortHandler):
     """A port of a kernel, for who has its ticket in the address."""
 
     operations: ClassVar = _operations(public=True)
+    _document: Document | None = None
 
     def set_default_headers(self) -> None:
         """Let the pages of kernels, whose origin is nobody's, read what has the ticket in its address; no other origin may."""
@@ -256,5 +258,28 @@ class PageHandler(_PortHandler):
         found = await self._proxy.ports.reach(kernel_id, port, self.identity)
         target = kernel_target(self.request.uri or "", base_url=self.edge.base_url, skipped=_SEGMENTS_OF_A_PAGE)
         await self._pass_on(found, prefix=page_prefix(self.edge.base_url, found.kernel_id, found.port, ticket), target=target)
+
+    def _request(self, target: str) -> PortRequest:
+        asked = super()._request(target)
+        if "text/html" in asked.headers.get("Accept", ""):
+            # A page is read on its way.
+            asked.headers.pop("Accept-Encoding", None)
+        return asked
+
+    async def _exchanged(self, port: KernelPort, request: PortRequest) -> Upgraded | None:
+        upgraded = await super()._exchanged(port, request)
+        if self._document is not None:
+            await super().take(self._document.end())
+        return upgraded
+
+    async def begin(self, status: int, headers: HTTPHeaders) -> None:
+        """Send status and headers."""
+        if self.request.method == "GET" and is_document(status, headers):
+            self._document, headers = Document(), document_headers(headers)
+        await super().begin(status, headers)
+
+    async def take(self, piece: bytes) -> None:
+        """Send a piece of the body."""
+        await super().take(piece if self._document is None else self._document.take(piece))
 
     post = put = patch = delete = get
