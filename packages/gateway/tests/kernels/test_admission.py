@@ -79,6 +79,22 @@ def test_a_start_that_is_over_otherwise_is_not_ended_a_second_time(control, peer
     assert ended == []
 
 
+@pytest.mark.parametrize("others", [{"one": "bob"}, {"one": "bob", "two": "bob"}], ids=["admitted", "refused"])
+def test_who_waits_until_a_place_is_decided_goes_on_when_it_is(control, peers, others):
+    async def steps():
+        admission = Admission()
+        waiting = asyncio.create_task(admission.settled())
+        for _ in range(5):
+            await asyncio.sleep(0)
+        before = waiting.done()
+        peers.others = others
+        see(control, admission)
+        await waiting
+        return before
+
+    assert asyncio.run(steps()) is False
+
+
 def test_where_the_order_is_lost_the_api_server_is_asked_and_the_start_waits_for_its_answer(control, peers):
     peers.in_order, peers.others = False, {"one": "bob", "two": "bob"}
 

@@ -2,7 +2,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from enterprise_gateway.kernels.culling import CullingRules, cull_reason
+from enterprise_gateway.kernels.culling import CullingRules, cull_reason, unclaimed_kernels
 from enterprise_gateway.kernels.kernel import ExecutionState
 
 
@@ -100,3 +100,29 @@ def test_a_client_whose_line_was_lost_has_the_timeout_to_come_back(old, clock):
     assert cull_reason(kernel, rules()) is None
     clock.now += 60
     assert cull_reason(kernel, rules()) is not None
+
+
+@pytest.mark.parametrize(
+    ("state", "expected", "claimed", "found"),
+    [
+        ("idle", 100, False, True),
+        ("busy", 100, False, True),
+        ("idle", 101, False, False),
+        ("idle", 100, True, False),
+        ("idle", None, False, False),
+        ("starting", 100, False, False),
+        ("dead", 100, False, False),
+    ],
+    ids=["nobody came", "busy with nobody", "in time still", "somebody came", "not answered early", "starts", "dead"],
+)
+def test_a_kernel_is_unclaimed_that_is_up_and_that_nobody_came_back_for_in_time(
+    make_kernel, clock, state, expected, claimed, found
+):
+    kernel = make_kernel()
+    if expected is not None:
+        kernel.expect_claim(expected)
+    if claimed:
+        kernel.claim()
+    kernel.execution_state = ExecutionState(state)
+    clock.now += 100
+    assert [kernel for kernel, _ in unclaimed_kernels([kernel])] == [kernel] * found

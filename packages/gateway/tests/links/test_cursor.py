@@ -270,3 +270,44 @@ def test_what_is_for_nobody_is_not_for_a_client_of_that_name(make_link):
 def test_a_gap_says_how_much_is_missing():
     gap = Gap(Position(1, 10), Position(3, 40))
     assert (gap.messages, gap.size) == (2, 30)
+
+
+# ---------------------------------------------------------------------------- places that only a supervisor knows
+
+
+def test_nothing_is_read_to_a_session_whose_place_isnt_known_yet(make_link):
+    link = make_link()
+    cursor, outlet = attached(link, "mine")
+    link._readers.begin_at(Position(5, 50))
+    said(link, "0000")
+    assert (link._readers.unplaced, outlet.got) == (["mine"], [])
+    link._readers.placed("mine", None)
+    assert (link._readers.unplaced, outlet.got, cursor.position.number) == ([], ["0000"], 6)
+
+
+@pytest.mark.parametrize("told", [Position(5, 50), Position(9, 90)], ids=["there", "behind what was said since"])
+def test_a_new_session_reads_from_where_the_log_was_reached(make_link, told):
+    link = make_link()
+    _, outlet = attached(link, "mine")
+    link._readers.begin_at(Position(5, 50))
+    said(link, "0000")
+    link._readers.placed("mine", told)
+    assert outlet.got == ["0000"]
+
+
+def test_a_session_of_another_replica_goes_on_before_that(make_link):
+    link = make_link()
+    cursor = link.cursor("mine")
+    link._readers.begin_at(Position(5, 50))
+    link._readers.placed("mine", Position(3, 30))
+    assert cursor.position == Position(3, 30)
+    link._readers.placed("mine", Position(1, 10))
+    assert cursor.position == Position(3, 30)
+
+
+def test_a_message_beside_the_log_reaches_a_client_that_takes_it_and_moves_no_position(make_link):
+    link = make_link()
+    cursor, outlet = attached(link, "mine", room=1)
+    beside = KernelMessage("iopub", [b'{"msg_id": "1", "msg_type": "stream"}', b"{}", b"{}", b'{"text": "beside"}'])
+    taken = [link._readers.show(session, beside) for session in ("mine", "mine", "nobody's")]
+    assert (taken, outlet.got, cursor.position.number, len(link.log)) == ([True, False, False], ["beside"], 0, 0)

@@ -166,9 +166,10 @@ class Gateway:
 
         self.call(wait)
 
-    def start_kernel(self) -> ManagedKernel:
+    def start_kernel(self, *, up: bool = True) -> ManagedKernel:
         kernel: ManagedKernel = self.call(lambda: ManagedKernel(self._context, self._link_options, self.metrics))
-        self.call(kernel.start)
+        if up:
+            self.call(kernel.start)
         self.kernels[kernel.kernel_id] = kernel
         return kernel
 

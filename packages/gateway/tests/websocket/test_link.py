@@ -36,6 +36,37 @@ def test_what_a_kernel_said_last_stands_before_the_news_of_its_end(gateway, conn
     client.run("1")
 
 
+def test_a_websocket_comes_before_its_kernel_is_up_and_what_it_sends_waits(gateway, connect, protocol):
+    starting = gateway.start_kernel(up=False)
+    client = connect(kernel=starting, protocol=protocol)
+    assert client.receive()["content"] == {"execution_state": "starting"}
+    sent = client.execute("print('ran')")
+    gateway.wait_until(lambda: starting.link.holding)
+    gateway.call(starting.start)
+    assert text_of(client.collect(sent)) == "ran\n"
+
+
+def test_a_websocket_comes_while_its_kernel_is_restarted_and_what_it_sends_waits(gateway, connect, kernel):
+    gateway.call(lambda: kernel.link.restarting(None))
+    client = connect()
+    sent = client.execute("print('ran')")
+    gateway.wait_until(lambda: kernel.link.holding)
+    gateway.call(kernel.answers)
+    assert text_of(client.collect(sent)) == "ran\n"
+
+
+def test_a_request_beyond_what_may_wait_is_answered_and_counted_and_the_websocket_stays(gateway, connect, kernel):
+    gateway.call(lambda: kernel.link.restarting(None))
+    client, counted = connect(), gateway.metrics.counts["dropped waiting_full"]
+    for _ in range(1000):
+        waiting = client.execute("1")
+    answers = client.collect(client.execute("one too many"))
+    assert [message["msg_type"] for message in answers] == ["error", "execute_reply", "status"]
+    assert gateway.metrics.counts["dropped waiting_full"] == counted + 1
+    gateway.call(kernel.answers)
+    client.collect(waiting)
+
+
 def test_a_restart_while_the_client_is_away_is_told_when_it_comes_back(gateway, connect, kernel):
     client = connect()
     client.run("1")
