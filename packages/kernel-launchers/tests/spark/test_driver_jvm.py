@@ -27,7 +27,9 @@ case "$*" in
     ;;
 esac
 """
-_ANSWERS = r"""printf '\000\000\020\222\000\000\000\004word' > "$_PYSPARK_DRIVER_CONN_INFO_PATH"; read -r _"""
+# As Spark does: whoever waits for the file finds it whole.
+_ANSWERS = r"""printf '\000\000\020\222\000\000\000\004word' > "$_PYSPARK_DRIVER_CONN_INFO_PATH.new"
+mv "$_PYSPARK_DRIVER_CONN_INFO_PATH.new" "$_PYSPARK_DRIVER_CONN_INFO_PATH"; read -r _"""
 _NOTHING = Submission({}, [])
 
 

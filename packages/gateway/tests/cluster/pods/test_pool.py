@@ -34,8 +34,8 @@ def replica(cluster, informer):
 
 
 @pytest.fixture
-def pools(cluster_type, pod):
-    """Run a scenario with pods in waiting and some replicas that see them."""
+def waiting_pod(pod):
+    """Make a pod that can be claimed."""
 
     def make(name):
         own = {labels.APP: labels.APP_VALUE, labels.COMPONENT: labels.COMPONENT_POOL, labels.POOL_FINGERPRINT: "f"}
@@ -45,6 +45,13 @@ def pools(cluster_type, pod):
             "annotations": {labels.POOL_READY_ANNOTATION: "now"},
         }
         return pod(name, metadata={"name": name, "namespace": "home", **metadata}, **RUNNING)
+
+    return make
+
+
+@pytest.fixture
+def pools(cluster_type, waiting_pod):
+    """Run a scenario with pods in waiting and some replicas that see them."""
 
     def secret(name):
         settings = SupervisorSettings(1, "p" * 40, "s" * 40, "g" * 40, 1, 1, 1)
@@ -59,7 +66,7 @@ def pools(cluster_type, pod):
         async def with_cluster():
             async with cluster_type() as cluster:
                 for name in names:
-                    await cluster.api.put("pods", make(name), "ADDED")
+                    await cluster.api.put("pods", waiting_pod(name), "ADDED")
                     await cluster.api.put("secrets", secret(name), "ADDED")
                 informers = [cluster.informer(component=labels.COMPONENT_POOL) for _ in range(replicas)]
                 found = [replica(cluster, each) for each in informers]
@@ -191,3 +198,18 @@ def test_a_secret_without_its_pod_is_taken_away_once_it_is_old(pools):
         assert taken == ["Secret old"]
 
     pools(scenario)
+
+
+def test_a_pod_that_goes_while_its_keys_are_read_is_no_claim(pools, fault_type, waiting_pod):
+    async def scenario(cluster, pool):
+        cluster.api.fault = lambda _number, request: fault_type(hang=True) if "secrets" in request.path else None
+        await cluster.api.put("pods", waiting_pod("late"), "ADDED")
+        while not pool.waiting():
+            await asyncio.sleep(0)
+        claim = asyncio.create_task(pool.claim(Plan(), deadline=Deadline(5)))
+        while not any("secrets" in path for _, path in cluster.api.requests):
+            await asyncio.sleep(0)
+        await cluster.api.remove("pods", "home", "late")
+        assert await claim is None
+
+    pools(scenario, names=())

@@ -118,7 +118,10 @@ class PoolPods:
 
     async def connection(self, pod: PodState) -> PooledConnection | None:
         """Return how the supervisor in a pod is reached; `None` where nobody can tell."""
-        return await asyncio.shield(self._reading(pod))
+        reading = self._reading(pod)
+        await asyncio.wait([reading])
+        # Where the pod is gone meanwhile, nobody reads its keys any more.
+        return None if reading.cancelled() else reading.result()
 
     def waiting(self, kernelspec: str | None = None) -> list[PodState]:
         """Return the pods that are in waiting, or on their way to it, of one kernelspec or of all."""
