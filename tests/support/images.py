@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from docker.models.containers import Container
 
-__all__ = ["BASE_IMAGE", "IMAGES", "require_docker", "running"]
+__all__ = ["BASE_IMAGE", "IMAGES", "LARGE_IMAGES", "require_docker", "running"]
 
 BASE_IMAGE = os.environ.get("BASE_IMAGE", "python:3.11-slim-bookworm")
 IMAGES = {
@@ -29,6 +29,8 @@ IMAGES = {
     "kernel-scala": "elyra/kernel-scala:dev",
 }
 """Those that every run has."""
+LARGE_IMAGES = {name: f"elyra/{name}:dev" for name in ("kernel-spark-py", "kernel-spark-r", "kernel-tf-py")}
+"""Those of the runs that are asked for them."""
 
 
 def require_docker() -> docker.DockerClient:
