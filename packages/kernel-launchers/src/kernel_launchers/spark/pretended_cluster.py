@@ -44,12 +44,12 @@ class PretendedCluster:
             check=True,
             capture_output=True,
         )
-        self.server = ThreadingHTTPServer((_ADDRESS, 0), self._handler())
+        self._server = ThreadingHTTPServer((_ADDRESS, 0), self._handler())
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.authority, key)
-        self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         # Each is waited for at the end.
-        self.server.daemon_threads = False
+        self._server.daemon_threads = False
         self._changed = threading.Condition()
         self._ending = False
         self._pods: Dict[str, _Object] = {}
@@ -57,16 +57,16 @@ class PretendedCluster:
         self._processes: List["subprocess.Popen[bytes]"] = []
         self._add(_running({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": driver}, "spec": {"containers": []}}))
 
-    def __enter__(self) -> "PretendedCluster":  # noqa: PYI034  Self is newer than the oldest Python here  # noqa: PYI034  Python 3.8 has no Self
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+    def __enter__(self) -> "PretendedCluster":  # noqa: PYI034  Self is newer than the oldest Python here
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.server.shutdown()
+        self._server.shutdown()
         with self._changed:
             self._ending = True
             self._changed.notify_all()
-        self.server.server_close()
+        self._server.server_close()
         for process in self._processes:
             process.kill()
             process.wait()
@@ -75,7 +75,7 @@ class PretendedCluster:
     @property
     def environment(self) -> "Dict[str, str]":
         """What every pod knows of its cluster."""
-        return {"KUBERNETES_SERVICE_HOST": _ADDRESS, "KUBERNETES_SERVICE_PORT": str(self.server.server_address[1])}
+        return {"KUBERNETES_SERVICE_HOST": _ADDRESS, "KUBERNETES_SERVICE_PORT": str(self._server.server_address[1])}
 
     def wait_for_executors(self, seconds: float) -> None:
         """Return when the executors have ended."""
